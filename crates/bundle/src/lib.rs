@@ -1,0 +1,31 @@
+//! The bundle: the folder that `cumo-export` writes and `cumo` reads.
+//!
+//! A bundle holds ONNX graphs, their weights, tokenizer files and `manifest.json`. The manifest
+//! says what the model is, what every graph takes and gives, which bytes every file must have, and,
+//! as a [`Plan`], in which order the graphs run. It is written last, into a temporary folder that
+//! is renamed when complete: a folder that has a manifest is whole.
+
+mod error;
+mod hash;
+mod manifest;
+mod model;
+pub mod names;
+mod open;
+mod plan;
+mod validate;
+mod verify;
+mod write;
+
+pub use error::Error;
+pub use hash::{HashingWriter, Sha256Hex};
+pub use manifest::{
+    Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, Precision, Target, Value,
+};
+pub use model::{
+    AspectRatio, ImageFacts, LlmFacts, ModelFacts, MoeFacts, PromptTemplate, TokenizerKind,
+    VisionFacts,
+};
+pub use open::Bundle;
+pub use plan::{Binding, CacheSlot, CacheUpdate, Phase, Plan, Step};
+pub use verify::{FileCheck, FileStatus};
+pub use write::BundleWriter;

@@ -1,0 +1,176 @@
+//! `manifest.json`: what a bundle says about itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ModelFacts;
+use crate::plan::Plan;
+
+/// The value of the manifest's `format` key.
+pub const FORMAT: &str = "cumo-bundle";
+
+/// The manifest's version. A reader refuses any other.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The content of `manifest.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Always [`FORMAT`].
+    pub format: String,
+    /// Always [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The program and version that wrote the bundle.
+    pub producer: String,
+    /// How the graphs are spelled.
+    pub target: Target,
+    /// The type in which each part computes.
+    pub precision: Precision,
+    /// What the model is, in numbers the runtime needs.
+    pub model: ModelFacts,
+    /// Every graph, by name.
+    pub graphs: BTreeMap<String, Graph>,
+    /// What runs, in order.
+    pub plan: Plan,
+    /// Every file of the bundle but the manifest itself, by path relative to the bundle.
+    pub files: BTreeMap<String, FileEntry>,
+}
+
+/// The runtime a bundle's graphs are spelled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// Standard ONNX operators and `ai.cumo` functions: any ONNX runtime.
+    Onnx,
+    /// ONNX Runtime's fused operators for its CPU provider.
+    OrtCpu,
+}
+
+impl Target {
+    /// Every target, in the order of the help text.
+    pub const ALL: [Target; 2] = [Target::Onnx, Target::OrtCpu];
+
+    /// The target's name on the command line and in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Onnx => "onnx",
+            Target::OrtCpu => "ort-cpu",
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The element type of a graph's input or output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// 64-bit signed integer.
+    I64,
+    /// 32-bit signed integer.
+    I32,
+}
+
+impl Dtype {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            Dtype::F16 => 2,
+            Dtype::F32 | Dtype::I32 => 4,
+            Dtype::I64 => 8,
+        }
+    }
+
+    /// The type's name in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::F32 => "f32",
+            Dtype::F16 => "f16",
+            Dtype::I64 => "i64",
+            Dtype::I32 => "i32",
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The type in which each part of the model computes and keeps its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Precision {
+    /// Vision tower.
+    pub vision: Dtype,
+    /// Connector.
+    pub connector: Dtype,
+    /// Token embedding.
+    pub embed: Dtype,
+    /// Decoder layers and head.
+    pub llm: Dtype,
+}
+
+/// One ONNX file and its signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Graph {
+    /// Path relative to the bundle.
+    pub file: String,
+    /// Inputs in the graph's order.
+    pub inputs: Vec<Value>,
+    /// Outputs in the graph's order.
+    pub outputs: Vec<Value>,
+}
+
+/// A graph's input or output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Value {
+    /// Name in the graph.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape; a symbol stands for a size known when the graph runs.
+    pub shape: Vec<Dim>,
+}
+
+/// One dimension of a [`Value`]: a number, or the name of a size known when the graph runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Dim {
+    /// Known at export.
+    Fixed(usize),
+    /// Known at run time, for example `batch` or `sequence`.
+    Symbol(String),
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dim::Fixed(size) => write!(f, "{size}"),
+            Dim::Symbol(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Size and hash of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+}

@@ -1,0 +1,65 @@
+//! Names that the exporter writes and the runtime looks for.
+
+/// The manifest's file name.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// Pixels of normalised images, `[images, 3, size, size]`.
+pub const PIXEL_VALUES: &str = "pixel_values";
+/// The tower's output, `[images, tokens, channels * scales]`.
+pub const IMAGE_FEATURES: &str = "image_features";
+/// The connector's output, `[images, tokens, hidden]`.
+pub const IMAGE_EMBEDS: &str = "image_embeds";
+/// Token ids, `[batch, sequence]` i64.
+pub const INPUT_IDS: &str = "input_ids";
+/// Embeddings of text and images, `[batch, sequence, hidden]`.
+pub const INPUTS_EMBEDS: &str = "inputs_embeds";
+/// One for every position to attend to, `[batch, past_sequence + sequence]` i64.
+pub const ATTENTION_MASK: &str = "attention_mask";
+/// Positions for the rotary embedding, `[batch, sequence]` i64.
+pub const POSITION_IDS: &str = "position_ids";
+/// Logits of every given position, `[batch, sequence, vocab]`.
+pub const LOGITS: &str = "logits";
+
+/// Symbol: images in one call.
+pub const IMAGES: &str = "images";
+/// Symbol: sequences in one call.
+pub const BATCH: &str = "batch";
+/// Symbol: new positions in one call.
+pub const SEQUENCE: &str = "sequence";
+/// Symbol: positions already in the cache.
+pub const PAST_SEQUENCE: &str = "past_sequence";
+/// Symbol: positions already in the cache plus the new ones.
+pub const TOTAL_SEQUENCE: &str = "total_sequence";
+/// Symbol: positions that an in-place cache has room for.
+pub const MAX_SEQUENCE: &str = "max_sequence";
+
+/// Name of a layer's cached keys as an input.
+pub fn past_key(layer: usize) -> String {
+    format!("past_key_values.{layer}.key")
+}
+
+/// Name of a layer's cached values as an input.
+pub fn past_value(layer: usize) -> String {
+    format!("past_key_values.{layer}.value")
+}
+
+/// Name of a layer's updated keys as an output.
+pub fn present_key(layer: usize) -> String {
+    format!("present.{layer}.key")
+}
+
+/// Name of a layer's updated values as an output.
+pub fn present_value(layer: usize) -> String {
+    format!("present.{layer}.value")
+}
+
+/// Name of a router's probabilities, an output of graphs exported with `--debug-outputs`;
+/// `module` is the module's name in the checkpoint, for example `model.mm_projector.gate`.
+pub fn router_probs(module: &str) -> String {
+    format!("router.{module}.probs")
+}
+
+/// Name of a router's choices, best first, an output of graphs exported with `--debug-outputs`.
+pub fn router_experts(module: &str) -> String {
+    format!("router.{module}.experts")
+}

@@ -1,0 +1,102 @@
+//! The plan: which graphs run, in which order, and what their inputs and outputs are bound to.
+//!
+//! One executor in the runtime walks it, whatever the target. A portable bundle has a handful of
+//! steps; a bundle of layer engines has one a layer.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::{Dim, Dtype};
+
+/// Everything that runs, by phase, and the cache that the phases share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The key/value cache, one slot a tensor.
+    pub cache: Vec<CacheSlot>,
+    /// Images to embeddings: reads `pixel_values`, leaves `image_features` and `image_embeds`.
+    pub encode_images: Vec<Step>,
+    /// Token ids to embeddings: reads `input_ids`, leaves `inputs_embeds`.
+    pub embed_tokens: Vec<Step>,
+    /// Embeddings to logits, for a prompt or for one token: reads `inputs_embeds`,
+    /// `attention_mask`, `position_ids` and the cache, leaves `logits` and an updated cache.
+    pub decode: Vec<Step>,
+}
+
+impl Plan {
+    /// The steps of one phase.
+    pub fn steps(&self, phase: Phase) -> &[Step] {
+        match phase {
+            Phase::EncodeImages => &self.encode_images,
+            Phase::EmbedTokens => &self.embed_tokens,
+            Phase::Decode => &self.decode,
+        }
+    }
+}
+
+/// A part of the plan that is run on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// Pixels to image embeddings.
+    EncodeImages,
+    /// Token ids to embeddings.
+    EmbedTokens,
+    /// Embeddings and cache to logits and cache.
+    Decode,
+}
+
+impl Phase {
+    /// Every phase, in the order of the data.
+    pub const ALL: [Phase; 3] = [Phase::EncodeImages, Phase::EmbedTokens, Phase::Decode];
+}
+
+/// One run of one graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// The graph's name in the manifest.
+    pub graph: String,
+    /// What each of the graph's inputs reads.
+    pub inputs: BTreeMap<String, Binding>,
+    /// Where each of the graph's outputs goes. An output that is not named is not computed.
+    pub outputs: BTreeMap<String, Binding>,
+}
+
+/// What an input or output of a step is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Binding {
+    /// A tensor that lives for one pass of a phase, by name (see [`crate::names`]).
+    Activation(String),
+    /// A slot of the key/value cache, by name.
+    Cache(String),
+}
+
+/// One tensor of the key/value cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSlot {
+    /// The slot's name, for example `past_key_values.0.key`.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape. The symbol `batch` is the number of sequences. The symbol that stands for the cached
+    /// positions is [`crate::names::PAST_SEQUENCE`] for [`CacheUpdate::Append`] and
+    /// [`crate::names::MAX_SEQUENCE`] for [`CacheUpdate::InPlace`].
+    pub shape: Vec<Dim>,
+    /// How a step of the decode phase changes the slot.
+    pub update: CacheUpdate,
+}
+
+/// How a decode step changes a cache slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheUpdate {
+    /// Input and output are different tensors: the output is the input with the new positions
+    /// behind it. The runtime keeps two buffers a slot and swaps them.
+    Append,
+    /// Input and output are the same memory, of the longest context's size; the graph writes the
+    /// new positions into it and copies nothing.
+    InPlace,
+}

@@ -1,0 +1,1 @@
+//! What turns user input into model input: images to pixels, text to ids, conversations to prompts

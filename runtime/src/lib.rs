@@ -1,0 +1,1 @@
+//! Runs CuMo bundles: vision, connector and LLM graphs, and the decoding loop
