@@ -30,7 +30,9 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// The manifest has another format or version.
-    #[error("{path}: format `{format}` version {version}, this program reads `cumo-bundle` version 1")]
+    #[error(
+        "{path}: format `{format}` version {version}, this program reads `cumo-bundle` version 1"
+    )]
     Version {
         /// The manifest.
         path: PathBuf,
@@ -59,7 +61,9 @@ pub enum Error {
     #[error("{0} exists; give another folder, or --force to replace a bundle")]
     Exists(PathBuf),
     /// `--force` was given for a folder that is no bundle.
-    #[error("{0} exists and is not a bundle (no manifest.json in it): not replaced, even with --force")]
+    #[error(
+        "{0} exists and is not a bundle (no manifest.json in it): not replaced, even with --force"
+    )]
     NotABundle(PathBuf),
     /// A file could not be read or written.
     #[error("{path}: {source}")]

@@ -1,0 +1,183 @@
+//! Opening a bundle: manifest, consistency, and the size of every file.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::manifest::{FORMAT, FORMAT_VERSION, Manifest};
+use crate::{names, validate};
+
+/// The largest manifest read. A 70B model's, with a step a layer, has under 1 MiB.
+const MAX_MANIFEST_BYTES: u64 = 64 << 20;
+
+/// A bundle whose manifest is consistent and whose files have the sizes it says.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// The bundle's folder.
+    pub path: PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+}
+
+impl Bundle {
+    /// Opens a bundle: reads its manifest, checks that it agrees with itself and that every file
+    /// is there with its size. Hashes are checked by [`Bundle::verify`] only.
+    ///
+    /// # Errors
+    /// [`Error`] names the folder or file, and lists every problem of a kind at once.
+    pub fn open(path: &Path) -> Result<Bundle, Error> {
+        let manifest = Bundle::read_manifest(path)?;
+        let bundle = Bundle { path: path.to_owned(), manifest };
+        let problems: Vec<String> = bundle
+            .manifest
+            .files
+            .iter()
+            .filter_map(|(name, entry)| size_problem(&bundle.path.join(name), name, entry.bytes))
+            .collect();
+        match problems.is_empty() {
+            true => Ok(bundle),
+            false => Err(Error::Files { path: bundle.path, problems }),
+        }
+    }
+
+    /// Reads and checks the manifest alone.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`], without those about other files.
+    pub fn read_manifest(path: &Path) -> Result<Manifest, Error> {
+        let file = path.join(names::MANIFEST_FILE);
+        let metadata = match fs::metadata(&file) {
+            Ok(metadata) if metadata.is_file() => metadata,
+            _ => return Err(Error::NoManifest(path.to_owned())),
+        };
+        if metadata.len() > MAX_MANIFEST_BYTES {
+            let (bytes, limit) = (metadata.len(), MAX_MANIFEST_BYTES);
+            return Err(Error::ManifestTooLarge { path: file, bytes, limit });
+        }
+        let mut text = Vec::new();
+        fs::File::open(&file)
+            .and_then(|opened| opened.take(MAX_MANIFEST_BYTES).read_to_end(&mut text))
+            .map_err(|source| Error::io(&file, source))?;
+        parse_manifest(&file, &text)
+    }
+
+    /// The path of one of the bundle's files.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// Parses and checks a manifest; `file` is for messages.
+fn parse_manifest(file: &Path, text: &[u8]) -> Result<Manifest, Error> {
+    let json = |source| Error::Json { path: file.to_owned(), source };
+    let value: serde_json::Value = serde_json::from_slice(text).map_err(json)?;
+    let format = value.get("format").and_then(|v| v.as_str()).unwrap_or_default();
+    let version = value.get("format_version").and_then(|v| v.as_u64()).unwrap_or_default();
+    if format != FORMAT || version != u64::from(FORMAT_VERSION) {
+        let (path, format) = (file.to_owned(), format.to_owned());
+        return Err(Error::Version { path, format, version });
+    }
+    // From the text again, not from `value`, so that messages carry line and column.
+    let manifest: Manifest = serde_json::from_slice(text).map_err(json)?;
+    let problems = validate::problems(&manifest);
+    match problems.is_empty() {
+        true => Ok(manifest),
+        false => Err(Error::Inconsistent { path: file.to_owned(), problems }),
+    }
+}
+
+/// What is wrong with a file's presence or size, if anything.
+pub(crate) fn size_problem(path: &Path, name: &str, bytes: u64) -> Option<String> {
+    match fs::symlink_metadata(path) {
+        Err(error) => Some(format!("`{name}` cannot be read ({error})")),
+        Ok(metadata) if metadata.is_symlink() => link_problem(path, name, bytes),
+        Ok(metadata) => regular_file_problem(&metadata, name, bytes),
+    }
+}
+
+/// A link is fine where it leads to a file of the right size: users share weights this way.
+fn link_problem(path: &Path, name: &str, bytes: u64) -> Option<String> {
+    match fs::metadata(path) {
+        Err(error) => Some(format!("`{name}` is a broken link ({error})")),
+        Ok(metadata) => regular_file_problem(&metadata, name, bytes),
+    }
+}
+
+fn regular_file_problem(metadata: &fs::Metadata, name: &str, bytes: u64) -> Option<String> {
+    if !metadata.is_file() {
+        return Some(format!("`{name}` is not a file"));
+    }
+    (metadata.len() != bytes)
+        .then(|| format!("`{name}` has {} bytes, the manifest says {bytes}", metadata.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::tests::manifest;
+    use proptest::prelude::*;
+
+    fn write(manifest: &Manifest) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, entry) in &manifest.files {
+            fs::write(folder.path().join(name), vec![0; entry.bytes as usize]).unwrap();
+        }
+        fs::write(folder.path().join(names::MANIFEST_FILE), serde_json::to_vec(manifest).unwrap())
+            .unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_whole_bundle_opens() {
+        let folder = write(&manifest());
+        assert_eq!(Bundle::open(folder.path()).unwrap().manifest, manifest());
+    }
+
+    #[test]
+    fn a_folder_without_manifest_is_no_bundle() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Bundle::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("no manifest.json"), "{error}");
+    }
+
+    #[test]
+    fn every_cut_or_missing_file_is_named() {
+        let folder = write(&manifest());
+        fs::write(folder.path().join("vision.onnx"), b"x").unwrap();
+        fs::remove_file(folder.path().join("llm.onnx")).unwrap();
+        let error = Bundle::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("`vision.onnx` has 1 bytes, the manifest says 4"), "{error}");
+        assert!(error.contains("`llm.onnx` cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn another_version_is_refused_before_its_fields_are_read() {
+        let text = br#"{"format": "cumo-bundle", "format_version": 7, "new": 1}"#;
+        let error = parse_manifest(Path::new("m"), text).unwrap_err().to_string();
+        assert!(error.contains("version 7, this program reads `cumo-bundle` version 1"), "{error}");
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_line() {
+        let text =
+            serde_json::to_string_pretty(&manifest()).unwrap().replace("\"plan\"", "\"plam\"");
+        let error = parse_manifest(Path::new("m"), text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("`plam`") && error.contains("line "), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let _ = parse_manifest(Path::new("m"), &bytes);
+        }
+
+        #[test]
+        fn a_damaged_manifest_never_panics(at in any::<proptest::sample::Index>(), byte: u8) {
+            let mut text = serde_json::to_vec(&manifest()).unwrap();
+            let at = at.index(text.len());
+            text[at] = byte;
+            let _ = parse_manifest(Path::new("m"), &text);
+        }
+    }
+}

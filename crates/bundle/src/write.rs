@@ -1,0 +1,312 @@
+//! Writing a bundle: everything into a sibling folder, which takes its place when complete.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::hash::HashingWriter;
+use crate::manifest::{FileEntry, Manifest};
+use crate::names;
+
+/// Held locked by the process that writes a partial folder, so that another can tell whether the
+/// folder was left behind.
+const LOCK_FILE: &str = ".lock";
+
+/// Writes a bundle's files into a folder beside the destination, and renames it when complete.
+/// Dropped before [`BundleWriter::finish`], it removes what it wrote. A process killed in between
+/// leaves a hidden `.NAME.partial-…` folder, which the next writer of the same bundle removes.
+pub struct BundleWriter {
+    destination: PathBuf,
+    partial: tempfile::TempDir,
+    replace: bool,
+    files: BTreeMap<String, FileEntry>,
+    _lock: File,
+}
+
+impl BundleWriter {
+    /// Prepares to write the bundle `destination`. Where the folder exists it must be a bundle and
+    /// `replace` must be set; it stays untouched until [`BundleWriter::finish`].
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::NotABundle`], [`Error::Io`].
+    pub fn create(destination: &Path, replace: bool) -> Result<BundleWriter, Error> {
+        check_destination(destination, replace)?;
+        let (parent, name) = split(destination)?;
+        fs::create_dir_all(&parent).map_err(|source| Error::io(&parent, source))?;
+        let prefix = partial_prefix(&name);
+        remove_left_behind(&parent, &prefix);
+        let partial = folder_builder(&prefix)
+            .tempdir_in(&parent)
+            .map_err(|source| Error::io(&parent, source))?;
+        let lock_path = partial.path().join(LOCK_FILE);
+        let lock = File::create(&lock_path)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|source| Error::io(&lock_path, source))?;
+        let destination = parent.join(name);
+        Ok(BundleWriter { destination, partial, replace, files: BTreeMap::new(), _lock: lock })
+    }
+
+    /// Writes one file: `fill` is given a buffered writer. Hash and size go into the manifest.
+    ///
+    /// # Errors
+    /// What `fill` returns, or [`Error::Io`].
+    pub fn write_file<E: From<Error>>(
+        &mut self,
+        name: &str,
+        fill: impl FnOnce(&mut HashingWriter<BufWriter<File>>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let path = self.partial.path().join(name);
+        let io = |source| Error::io(&path, source);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(io)?;
+        let mut writer = HashingWriter::new(BufWriter::with_capacity(1 << 20, file));
+        fill(&mut writer)?;
+        let (_, bytes, sha256) = writer.finish().map_err(io)?;
+        self.files.insert(name.to_owned(), FileEntry { bytes, sha256 });
+        Ok(bytes)
+    }
+
+    /// The path at which a file is written before it is moved, for messages.
+    pub fn partial_path(&self, name: &str) -> PathBuf {
+        self.partial.path().join(name)
+    }
+
+    /// Writes the manifest, with the files written so far, and puts the folder in its place.
+    /// Gives back the bytes of all files.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] where the manifest contradicts itself (a fault of the exporter),
+    /// [`Error::Io`].
+    pub fn finish(self, mut manifest: Manifest) -> Result<u64, Error> {
+        manifest.files = self.files.clone();
+        let path = self.partial.path().join(names::MANIFEST_FILE);
+        let problems = crate::validate::problems(&manifest);
+        if !problems.is_empty() {
+            return Err(Error::Inconsistent { path, problems });
+        }
+        let mut text = serde_json::to_vec_pretty(&manifest)
+            .map_err(|source| Error::Json { path: path.clone(), source })?;
+        text.push(b'\n');
+        let mut file = File::create(&path).map_err(|source| Error::io(&path, source))?;
+        file.write_all(&text)
+            .and_then(|()| file.sync_all())
+            .map_err(|source| Error::io(&path, source))?;
+        let lock_path = self.partial.path().join(LOCK_FILE);
+        fs::remove_file(&lock_path).map_err(|source| Error::io(&lock_path, source))?;
+        put_in_place(self.partial, &self.destination, self.replace)?;
+        Ok(self.files.values().map(|entry| entry.bytes).sum::<u64>() + text.len() as u64)
+    }
+}
+
+/// A builder of folders that others may read, as far as the umask allows: the default, for the user
+/// alone, would stay with the finished bundle.
+fn folder_builder(prefix: &OsString) -> tempfile::Builder<'_, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o777));
+    }
+    builder
+}
+
+fn check_destination(destination: &Path, replace: bool) -> Result<(), Error> {
+    if fs::symlink_metadata(destination).is_err() {
+        return Ok(());
+    }
+    if !replace {
+        return Err(Error::Exists(destination.to_owned()));
+    }
+    match destination.join(names::MANIFEST_FILE).is_file() {
+        true => Ok(()),
+        false => Err(Error::NotABundle(destination.to_owned())),
+    }
+}
+
+/// The folder to write beside, absolute, and the bundle's name.
+fn split(destination: &Path) -> Result<(PathBuf, OsString), Error> {
+    let absolute =
+        std::path::absolute(destination).map_err(|source| Error::io(destination, source))?;
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) => Ok((parent.to_owned(), name.to_owned())),
+        _ => Err(Error::Exists(destination.to_owned())),
+    }
+}
+
+fn partial_prefix(name: &OsString) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".partial-");
+    prefix
+}
+
+/// Removes partial folders of the same bundle whose writers are gone. Failing to is no error: they
+/// are in nobody's way.
+fn remove_left_behind(parent: &Path, prefix: &OsString) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
+            continue;
+        }
+        let abandoned = match File::open(entry.path().join(LOCK_FILE)) {
+            Ok(lock) => lock.try_lock().is_ok(),
+            // Killed before its lock was made, or after it was removed: give a living writer the
+            // time to do either.
+            Err(_) => entry
+                .metadata()
+                .and_then(|metadata| metadata.modified())
+                .is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 60)),
+        };
+        if abandoned {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Renames the finished folder to its destination; an existing bundle changes places with it in
+/// one step, so that there is no moment without a bundle.
+fn put_in_place(
+    partial: tempfile::TempDir,
+    destination: &Path,
+    replace: bool,
+) -> Result<(), Error> {
+    let io = |source| Error::io(destination, source);
+    if !replace || fs::symlink_metadata(destination).is_err() {
+        // A rename onto an existing folder fails unless that is empty, so nothing is lost to a
+        // race here.
+        fs::rename(partial.path(), destination).map_err(io)?;
+        // The folder is no longer temporary: its old path is gone.
+        let _ = partial.keep();
+        return Ok(());
+    }
+    exchange(partial.path(), destination).map_err(io)?;
+    // `partial` now holds the bundle that was replaced, and removes it as it is dropped.
+    drop(partial);
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn exchange(new: &Path, old: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        // File systems without the flag (NFS, some FUSE) answer so.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => exchange_in_steps(new, old),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(new: &Path, old: &Path) -> std::io::Result<()> {
+    exchange_in_steps(new, old)
+}
+
+fn exchange_in_steps(new: &Path, old: &Path) -> std::io::Result<()> {
+    let aside = new.with_extension("replaced");
+    fs::rename(old, &aside)?;
+    fs::rename(new, old)?;
+    fs::rename(&aside, new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Bundle;
+    use crate::validate::tests::manifest;
+
+    fn fill(writer: &mut BundleWriter, content: &[u8]) {
+        for name in manifest().files.keys() {
+            writer
+                .write_file(name, |out| out.write_all(content).map_err(|e| Error::io("x", e)))
+                .unwrap();
+        }
+    }
+
+    fn entries(folder: &Path) -> Vec<OsString> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+
+    #[test]
+    fn what_is_written_opens_and_verifies() {
+        let folder = tempfile::tempdir().unwrap();
+        let destination = folder.path().join("deep").join("bundle");
+        let mut writer = BundleWriter::create(&destination, false).unwrap();
+        fill(&mut writer, b"abcd");
+        writer.finish(manifest()).unwrap();
+        Bundle::open(&destination).unwrap();
+        let checks = Bundle::verify(&destination, |_| ()).unwrap();
+        assert!(checks.iter().all(|check| check.status == crate::FileStatus::Intact));
+        assert_eq!(entries(&folder.path().join("deep")), ["bundle"]);
+    }
+
+    #[test]
+    fn an_altered_file_is_named_with_both_hashes() {
+        let folder = tempfile::tempdir().unwrap();
+        let destination = folder.path().join("bundle");
+        let mut writer = BundleWriter::create(&destination, false).unwrap();
+        fill(&mut writer, b"abcd");
+        writer.finish(manifest()).unwrap();
+        fs::write(destination.join("llm.onnx"), b"abce").unwrap();
+        let checks = Bundle::verify(&destination, |_| ()).unwrap();
+        let bad: Vec<_> = checks.iter().filter(|c| c.status != crate::FileStatus::Intact).collect();
+        assert_eq!(bad.len(), 1);
+        assert_eq!(bad[0].name, "llm.onnx");
+        assert!(matches!(&bad[0].status, crate::FileStatus::Altered { expected, found }
+            if expected != found && found.len() == 64));
+    }
+
+    #[test]
+    fn a_dropped_writer_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = BundleWriter::create(&folder.path().join("bundle"), false).unwrap();
+        fill(&mut writer, b"abcd");
+        drop(writer);
+        assert!(entries(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn an_existing_folder_is_replaced_only_when_asked_and_only_a_bundle() {
+        let folder = tempfile::tempdir().unwrap();
+        let destination = folder.path().join("bundle");
+        fs::create_dir(&destination).unwrap();
+        fs::write(destination.join("precious.txt"), b"x").unwrap();
+        let refuse =
+            |replace| BundleWriter::create(&destination, replace).err().unwrap().to_string();
+        assert!(refuse(false).contains("exists; give another folder, or --force"));
+        assert!(refuse(true).contains("is not a bundle"));
+
+        fs::write(destination.join(names::MANIFEST_FILE), b"{}").unwrap();
+        let mut writer = BundleWriter::create(&destination, true).unwrap();
+        fill(&mut writer, b"abcd");
+        assert!(destination.join("precious.txt").exists(), "untouched until the end");
+        writer.finish(manifest()).unwrap();
+        Bundle::open(&destination).unwrap();
+        assert!(!destination.join("precious.txt").exists());
+        assert_eq!(entries(folder.path()), ["bundle"]);
+    }
+
+    #[test]
+    fn a_folder_left_behind_is_removed_and_one_being_written_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let destination = folder.path().join("bundle");
+        let left_behind = folder.path().join(".bundle.partial-dead");
+        fs::create_dir(&left_behind).unwrap();
+        fs::write(left_behind.join(LOCK_FILE), b"").unwrap();
+        let first = BundleWriter::create(&destination, false).unwrap();
+        assert!(!left_behind.exists());
+        let second = BundleWriter::create(&destination, false).unwrap();
+        assert!(first.partial.path().exists() && second.partial.path().exists());
+    }
+
+    #[test]
+    fn a_manifest_that_contradicts_itself_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = BundleWriter::create(&folder.path().join("bundle"), false).unwrap();
+        assert!(matches!(writer.finish(manifest()), Err(Error::Inconsistent { .. })));
+        assert!(entries(folder.path()).is_empty());
+    }
+}
