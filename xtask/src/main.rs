@@ -1,2 +1,51 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks: `cargo xtask <command>`. One `match`, one module a command.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
+
+mod bench;
+mod demo;
+mod flags;
+mod layers;
+mod licences;
+mod lint;
+mod metadata;
+mod onnxruntime;
+mod process;
+mod python;
+mod setup;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use flags::Command;
+use workspace::Workspace;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let command = flags::parse(std::env::args().skip(1))?;
+    if let Command::Help = command {
+        print!("{}", flags::HELP);
+        return Ok(());
+    }
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Help => Ok(()),
+        Command::Setup { python } => setup::run(&workspace, python),
+        Command::Test { quick } => test::run(&workspace, quick),
+        Command::Demo => demo::run(&workspace),
+        Command::Lint => lint::run(&workspace),
+        Command::Licences => licences::run(&workspace),
+        Command::Tidy => tidy::run(&workspace),
+        Command::Bench { name, args } => bench::run(&workspace, name.as_deref(), &args),
+    }
+}

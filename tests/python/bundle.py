@@ -1,0 +1,101 @@
+"""A bundle under Python's onnxruntime: a second, independent walker of the manifest's plan."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+NUMPY = {"f32": np.float32, "f16": np.float16, "i64": np.int64, "i32": np.int32}
+
+
+class Bundle:
+    """The sessions of a bundle and the plan that connects them."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.manifest = json.loads((folder / "manifest.json").read_text())
+        self.plan = self.manifest["plan"]
+        self.target = self.manifest["target"]
+        self.sessions = {}
+
+    def graph(self, name: str) -> dict:
+        """A graph's entry in the manifest."""
+        return self.manifest["graphs"][name]
+
+    def session(self, name: str) -> ort.InferenceSession:
+        """The session of a graph, made when first needed."""
+        if name not in self.sessions:
+            options = ort.SessionOptions()
+            options.log_severity_level = 3
+            options.intra_op_num_threads = 1
+            path = self.folder / self.graph(name)["file"]
+            self.sessions[name] = ort.InferenceSession(path, options, ["CPUExecutionProvider"])
+        return self.sessions[name]
+
+    def run(self, phase: str, values: dict, cache: "Cache | None" = None, extra=()) -> dict:
+        """Runs the steps of a phase; `values` and the result are activations by name.
+
+        `extra`: prefix of outputs to compute that the plan does not name (router outputs).
+        """
+        values = dict(values)
+        for step in self.plan[phase]:
+            self.run_step(step, values, cache, extra)
+        return values
+
+    def run_step(self, step: dict, values: dict, cache: "Cache | None", extra) -> None:
+        """One run of one graph; its outputs go to `values` and `cache`."""
+        graph = self.graph(step["graph"])
+        binding = self.session(step["graph"]).io_binding()
+        for value in graph["inputs"]:
+            name, dtype = value["name"], NUMPY[value["dtype"]]
+            kind, bound_to = only_item(step["inputs"][name])
+            if kind == "cache":
+                binding.bind_ortvalue_input(name, cache.slots[bound_to])
+            else:
+                array = np.ascontiguousarray(values[bound_to].astype(dtype))
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+        wanted = []
+        for value in graph["outputs"]:
+            name = value["name"]
+            if name in step["outputs"]:
+                kind, bound_to = only_item(step["outputs"][name])
+            elif extra and name.startswith(extra):
+                kind, bound_to = "activation", name
+            else:
+                continue
+            wanted.append((kind, bound_to))
+            if kind == "cache" and cache.in_place(bound_to):
+                binding.bind_ortvalue_output(name, cache.slots[bound_to])
+            else:
+                binding.bind_output(name, "cpu")
+        binding.synchronize_inputs()
+        self.session(step["graph"]).run_with_iobinding(binding)
+        for (kind, bound_to), output in zip(wanted, binding.get_outputs(), strict=True):
+            if kind == "activation":
+                values[bound_to] = output.numpy()
+            elif not cache.in_place(bound_to):
+                cache.slots[bound_to] = output
+
+
+class Cache:
+    """The key/value cache: a tensor a slot, empty, or zeroed with room for `max_sequence`."""
+
+    def __init__(self, bundle: Bundle, batch: int, max_sequence: int):
+        sizes = {"batch": batch, "past_sequence": 0, "max_sequence": max_sequence}
+        self.entries = {slot["name"]: slot for slot in bundle.plan["cache"]}
+        self.slots = {}
+        for name, slot in self.entries.items():
+            shape = [sizes[size] if isinstance(size, str) else size for size in slot["shape"]]
+            zeros = np.zeros(shape, NUMPY[slot["dtype"]])
+            self.slots[name] = ort.OrtValue.ortvalue_from_numpy(zeros)
+
+    def in_place(self, name: str) -> bool:
+        """Whether a step writes into the slot's own memory."""
+        return self.entries[name]["update"] == "in_place"
+
+
+def only_item(binding: dict) -> tuple[str, str]:
+    """`{"activation": name}` or `{"cache": name}` as a pair."""
+    ((kind, name),) = binding.items()
+    return kind, name

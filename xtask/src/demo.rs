@@ -1,0 +1,131 @@
+//! `cargo xtask demo`: the sample, from its checkpoint to answers about images.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::workspace::Workspace;
+use crate::{bench, onnxruntime, process};
+
+const QUESTIONS: usize = 3;
+
+/// A line of `questions.jsonl`.
+#[derive(Deserialize)]
+struct Question {
+    image: String,
+    text: String,
+    answer: String,
+    category: String,
+}
+
+/// What `cumo run --json` prints, as far as it is shown.
+#[derive(Deserialize)]
+struct Answer {
+    text: String,
+    tokens: Vec<u32>,
+    timings_ms: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Exports the sample and asks three questions about three images.
+///
+/// # Errors
+/// A step fails, or no answer is the expected one.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let sample = workspace.root.join("samples/shapes");
+    let questions = choose(&sample)?;
+    let library = onnxruntime::ensure(workspace)?;
+    bench::build_release(workspace)?;
+    let programs = workspace.target.join("release");
+    let bundle = workspace.target.join("demo/shapes");
+    let mut export = Command::new(programs.join("cumo-export"));
+    export.arg("onnx").arg(sample.join("checkpoint")).arg("-o").arg(&bundle);
+    process::run(export.args(["--target", "ort-cpu", "--force"]))?;
+    let mut rows = Vec::new();
+    let mut right = 0;
+    for question in &questions {
+        let image = sample.join("images").join(&question.image);
+        let mut cumo = Command::new(programs.join("cumo"));
+        cumo.env(onnxruntime::DYLIB_PATH, &library);
+        cumo.arg("run").arg("--model").arg(&bundle).arg("--image").arg(image);
+        cumo.args(["--prompt", &question.text, "--temperature", "0", "--json"]);
+        let output = process::read(&mut cumo)?;
+        let answer: Answer = serde_json::from_str(&output)
+            .with_context(|| format!("`cumo run --json` printed {output}"))?;
+        right += usize::from(answer.text.trim() == question.answer);
+        rows.push(row(question, &answer));
+    }
+    print_table(&rows);
+    println!("\n{right} of {QUESTIONS} as expected; ask more:");
+    println!("  {}", example(workspace, &programs, &bundle, &library));
+    if right == 0 {
+        bail!("no answer is the expected one");
+    }
+    Ok(())
+}
+
+/// The first questions that differ from each other in image and category.
+fn choose(sample: &Path) -> Result<Vec<Question>> {
+    let path = sample.join("questions.jsonl");
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let (mut images, mut categories) = (BTreeSet::new(), BTreeSet::new());
+    let mut chosen = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let question: Question =
+            serde_json::from_str(line).with_context(|| format!("{}:{number}", path.display()))?;
+        let seen = images.contains(&question.image) || categories.contains(&question.category);
+        if !seen && chosen.len() < QUESTIONS {
+            images.insert(question.image.clone());
+            categories.insert(question.category.clone());
+            chosen.push(question);
+        }
+    }
+    if chosen.len() < QUESTIONS {
+        bail!("{} has no {QUESTIONS} questions that differ in image and category", path.display());
+    }
+    Ok(chosen)
+}
+
+const HEADER: [&str; 5] = ["image", "question", "answer", "expected", "milliseconds"];
+
+fn row(question: &Question, answer: &Answer) -> [String; 5] {
+    let milliseconds = |(stage, value): (&String, &serde_json::Value)| {
+        value.as_f64().map(|value| format!("{stage} {value:.1}"))
+    };
+    let timings: Vec<_> = answer.timings_ms.iter().filter_map(milliseconds).collect();
+    [
+        question.image.clone(),
+        question.text.clone(),
+        answer.text.trim().to_owned(),
+        question.answer.clone(),
+        format!("{} ({} tokens)", timings.join(", "), answer.tokens.len()),
+    ]
+}
+
+fn print_table(rows: &[[String; 5]]) {
+    let header = HEADER.map(str::to_owned);
+    let width = |column: usize| {
+        let cells = std::iter::once(&header).chain(rows).map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths: [usize; 5] = std::array::from_fn(width);
+    println!();
+    for row in std::iter::once(&header).chain(rows) {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
+
+/// A command to go on with, as typed from the root.
+fn example(workspace: &Workspace, programs: &Path, bundle: &Path, library: &Path) -> String {
+    format!(
+        "{}={} {} chat --model {} --image samples/shapes/images/000.png",
+        onnxruntime::DYLIB_PATH,
+        workspace.show(library),
+        workspace.show(&programs.join("cumo")),
+        workspace.show(bundle),
+    )
+}

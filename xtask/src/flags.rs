@@ -1,0 +1,107 @@
+//! What was typed, as a [`Command`].
+
+use anyhow::{Result, bail};
+
+/// The text of `cargo xtask help`.
+pub(crate) const HELP: &str = "\
+Usage: cargo xtask <command>
+
+  setup [--python]        get ONNX Runtime's library (and the Python tools of the tests)
+  demo                    export the sample and ask it three questions about three images
+  test [--quick]          Rust tests, then the exported files under Python's onnx and onnxruntime;
+                          --quick: Rust tests only
+  lint                    formatting, tidy, licences, clippy, docs
+  licences                licences and duplicates of all dependencies, from the lock file
+  tidy                    file sizes, leftovers, direction of dependencies
+  bench [NAME [ARGS]..]   list the benchmarks, or run one
+
+Environment:
+  ORT_DYLIB_PATH          an ONNX Runtime library to use instead of fetching one
+  PYTHON                  the Python interpreter (default: python3)
+";
+
+/// A command and its options.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Prints [`HELP`].
+    Help,
+    /// Native library, and Python tools where asked.
+    Setup { python: bool },
+    /// All tests, or those in Rust.
+    Test { quick: bool },
+    /// The sample, from checkpoint to answers.
+    Demo,
+    /// All checks that run no test.
+    Lint,
+    /// Licences alone.
+    Licences,
+    /// Repository checks alone.
+    Tidy,
+    /// One benchmark, or the list of them.
+    Bench { name: Option<String>, args: Vec<String> },
+}
+
+/// Reads the arguments after `cargo xtask`.
+///
+/// # Errors
+/// An unknown command, or an option that the command does not have.
+pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
+    let args: Vec<String> = args.collect();
+    let Some((name, rest)) = args.split_first() else { return Ok(Command::Help) };
+    let command = match name.as_str() {
+        "setup" => Command::Setup { python: switch(name, rest, "--python")? },
+        "test" => Command::Test { quick: switch(name, rest, "--quick")? },
+        "demo" => none(name, rest, Command::Demo)?,
+        "lint" => none(name, rest, Command::Lint)?,
+        "licences" | "licenses" => none(name, rest, Command::Licences)?,
+        "tidy" => none(name, rest, Command::Tidy)?,
+        "bench" => Command::Bench {
+            name: rest.first().cloned(),
+            args: rest.get(1..).unwrap_or_default().to_vec(),
+        },
+        "help" | "--help" | "-h" => Command::Help,
+        other => bail!("no command `{other}`\n\n{HELP}"),
+    };
+    Ok(command)
+}
+
+fn switch(command: &str, rest: &[String], known: &str) -> Result<bool> {
+    if let Some(unknown) = rest.iter().find(|arg| *arg != known) {
+        bail!("`{command}` has no option `{unknown}`, only `{known}`");
+    }
+    Ok(!rest.is_empty())
+}
+
+fn none(name: &str, rest: &[String], command: Command) -> Result<Command> {
+    match rest.first() {
+        Some(unknown) => bail!("`{name}` takes no option, got `{unknown}`"),
+        None => Ok(command),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Command> {
+        super::parse(text.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn reads_commands_and_options() {
+        assert_eq!(parse("").unwrap(), Command::Help);
+        assert_eq!(parse("setup").unwrap(), Command::Setup { python: false });
+        assert_eq!(parse("setup --python").unwrap(), Command::Setup { python: true });
+        assert_eq!(parse("test --quick").unwrap(), Command::Test { quick: true });
+        let bench = Command::Bench { name: Some("moe".into()), args: vec!["--rows".into()] };
+        assert_eq!(parse("bench moe --rows").unwrap(), bench);
+    }
+
+    #[test]
+    fn names_what_it_does_not_know() {
+        assert!(parse("tset").unwrap_err().to_string().starts_with("no command `tset`"));
+        let error = parse("test --fast").unwrap_err().to_string();
+        assert_eq!(error, "`test` has no option `--fast`, only `--quick`");
+        assert_eq!(parse("demo x").unwrap_err().to_string(), "`demo` takes no option, got `x`");
+    }
+}

@@ -1,0 +1,49 @@
+//! Which of our crates may depend on which.
+
+use anyhow::{Result, bail};
+
+use crate::metadata::Metadata;
+
+/// A crate of ours and those of ours that it may need; tests, benches and this crate are free.
+///
+/// Dependencies point one way: programs to `crates`. What runs on a device (`cumo-runtime` and
+/// what is below it) holds no exporter code: neither checkpoints nor graph building.
+const ALLOWED: [(&str, &[&str]); 6] = [
+    ("cumo-bundle", &[]),
+    ("cumo-checkpoint", &[]),
+    ("cumo-onnx", &[]),
+    ("cumo-processor", &[]),
+    ("cumo-export", &["cumo-bundle", "cumo-checkpoint", "cumo-onnx", "cumo-processor"]),
+    ("cumo-runtime", &["cumo-bundle", "cumo-processor"]),
+];
+
+/// Crates that no other crate may need.
+const FREE: [&str; 3] = ["cumo-tests", "cumo-benches", "xtask"];
+
+/// Compares the workspace with the table.
+///
+/// # Errors
+/// A dependency that the table does not allow, or a crate that it does not know.
+pub(crate) fn check(metadata: &Metadata) -> Result<()> {
+    let mut problems = Vec::new();
+    for package in metadata.members() {
+        let name = package.name.as_str();
+        if FREE.contains(&name) {
+            continue;
+        }
+        let Some((_, allowed)) = ALLOWED.iter().find(|(known, _)| *known == name) else {
+            problems.push(format!("{name} is not in the table of layers (xtask/src/layers.rs)"));
+            continue;
+        };
+        for dependency in metadata.dependencies(package) {
+            let dependency_name = dependency.name.as_str();
+            if metadata.is_member(dependency) && !allowed.contains(&dependency_name) {
+                problems.push(format!("{name} must not depend on {dependency_name}"));
+            }
+        }
+    }
+    if !problems.is_empty() {
+        bail!("dependencies:\n  {}", problems.join("\n  "));
+    }
+    Ok(())
+}

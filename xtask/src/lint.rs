@@ -1,0 +1,51 @@
+//! `cargo xtask lint`: every check that runs no test.
+
+use anyhow::{Result, bail};
+
+use crate::workspace::Workspace;
+use crate::{licences, process, tidy};
+
+type Check = fn(&Workspace) -> Result<()>;
+
+/// Runs all checks, also those after one that failed.
+///
+/// # Errors
+/// Names the checks that failed; their output stands above.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let checks: [(&str, Check); 5] = [
+        ("formatting", formatting),
+        ("tidy", tidy::run),
+        ("licences", licences::run),
+        ("clippy", clippy),
+        ("docs", docs),
+    ];
+    let mut failed = Vec::new();
+    for (name, check) in checks {
+        println!("== {name}");
+        if let Err(error) = check(workspace) {
+            println!("{error:#}");
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn formatting(workspace: &Workspace) -> Result<()> {
+    process::run(process::cargo().args(["fmt", "--all", "--check"]).current_dir(&workspace.root))
+}
+
+fn clippy(workspace: &Workspace) -> Result<()> {
+    let mut cargo = process::cargo();
+    cargo.args(["clippy", "--locked", "--workspace", "--all-targets", "--"]);
+    cargo.args(["-D", "warnings", "-D", "clippy::undocumented_unsafe_blocks"]);
+    process::run(cargo.current_dir(&workspace.root))
+}
+
+fn docs(workspace: &Workspace) -> Result<()> {
+    let mut cargo = process::cargo();
+    cargo.args(["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    process::run(cargo.current_dir(&workspace.root))
+}

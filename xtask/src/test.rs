@@ -1,0 +1,117 @@
+//! `cargo xtask test`: the Rust tests, then the exported files under Python's onnx and onnxruntime.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::Workspace;
+use crate::{onnxruntime, process, python};
+
+/// One way to export each golden checkpoint.
+struct Export {
+    target: &'static str,
+    dtype: &'static str,
+    /// Whether router probabilities and choices become outputs.
+    debug_outputs: bool,
+}
+
+const EXPORTS: [Export; 4] = [
+    Export { target: "onnx", dtype: "f32", debug_outputs: false },
+    Export { target: "onnx", dtype: "f32", debug_outputs: true },
+    Export { target: "onnx", dtype: "f16", debug_outputs: false },
+    Export { target: "ort-cpu", dtype: "f32", debug_outputs: false },
+];
+
+/// Runs everything, or, `quick`, the Rust tests.
+///
+/// # Errors
+/// A test fails, or what the tests need cannot be fetched.
+pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
+    let library = onnxruntime::ensure(workspace)?;
+    println!("== Rust tests");
+    let mut cargo = process::cargo();
+    cargo.args(["test", "--locked", "--workspace"]).current_dir(&workspace.root);
+    process::run(cargo.env(onnxruntime::DYLIB_PATH, library))?;
+    if !quick {
+        println!("== exported files under Python");
+        python_tests(workspace)?;
+    }
+    Ok(())
+}
+
+fn python_tests(workspace: &Workspace) -> Result<()> {
+    let exporter = exporter(workspace)?;
+    let goldens = goldens(workspace)?;
+    let folder = workspace.target.join("test/python");
+    let mut bundles = Vec::new();
+    for golden in &goldens {
+        for export in &EXPORTS {
+            let bundle = folder.join(export.folder_name(golden));
+            process::run(&mut export.command(&exporter, golden, &bundle))?;
+            bundles.push((golden, export, bundle));
+        }
+    }
+    let script = |name: &str| -> Result<Command> {
+        let mut python = python::with_packages(workspace)?;
+        python.arg(workspace.root.join("tests/python").join(name));
+        Ok(python)
+    };
+    process::run(script("check_onnx.py")?.args(bundles.iter().map(|(_, _, bundle)| bundle)))?;
+    let mut failed = Vec::new();
+    for (golden, export, bundle) in &bundles {
+        let mut compare = script("compare_goldens.py")?;
+        compare.arg(golden).arg(bundle).args(["--dtype", export.dtype]);
+        if export.debug_outputs {
+            compare.arg("--routers");
+        }
+        if let Err(error) = process::run(&mut compare) {
+            failed.push(format!("{error:#}"));
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{} of {} comparisons failed:\n{}", failed.len(), bundles.len(), failed.join("\n"));
+    }
+    // The form that test reports are read by.
+    println!("python: {} passed, 0 failed", bundles.len() + 1);
+    Ok(())
+}
+
+impl Export {
+    fn folder_name(&self, golden: &Path) -> String {
+        let golden = golden.file_name().unwrap_or_default().to_string_lossy();
+        let debug = if self.debug_outputs { "-debug" } else { "" };
+        format!("{golden}-{}-{}{debug}", self.target, self.dtype)
+    }
+
+    fn command(&self, exporter: &Path, golden: &Path, bundle: &Path) -> Command {
+        let mut command = Command::new(exporter);
+        command.arg("onnx").arg(golden.join("checkpoint")).arg("-o").arg(bundle);
+        command.args(["--target", self.target, "--dtype", self.dtype, "--force"]);
+        if self.debug_outputs {
+            command.arg("--debug-outputs");
+        }
+        command
+    }
+}
+
+/// Builds the exporter as the tests built it.
+fn exporter(workspace: &Workspace) -> Result<PathBuf> {
+    let mut cargo = process::cargo();
+    cargo.args(["build", "--locked", "--workspace", "--bins"]).current_dir(&workspace.root);
+    process::run(&mut cargo)?;
+    Ok(workspace.target.join("debug/cumo-export"))
+}
+
+/// Every folder below `tests/goldens` that holds a checkpoint, by name.
+fn goldens(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let folder = workspace.root.join("tests/goldens");
+    let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let mut goldens: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    goldens.retain(|path| path.join("goldens.json").is_file());
+    goldens.sort();
+    if goldens.is_empty() {
+        bail!("no goldens in {}", folder.display());
+    }
+    Ok(goldens)
+}
