@@ -142,3 +142,92 @@ pub struct DecoderLayer {
     /// Gated SiLU MLP or mixture of experts.
     pub feed_forward: FeedForward,
 }
+
+impl Vision {
+    /// All tensors, in the order in which they are used.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        let Self { class_embedding, patch_embedding, position_embedding, pre_layernorm, layers } =
+            self;
+        let mut tensors = vec![patch_embedding, class_embedding, position_embedding];
+        tensors.extend(pre_layernorm.tensors());
+        for VisionLayer { layer_norm1, self_attn, layer_norm2, feed_forward } in layers {
+            tensors.extend(layer_norm1.tensors());
+            tensors.extend(self_attn.tensors());
+            tensors.extend(layer_norm2.tensors());
+            tensors.extend(feed_forward.tensors());
+        }
+        tensors
+    }
+}
+
+impl LayerNorm {
+    fn tensors(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
+    }
+}
+
+impl Attention {
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        [&self.q_proj, &self.k_proj, &self.v_proj, &self.out_proj]
+            .into_iter()
+            .flat_map(Linear::tensors)
+    }
+}
+
+impl Linear {
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        std::iter::once(&self.weight).chain(&self.bias)
+    }
+}
+
+impl FeedForward {
+    fn tensors(&self) -> Vec<&Tensor> {
+        match self {
+            FeedForward::Dense(mlp) => mlp.tensors().collect(),
+            FeedForward::Moe(moe) => moe.tensors(),
+        }
+    }
+}
+
+impl Mlp {
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        std::iter::once(&self.fc1).chain(&self.up).chain([&self.fc2]).flat_map(Linear::tensors)
+    }
+}
+
+impl Moe {
+    fn tensors(&self) -> Vec<&Tensor> {
+        std::iter::once(&self.gate).chain(self.experts.iter().flat_map(Mlp::tensors)).collect()
+    }
+}
+
+impl Connector {
+    /// All tensors, in the order in which they are used.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        match self {
+            Connector::Dense(layers) => layers.iter().flat_map(Linear::tensors).collect(),
+            Connector::Moe(moe) => moe.tensors(),
+        }
+    }
+}
+
+impl Llm {
+    /// All tensors, in the order in which they are used; a tied `lm_head` is not named again.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        let Self { embed_tokens, layers, norm, lm_head } = self;
+        let mut tensors = vec![embed_tokens];
+        for layer in layers {
+            let DecoderLayer { input_layernorm, self_attn, post_attention_layernorm, feed_forward } =
+                layer;
+            tensors.push(input_layernorm);
+            tensors.extend(self_attn.tensors());
+            tensors.push(post_attention_layernorm);
+            tensors.extend(feed_forward.tensors());
+        }
+        tensors.push(norm);
+        if lm_head.name() != embed_tokens.name() {
+            tensors.push(lm_head);
+        }
+        tensors
+    }
+}

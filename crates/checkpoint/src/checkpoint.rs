@@ -1,0 +1,109 @@
+//! Opens a checkpoint.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::model::Model;
+use crate::parts::Parts;
+use crate::tensor::{Tensor, UnusedTensor};
+use crate::typed;
+
+/// The folders that a checkpoint is read from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The checkpoint's own folder, with its `config.json`.
+    pub checkpoint: PathBuf,
+    /// The base LLM's folder, for a checkpoint without the LLM's weights.
+    pub llm: Option<PathBuf>,
+    /// CLIP's folder, for a checkpoint without the tower's weights or configuration.
+    pub clip: Option<PathBuf>,
+}
+
+/// A trained CuMo model, opened and checked. Its weights are mapped, not read.
+///
+/// The files must not change while this or any [`Tensor`] of it lives.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// Configuration, checked.
+    pub config: Config,
+    /// Every tensor that inference needs.
+    pub model: Model,
+    /// What is there and not needed at inference: the tower's last layer and what follows it,
+    /// buffers, other models' parts; by name.
+    pub unused: Vec<UnusedTensor>,
+    /// The tokenizer's file, if the checkpoint or the LLM's folder has one.
+    pub tokenizer: Option<TokenizerFile>,
+    /// The name of the checkpoint's folder.
+    pub name: String,
+}
+
+/// Where a checkpoint's tokenizer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizerFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format.
+    pub kind: TokenizerKind,
+}
+
+/// Format of a tokenizer's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TokenizerKind {
+    /// `tokenizer.model`, SentencePiece; taken where both are there, as in the original.
+    SentencePiece,
+    /// `tokenizer.json`, of the library `tokenizers`.
+    Json,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint: reads its configuration, maps its weights, and checks that each
+    /// tensor of the configured model is there once, with its shape.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]. Problems of the configuration are reported before those of the tensors.
+    pub fn open(sources: &Sources) -> Result<Self, Error> {
+        let Sources { checkpoint, llm, clip } = sources;
+        for folder in [Some(checkpoint), llm.as_ref(), clip.as_ref()].into_iter().flatten() {
+            let metadata = std::fs::metadata(folder)
+                .map_err(|source| Error::Read { path: folder.clone(), source })?;
+            if !metadata.is_dir() {
+                return Err(Error::NotAFolder { path: folder.clone() });
+            }
+        }
+        let config = Config::read(checkpoint, clip.as_deref())?;
+        let parts = Parts::gather(sources)?;
+        let (model, unused) = typed::build(&config, parts)?;
+        let tokenizer = tokenizer(checkpoint).or_else(|| llm.as_deref().and_then(tokenizer));
+        Ok(Self { config, model, unused, tokenizer, name: name(checkpoint) })
+    }
+
+    /// All tensors that inference needs, each once: vision, connector, LLM, in the order in which
+    /// they are used.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let mut tensors = self.model.vision.tensors();
+        tensors.extend(self.model.connector.tensors());
+        tensors.extend(self.model.llm.tensors());
+        tensors.into_iter()
+    }
+}
+
+/// The tokenizer's file in `folder`.
+fn tokenizer(folder: &Path) -> Option<TokenizerFile> {
+    let kinds = [
+        ("tokenizer.model", TokenizerKind::SentencePiece),
+        ("tokenizer.json", TokenizerKind::Json),
+    ];
+    kinds
+        .into_iter()
+        .map(|(name, kind)| TokenizerFile { path: folder.join(name), kind })
+        .find(|file| file.path.is_file())
+}
+
+/// The last part of the path; of `.`, the folder's own name.
+fn name(folder: &Path) -> String {
+    let whole = folder.canonicalize();
+    let folder = whole.as_deref().unwrap_or(folder);
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
