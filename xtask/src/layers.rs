@@ -12,7 +12,7 @@ const ALLOWED: [(&str, &[&str]); 6] = [
     ("cumo-bundle", &[]),
     ("cumo-checkpoint", &[]),
     ("cumo-onnx", &[]),
-    ("cumo-processor", &[]),
+    ("cumo-processor", &["cumo-bundle"]),
     ("cumo-export", &["cumo-bundle", "cumo-checkpoint", "cumo-onnx", "cumo-processor"]),
     ("cumo-runtime", &["cumo-bundle", "cumo-processor"]),
 ];
