@@ -1,0 +1,53 @@
+//! PNG.
+
+use std::io::Cursor;
+
+use image::codecs::png::PngDecoder;
+use image::{ColorType, ExtendedColorType, ImageDecoder};
+
+use super::decode::{ImageLimits, RgbImage};
+use super::pixels::{self, Layout};
+use crate::error::{Error, Result};
+
+const FORMAT: &str = "PNG";
+/// Bytes before the first chunk.
+const SIGNATURE: usize = 8;
+
+pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage> {
+    check_complete(bytes)?;
+    let decoder = PngDecoder::new(Cursor::new(bytes)).map_err(|e| pixels::error(FORMAT, e))?;
+    let layout = match (decoder.original_color_type(), decoder.color_type()) {
+        // PIL's mode I;16 becomes 8 bits by clipping, every other 16-bit mode by its high byte.
+        (ExtendedColorType::L16, ColorType::L16) => Layout::GrayClipped,
+        (ExtendedColorType::L16, ColorType::La16) => Layout::GrayAlphaClipped,
+        (_, color) => Layout::of(color).ok_or_else(|| Error::UnsupportedImage {
+            format: FORMAT,
+            detail: format!("{color:?}"),
+        })?,
+    };
+    pixels::read(FORMAT, decoder, layout, limits)
+}
+
+/// Refuses a file whose chunks do not reach `IEND`.
+fn check_complete(bytes: &[u8]) -> Result<()> {
+    let truncated = |detail| Error::TruncatedImage { format: FORMAT, detail };
+    let mut rest = bytes.get(SIGNATURE..).unwrap_or_default();
+    loop {
+        let Some((&[a, b, c, d, ref kind @ ..], after)) = rest.split_first_chunk::<8>() else {
+            return Err(truncated("no IEND chunk".into()));
+        };
+        // The data and its checksum follow.
+        let length = u32::from_be_bytes([a, b, c, d]) as usize + 4;
+        let Some(next) = after.get(length..) else {
+            return Err(truncated(format!(
+                "chunk {} needs {length} bytes, the file has {}",
+                kind.escape_ascii(),
+                after.len()
+            )));
+        };
+        if kind == b"IEND" {
+            return Ok(());
+        }
+        rest = next;
+    }
+}

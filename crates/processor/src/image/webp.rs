@@ -1,0 +1,22 @@
+//! WebP.
+
+use std::io::Cursor;
+
+use image::ImageDecoder;
+use image::codecs::webp::WebPDecoder;
+
+use super::decode::{ImageLimits, RgbImage};
+use super::pixels::{self, Layout};
+use crate::error::{Error, Result};
+
+const FORMAT: &str = "WebP";
+
+pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage> {
+    let decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(|e| pixels::error(FORMAT, e))?;
+    let color = decoder.color_type();
+    let layout = Layout::of(color).ok_or_else(|| Error::UnsupportedImage {
+        format: FORMAT,
+        detail: format!("{color:?}"),
+    })?;
+    pixels::read(FORMAT, decoder, layout, limits)
+}
