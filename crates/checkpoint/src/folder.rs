@@ -27,7 +27,7 @@ const FILES: [(&str, bool, ReadFile); 4] = [
 pub(crate) fn read(dir: &Path) -> Result<Option<Vec<Stored>>, Error> {
     for (name, is_index, read_file) in FILES {
         let path = dir.join(name);
-        if !path.exists() {
+        if !is_there(&path) {
             continue;
         }
         let read_shard = |shard: &Path| read_file(&Arc::new(MappedFile::open(shard)?));
@@ -40,8 +40,14 @@ pub(crate) fn read(dir: &Path) -> Result<Option<Vec<Stored>>, Error> {
 /// All tensors of the file `name` in `dir`, which `torch.save` wrote; none where it is absent.
 pub(crate) fn read_torch_file(dir: &Path, name: &str) -> Result<Option<Vec<Stored>>, Error> {
     let path = dir.join(name);
-    if !path.exists() {
+    if !is_there(&path) {
         return Ok(None);
     }
     torch::read(&Arc::new(MappedFile::open(&path)?)).map(Some)
+}
+
+/// Whether there is something at `path`, be it a link to nothing, which is an error to report and
+/// not a reason to look elsewhere.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }

@@ -12,6 +12,7 @@ use serde::de::{
 };
 
 use crate::error::Error;
+use crate::tensor::{MAX_TENSORS, is_name};
 
 /// Reads and parses the JSON file at `path`, of at most `limit` bytes.
 ///
@@ -32,7 +33,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T, Er
     serde_json::from_slice(&bytes).map_err(|source| Error::Json { path: path.to_owned(), source })
 }
 
-/// The members of a JSON object in the file's order; an object that has a key twice is refused,
+/// The members of a JSON object whose keys are tensors' names, in the file's order; an object that has a key twice is refused,
 /// which `serde_json`'s own maps silently accept. The member `__metadata__`, which safetensors has
 /// beside its tensors, is left out.
 #[derive(Debug)]
@@ -60,6 +61,14 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for MembersVisitor<V> {
             if key == "__metadata__" {
                 map.next_value::<IgnoredAny>()?;
                 continue;
+            }
+            if !is_name(&key) {
+                return Err(A::Error::custom(
+                    "a name is longer than 1,000 bytes or has control characters",
+                ));
+            }
+            if members.len() == MAX_TENSORS {
+                return Err(A::Error::custom(format_args!("more than {MAX_TENSORS} names")));
             }
             if !seen.insert(key.clone()) {
                 return Err(A::Error::custom(format_args!("`{key}` is there twice")));

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::error::{Error, SafetensorsError};
 use crate::json::UniqueMembers;
 use crate::mapped_file::MappedFile;
-use crate::tensor::{Element, Stored, num_bytes};
+use crate::tensor::{Element, MAX_RANK, Stored, num_bytes};
 
 /// Bytes that a header may have, as in the format's reference implementation.
 const MAX_HEADER: u64 = 100_000_000;
@@ -78,6 +78,10 @@ fn entry(name: String, member: Member, data_start: usize) -> Result<Entry, Safet
     let Some(element) = Element::named(&dtype) else {
         return Err(SafetensorsError::UnknownDtype { name, dtype });
     };
+    let rank = shape.len();
+    if rank > MAX_RANK {
+        return Err(SafetensorsError::Rank { name, rank, limit: MAX_RANK });
+    }
     let want = num_bytes(&shape, element);
     if want.is_none() || end.checked_sub(start) != want {
         return Err(SafetensorsError::WrongLength { name, start, end, dtype: element.name, shape });

@@ -101,6 +101,18 @@ pub(crate) struct Stored {
     pub(crate) range: Range<usize>,
 }
 
+/// Dimensions that a tensor may have.
+pub(crate) const MAX_RANK: usize = 16;
+
+/// Tensors that a file may have. Models with thousands of experts have about 100,000.
+pub(crate) const MAX_TENSORS: usize = 1 << 18;
+
+/// Whether `name` can be a tensor's: short enough for a message, and without control characters,
+/// which could make a terminal show something else.
+pub(crate) fn is_name(name: &str) -> bool {
+    name.len() <= 1000 && !name.chars().any(char::is_control)
+}
+
 /// Bytes of a tensor of `shape`; none where the number does not fit.
 pub(crate) fn num_bytes(shape: &[usize], element: Element) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?.checked_mul(element.size)
@@ -108,80 +120,74 @@ pub(crate) fn num_bytes(shape: &[usize], element: Element) -> Option<usize> {
 
 /// A tensor that inference needs: a view of a mapped file; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Tensor {
-    name: Arc<str>,
+pub struct Tensor(Arc<View>);
+
+#[derive(Debug)]
+struct View {
+    name: String,
     dtype: Dtype,
-    shape: Arc<[usize]>,
+    shape: Vec<usize>,
     file: Arc<MappedFile>,
     range: Range<usize>,
 }
 
 impl Tensor {
     /// A view of `stored` under the name that the whole checkpoint's folder has for it.
-    pub(crate) fn new(name: &str, dtype: Dtype, stored: Stored) -> Self {
-        Self {
-            name: name.into(),
-            dtype,
-            shape: stored.shape.into(),
-            file: stored.file,
-            range: stored.range,
-        }
+    pub(crate) fn new(name: String, dtype: Dtype, stored: Stored) -> Self {
+        let Stored { shape, file, range, .. } = stored;
+        Self(Arc::new(View { name, dtype, shape, file, range }))
     }
 
     /// Stands for a tensor that is missing until the model is refused for it.
     pub(crate) fn missing() -> Self {
-        Self {
-            name: "".into(),
-            dtype: Dtype::F32,
-            shape: [0].into(),
-            file: Arc::new(MappedFile::empty()),
-            range: 0..0,
-        }
+        let file = Arc::new(MappedFile::empty());
+        let (name, shape) = (String::new(), vec![0]);
+        Self(Arc::new(View { name, dtype: Dtype::F32, shape, file, range: 0..0 }))
     }
 
     /// Name in a whole checkpoint (`model.layers.0.mlp.up_proj.weight`), also where the file that
     /// it comes from has it under another prefix.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// Element type.
     pub fn dtype(&self) -> Dtype {
-        self.dtype
+        self.0.dtype
     }
 
     /// Sizes, outermost first.
     pub fn shape(&self) -> &[usize] {
-        &self.shape
+        &self.0.shape
     }
 
     /// The elements: little endian, row-major, contiguous; not necessarily aligned.
     pub fn bytes(&self) -> &[u8] {
-        self.file.bytes().get(self.range.clone()).unwrap_or_default()
+        self.0.file.bytes().get(self.0.range.clone()).unwrap_or_default()
     }
 
     /// Number of elements.
     pub fn num_elements(&self) -> usize {
-        self.num_bytes() / self.dtype.size()
+        self.num_bytes() / self.0.dtype.size()
     }
 
     /// Number of bytes.
     pub fn num_bytes(&self) -> usize {
-        self.range.len()
+        self.0.range.len()
     }
 
     /// The file that holds the bytes.
     pub fn file(&self) -> &Path {
-        self.file.path()
+        self.0.file.path()
     }
 
     /// Tells the system that the pages that hold `range` (in bytes of this tensor) are not needed
     /// in memory any more, so that memory stays bounded by what is being read. Bytes that are
     /// read again are brought in again. What lies beyond the tensor is ignored.
     pub fn release(&self, range: Range<usize>) {
-        let start = self.range.start.saturating_add(range.start).min(self.range.end);
-        let end = self.range.start.saturating_add(range.end).min(self.range.end);
-        self.file.release(start..end);
+        let start = self.0.range.start.saturating_add(range.start).min(self.0.range.end);
+        let end = self.0.range.start.saturating_add(range.end).min(self.0.range.end);
+        self.0.file.release(start..end);
     }
 }
 

@@ -83,7 +83,7 @@ impl Taker {
             self.problems.push(TensorProblem::Dtype { file, name: stored.name, got });
             return Tensor::missing();
         };
-        Tensor::new(&name, dtype, stored)
+        Tensor::new(name, dtype, stored)
     }
 
     fn linear(&mut self, name: &str, out: usize, input: usize, bias: bool) -> Linear {

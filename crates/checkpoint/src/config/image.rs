@@ -7,8 +7,8 @@ use super::tower::Tower;
 use crate::error::ConfigProblemKind;
 
 /// CLIP's published mean and deviation of the channels red, green, blue.
-const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-const STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+const MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
+const STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 
 /// How an image becomes square.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,10 +121,10 @@ fn refuse_unsupported(keys: &mut Keys<'_>) {
 fn channels(
     keys: &mut Keys<'_>,
     key: &'static str,
-    default: [f32; 3],
+    default: [f64; 3],
     range: std::ops::RangeInclusive<f64>,
 ) -> Option<[f32; 3]> {
-    let Some(value) = keys.get(key) else { return Some(default) };
+    let Some(value) = keys.get(key) else { return Some(default.map(|number| number as f32)) };
     let Some([r, g, b]) = value.as_array().map(Vec::as_slice) else {
         let got = shown(value);
         keys.problem(key, ConfigProblemKind::Type { got, want: "a list of three numbers" });

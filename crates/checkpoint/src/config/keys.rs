@@ -50,7 +50,12 @@ impl<'a> Keys<'a> {
 
     pub(super) fn problem(&mut self, key: &str, kind: ConfigProblemKind) {
         let key = format!("{}{key}", self.prefix);
-        self.problems.push(ConfigProblem { file: self.file.to_owned(), key, kind });
+        let problem = ConfigProblem { file: self.file.to_owned(), key, kind };
+        // Some keys are read in two places.
+        let shown = problem.to_string();
+        if self.problems.iter().all(|known| known.to_string() != shown) {
+            self.problems.push(problem);
+        }
     }
 
     /// Refuses the value of `key`, which exists elsewhere.

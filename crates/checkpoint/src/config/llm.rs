@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::keys::{Keys, shown};
+use super::keys::Keys;
 use super::{MAX_CONFIG, MoeConfig, check_experts, moe};
 use crate::error::{ConfigProblemKind, Error};
 use crate::json;
@@ -139,13 +139,16 @@ impl Family {
 
 impl LlmConfig {
     pub(super) fn read(keys: &mut Keys<'_>, dir: &Path) -> Result<Option<Self>, Error> {
-        let generation = dir.join("generation_config.json");
-        let generation: Option<Map<String, Value>> =
-            if generation.exists() { Some(json::read(&generation, MAX_CONFIG)?) } else { None };
-        Ok(Self::read_keys(keys, generation.as_ref()))
+        let path = dir.join("generation_config.json");
+        let generation = if path.exists() { json::read(&path, MAX_CONFIG)? } else { Map::new() };
+        Ok(Self::read_keys(keys, &path, &generation))
     }
 
-    fn read_keys(keys: &mut Keys<'_>, generation: Option<&Map<String, Value>>) -> Option<Self> {
+    fn read_keys(
+        keys: &mut Keys<'_>,
+        generation_path: &Path,
+        generation: &Map<String, Value>,
+    ) -> Option<Self> {
         let family = Family::read(keys)?;
         let defaults = family.defaults();
         let vocab_size = keys.count("vocab_size", Some(32_000), 1..=1 << 24);
@@ -172,7 +175,13 @@ impl LlmConfig {
         };
         check_experts(keys, "num_local_experts", moe, num_hidden_layers.unwrap_or(0));
         let bos_token_id = keys.count("bos_token_id", Some(1), 0..=last_id(vocab_size));
-        let eos_token_ids = eos_token_ids(keys, generation, last_id(vocab_size));
+        let last = last_id(vocab_size);
+        let eos_token_ids = if generation.get("eos_token_id").is_some_and(|ids| !ids.is_null()) {
+            // Goes before `config.json`, as in the original.
+            eos_token_ids(&mut keys.of(generation_path, generation, ""), last)
+        } else {
+            eos_token_ids(keys, last)
+        };
         let Heads { num_attention_heads, num_key_value_heads, head_dim } = heads?;
         Some(Self {
             family,
@@ -287,25 +296,16 @@ fn last_id(vocab_size: Option<usize>) -> usize {
     vocab_size.unwrap_or(1 << 24).saturating_sub(1)
 }
 
-/// An id or a list of ids; `generation_config.json` goes before `config.json`, as in the original.
-fn eos_token_ids(
-    keys: &mut Keys<'_>,
-    generation: Option<&Map<String, Value>>,
-    last: usize,
-) -> Option<Vec<u32>> {
+/// An id or a list of ids.
+fn eos_token_ids(keys: &mut Keys<'_>, last: usize) -> Option<Vec<u32>> {
     const KEY: &str = "eos_token_id";
-    let generation = generation.and_then(|map| map.get(KEY)).filter(|value| !value.is_null());
-    let Some(value) = generation.or_else(|| keys.get(KEY)) else {
-        return keys
-            .count(KEY, Some(2), 0..=last)
-            .and_then(|id| Some(vec![u32::try_from(id).ok()?]));
-    };
-    let list = match value {
-        Value::Array(list) => list.as_slice(),
-        one => std::slice::from_ref(one),
+    let list = match keys.get(KEY) {
+        None => return Some(vec![2]),
+        Some(Value::Array(list)) => list.as_slice(),
+        Some(one) => std::slice::from_ref(one),
     };
     if list.is_empty() || list.len() > 1024 {
-        let got = shown(value);
+        let got = format!("a list of {}", list.len());
         keys.problem(KEY, ConfigProblemKind::Type { got, want: "an id or a list of ids" });
         return None;
     }

@@ -53,7 +53,7 @@ impl Tower {
             return Ok(None);
         };
         let folder = dir.join(name);
-        if !name.is_empty() && folder.is_dir() {
+        if !name.is_empty() && folder.join("config.json").exists() {
             return Self::read(keys, &folder).map(Some);
         }
         if let Some(known) = Self::known(name) {

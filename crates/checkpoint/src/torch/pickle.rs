@@ -14,10 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::error::PickleError;
-use crate::tensor::Element;
-
-/// Sizes that a tensor may have.
-const MAX_RANK: usize = 16;
+use crate::tensor::{Element, MAX_RANK, MAX_TENSORS, is_name};
 
 /// A tensor of the state dict: some elements of a storage.
 #[derive(Debug)]
@@ -184,12 +181,19 @@ impl<'a> Machine<'a> {
             return Err(PickleError::NotADict { found: root.kind() });
         };
         let items = self.dicts.get_mut(root).map(std::mem::take).unwrap_or_default();
+        let count = items.len();
+        if count > MAX_TENSORS {
+            return Err(PickleError::TooManyTensors { count, limit: MAX_TENSORS });
+        }
         let mut names = HashSet::new();
         let mut views = Vec::new();
         for (key, value) in items {
             let Value::Str(name) = key else {
                 return Err(PickleError::NameNotAString { found: key.kind() });
             };
+            if !is_name(name) {
+                return Err(PickleError::Name);
+            }
             if !names.insert(name) {
                 return Err(PickleError::Twice { name: name.to_owned() });
             }
@@ -259,7 +263,7 @@ impl<'a> Machine<'a> {
     fn set_items(&mut self, start: usize) -> Result<(), PickleError> {
         let offset = self.op;
         let pairs = self.stack.split_off(start);
-        if pairs.len() % 2 != 0 {
+        if !pairs.len().is_multiple_of(2) {
             return Err(PickleError::StackEmpty { offset });
         }
         let top = self.top()?;

@@ -11,7 +11,7 @@ use std::ops::Range;
 use crate::error::ZipError;
 
 /// Entries that an archive may have. A state dict has one a tensor.
-const MAX_ENTRIES: u64 = 1 << 20;
+const MAX_ENTRIES: u64 = 1 << 19;
 
 const END: &[u8; 4] = b"PK\x05\x06";
 const END64_LOCATOR: &[u8; 4] = b"PK\x06\x07";

@@ -1,132 +1,4 @@
-//! What can be wrong with a checkpoint.
-
-use std::fmt;
-use std::path::PathBuf;
-
-/// Why a checkpoint was refused. A cause is in the error's source, not in its message too. Each variant names the file; where a check can fail in several
-/// places, all of them are named at once.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The system did not give a file.
-    #[error("{}: cannot be read", path.display())]
-    Read {
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A folder was named that is none.
-    #[error("{} is not a folder", path.display())]
-    NotAFolder {
-        /// What was named.
-        path: PathBuf,
-    },
-    /// A folder, pipe or device lies where a file is needed.
-    #[error("{} is not a regular file", path.display())]
-    NotAFile {
-        /// What lies there.
-        path: PathBuf,
-    },
-    /// A JSON file is larger than any real one.
-    #[error("{} has {bytes} bytes, at most {limit} are read", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its bytes.
-        bytes: u64,
-        /// Bytes that it may have.
-        limit: u64,
-    },
-    /// A JSON file is malformed.
-    #[error("{}: malformed", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with line and column.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A safetensors file is malformed.
-    #[error("{}: not a well-formed safetensors file", file.display())]
-    Safetensors {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        #[source]
-        source: SafetensorsError,
-    },
-    /// A file of PyTorch's is malformed or holds more than a state dict.
-    #[error("{}: not a file of tensors that can be read", file.display())]
-    Torch {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        #[source]
-        source: TorchError,
-    },
-    /// An index does not fit its shards.
-    #[error("{} does not fit its shards:{}", index.display(), List(problems))]
-    Index {
-        /// The index.
-        index: PathBuf,
-        /// Everything that does not fit.
-        problems: Vec<IndexProblem>,
-    },
-    /// Configuration that is absurd, contradicts itself or asks for something unsupported.
-    #[error("the configuration cannot be used:{}", List(problems))]
-    Config {
-        /// Everything that is wrong.
-        problems: Vec<ConfigProblem>,
-    },
-    /// The checkpoint lacks whole parts.
-    #[error("the checkpoint is not complete:{}", List(parts))]
-    MissingParts {
-        /// Every missing part.
-        parts: Vec<MissingPart>,
-    },
-    /// Tensors do not fit the configuration.
-    #[error("the tensors do not fit the configuration: {0}")]
-    Tensors(TensorProblems),
-}
-
-/// Shows each item on a line of its own, of long lists the first.
-struct List<'a, T>(&'a [T]);
-
-/// Items of one kind that a message shows.
-const SHOWN: usize = 20;
-
-impl<T: fmt::Display> fmt::Display for List<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for item in self.0.iter().take(SHOWN) {
-            write!(f, "\n  {item}")?;
-        }
-        more(f, self.0.len())
-    }
-}
-
-fn more(f: &mut fmt::Formatter<'_>, count: usize) -> fmt::Result {
-    match count.checked_sub(SHOWN) {
-        Some(more) if more > 0 => write!(f, "\n  ... and {} more", Thousands(more)),
-        _ => Ok(()),
-    }
-}
-
-struct Thousands(usize);
-
-impl fmt::Display for Thousands {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.to_string();
-        for (i, digit) in digits.chars().enumerate() {
-            if i > 0 && (digits.len() - i) % 3 == 0 {
-                f.write_str(",")?;
-            }
-            write!(f, "{digit}")?;
-        }
-        Ok(())
-    }
-}
+//! What can be wrong with a file of weights.
 
 /// Why a safetensors file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +29,16 @@ pub enum SafetensorsError {
     /// The header is no JSON of the expected form, or names a tensor twice.
     #[error("the header is malformed")]
     Json(#[from] serde_json::Error),
+    /// A tensor of absurdly many dimensions.
+    #[error("tensor `{name}` has {rank} dimensions, at most {limit} are allowed")]
+    Rank {
+        /// The tensor.
+        name: String,
+        /// Its dimensions.
+        rank: usize,
+        /// Dimensions allowed.
+        limit: usize,
+    },
     /// An element type that nobody knows.
     #[error("tensor `{name}` has the unknown type `{dtype}`")]
     UnknownDtype {
@@ -474,6 +356,17 @@ pub enum PickleError {
         /// What it is.
         found: &'static str,
     },
+    /// Absurdly many tensors.
+    #[error("has {count} tensors, at most {limit} are read")]
+    TooManyTensors {
+        /// Members of the dict.
+        count: usize,
+        /// Members allowed.
+        limit: usize,
+    },
+    /// A name that cannot be shown.
+    #[error("has a tensor whose name is longer than 1,000 bytes or has control characters")]
+    Name,
     /// Two tensors of a name.
     #[error("has the tensor `{name}` twice")]
     Twice {
@@ -528,243 +421,4 @@ pub enum IndexProblem {
         /// Where the index says it is.
         shard: String,
     },
-}
-
-/// What is wrong with a key of a configuration.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: `{key}` {kind}", file.display())]
-pub struct ConfigProblem {
-    /// The file.
-    pub file: PathBuf,
-    /// The key, with a dot where it is nested.
-    pub key: String,
-    /// What is wrong with it.
-    pub kind: ConfigProblemKind,
-}
-
-/// The ways in which a configuration's value can be wrong.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigProblemKind {
-    /// A key without a default is absent.
-    #[error("is missing; it should be {want}")]
-    Missing {
-        /// What it should be.
-        want: &'static str,
-    },
-    /// Another type of value.
-    #[error("is {got}, it should be {want}")]
-    Type {
-        /// The value, shortened.
-        got: String,
-        /// What it should be.
-        want: &'static str,
-    },
-    /// A number that no model has.
-    #[error("is {got}, it should be from {low} to {high}")]
-    Range {
-        /// The value.
-        got: String,
-        /// Least.
-        low: String,
-        /// Greatest.
-        high: String,
-    },
-    /// A number that another must divide.
-    #[error("is {got}, which is not a multiple of `{by}` = {divisor}")]
-    NotDivisible {
-        /// The value.
-        got: usize,
-        /// The other key.
-        by: &'static str,
-        /// Its value.
-        divisor: usize,
-    },
-    /// An odd size of attention heads, whose halves rotary embeddings turn against each other.
-    #[error("is {got}, rotary embeddings need an even number")]
-    Odd {
-        /// The value.
-        got: usize,
-    },
-    /// Two values that contradict each other.
-    #[error("is {got}, but {with} is {other}")]
-    Contradicts {
-        /// The value.
-        got: String,
-        /// The other key, or what the other value is.
-        with: String,
-        /// Its value.
-        other: String,
-    },
-    /// A value that exists elsewhere and is not supported here.
-    #[error("{got} is not supported, because {because}")]
-    NotSupported {
-        /// The value.
-        got: String,
-        /// The reason, with what is supported.
-        because: String,
-    },
-    /// The vision tower's configuration was not found.
-    #[error(
-        "names `{got}`, which is neither a folder (looked at {looked_at}) nor a CLIP tower whose \
-         configuration is known ({known}); --clip DIR brings a folder with CLIP's config.json and \
-         preprocessor_config.json"
-    )]
-    NoTower {
-        /// The value.
-        got: String,
-        /// The folder that was tried.
-        looked_at: String,
-        /// Hub names that are known.
-        known: String,
-    },
-}
-
-/// A part of a CuMo model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// CLIP vision tower.
-    Vision,
-    /// From image features to the LLM's embeddings.
-    Connector,
-    /// Decoder LLM.
-    Llm,
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Part::Vision => "vision tower",
-            Part::Connector => "connector",
-            Part::Llm => "LLM",
-        })
-    }
-}
-
-/// A part of which no tensor was found.
-#[derive(Debug)]
-pub struct MissingPart {
-    /// The part.
-    pub part: Part,
-    /// Files and folders that were looked into.
-    pub looked_in: Vec<PathBuf>,
-    /// The folder has an adapter's weights (LoRA), which must be merged into the model first.
-    pub adapter: bool,
-}
-
-impl fmt::Display for MissingPart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { part, looked_in, adapter } = self;
-        let looked: Vec<_> = looked_in.iter().map(|path| path.display().to_string()).collect();
-        write!(f, "no weights of the {part} in {}", looked.join(", "))?;
-        match part {
-            Part::Llm => f.write_str("; --llm DIR brings them from the base model's folder")?,
-            Part::Vision => f.write_str("; --clip DIR brings them from CLIP's folder")?,
-            Part::Connector => {
-                f.write_str("; they are in the folder's weights or in its mm_projector.bin")?;
-            }
-        }
-        if *adapter {
-            f.write_str(
-                " (the folder has a LoRA adapter, which is not supported, because it must be \
-                 merged into the model first)",
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// A tensor that does not fit the configuration.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TensorProblem {
-    /// Not there.
-    #[error("missing: `{name}` {want:?}")]
-    Missing {
-        /// Name in a whole checkpoint.
-        name: String,
-        /// Shape that the configuration needs.
-        want: Vec<usize>,
-    },
-    /// Another shape.
-    #[error("misshapen: `{name}` is {got:?}, the configuration needs {want:?} ({})", file.display())]
-    Shape {
-        /// Its file.
-        file: PathBuf,
-        /// Name as in the file.
-        name: String,
-        /// Its shape.
-        got: Vec<usize>,
-        /// Shape that the configuration needs.
-        want: Vec<usize>,
-    },
-    /// Elements of a type that weights cannot have.
-    #[error("wrong type: `{name}` is {got}, weights are f32, f16 or bf16 ({})", file.display())]
-    Dtype {
-        /// Its file.
-        file: PathBuf,
-        /// Name as in the file.
-        name: String,
-        /// Its type.
-        got: &'static str,
-    },
-    /// Not a tensor of the configured model.
-    #[error("extra: `{name}` {shape:?} is no tensor of the configured model ({})", file.display())]
-    Extra {
-        /// Its file.
-        file: PathBuf,
-        /// Name as in the file.
-        name: String,
-        /// Its shape.
-        shape: Vec<usize>,
-    },
-    /// Two tensors for one place in the model.
-    #[error("twice: `{name}` and `{other}` are the same tensor of the model ({})", file.display())]
-    Twice {
-        /// File of the second.
-        file: PathBuf,
-        /// Name of the first, as in its file.
-        name: String,
-        /// Name of the second, as in its file.
-        other: String,
-    },
-}
-
-impl TensorProblem {
-    /// Lists of problems are shown kind by kind.
-    fn kind(&self) -> usize {
-        match self {
-            TensorProblem::Missing { .. } => 0,
-            TensorProblem::Shape { .. } => 1,
-            TensorProblem::Dtype { .. } => 2,
-            TensorProblem::Extra { .. } => 3,
-            TensorProblem::Twice { .. } => 4,
-        }
-    }
-}
-
-/// All tensors that do not fit.
-#[derive(Debug, Default)]
-pub struct TensorProblems(pub Vec<TensorProblem>);
-
-impl fmt::Display for TensorProblems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const KINDS: [&str; 5] = ["missing", "misshapen", "of a wrong type", "extra", "twice"];
-        let of_kind = |kind| self.0.iter().filter(move |problem| problem.kind() == kind);
-        let counts: Vec<String> = KINDS
-            .iter()
-            .enumerate()
-            .map(|(kind, name)| (of_kind(kind).count(), name))
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, name)| format!("{} {name}", Thousands(count)))
-            .collect();
-        f.write_str(&counts.join(", "))?;
-        for kind in 0..KINDS.len() {
-            for problem in of_kind(kind).take(SHOWN) {
-                write!(f, "\n  {problem}")?;
-            }
-            more(f, of_kind(kind).count())?;
-        }
-        Ok(())
-    }
 }
