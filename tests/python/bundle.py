@@ -47,6 +47,7 @@ class Bundle:
         """One run of one graph; its outputs go to `values` and `cache`."""
         graph = self.graph(step["graph"])
         binding = self.session(step["graph"]).io_binding()
+        alive = []  # ONNX Runtime reads these arrays where they are
         for value in graph["inputs"]:
             name, dtype = value["name"], NUMPY[value["dtype"]]
             kind, bound_to = only_item(step["inputs"][name])
@@ -54,7 +55,8 @@ class Bundle:
                 binding.bind_ortvalue_input(name, cache.slots[bound_to])
             else:
                 array = np.ascontiguousarray(values[bound_to].astype(dtype))
-                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+                alive.append(ort.OrtValue.ortvalue_from_numpy(array))
+                binding.bind_ortvalue_input(name, alive[-1])
         wanted = []
         for value in graph["outputs"]:
             name = value["name"]

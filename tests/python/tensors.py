@@ -52,3 +52,8 @@ class Golden:
         if not all(name in self.tensors for name in names):
             return None
         return np.concatenate([self.tensors[name] for name in names])
+
+    def routers(self) -> set[tuple[str, str, str]]:
+        """Module, image and `probs` or `experts` of every router in the goldens."""
+        names = (name.split(".") for name in self.tensors if name.startswith("router."))
+        return {(".".join(parts[1:-3]), parts[-2], parts[-1]) for parts in names}
