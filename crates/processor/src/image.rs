@@ -12,4 +12,5 @@ mod resample;
 mod webp;
 
 pub use decode::{ImageLimits, RgbImage, decode_image, load_image};
+pub(crate) use file::read as read_file;
 pub use process::ImageProcessor;

@@ -15,3 +15,8 @@ mod tokenizer;
 
 pub use error::{Error, Result};
 pub use image::{ImageLimits, ImageProcessor, RgbImage, decode_image, load_image};
+pub use prompt::{
+    IMAGE_MARK, IMAGE_TOKEN_ID, Message, Role, SeparatorStyle, Template, count_image_marks, render,
+    template, tokenize_prompt,
+};
+pub use tokenizer::{StreamDecoder, Tokenizer};

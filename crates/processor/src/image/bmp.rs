@@ -14,9 +14,7 @@ const FORMAT: &str = "BMP";
 pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage> {
     let decoder = BmpDecoder::new(Cursor::new(bytes)).map_err(|e| pixels::error(FORMAT, e))?;
     let color = decoder.color_type();
-    let layout = Layout::of(color).ok_or_else(|| Error::UnsupportedImage {
-        format: FORMAT,
-        detail: format!("{color:?}"),
-    })?;
+    let layout = Layout::of(color)
+        .ok_or_else(|| Error::UnsupportedImage { format: FORMAT, detail: format!("{color:?}") })?;
     pixels::read(FORMAT, decoder, layout, limits)
 }

@@ -86,10 +86,8 @@ pub(super) fn image(
     height: usize,
     pixels: Vec<u8>,
 ) -> Result<RgbImage> {
-    RgbImage::new(width, height, pixels).ok_or_else(|| Error::DamagedImage {
-        format,
-        detail: format!("{width} x {height} pixels"),
-    })
+    RgbImage::new(width, height, pixels)
+        .ok_or_else(|| Error::DamagedImage { format, detail: format!("{width} x {height} pixels") })
 }
 
 /// Memory that a decoder may take beside the pixels: tables, a window, text chunks.
@@ -103,7 +101,9 @@ pub(super) fn error(format: &'static str, error: ImageError) -> Error {
         ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
             Error::TruncatedImage { format, detail }
         }
-        ImageError::Limits(ref limit) if matches!(limit.kind(), LimitErrorKind::InsufficientMemory) => {
+        ImageError::Limits(ref limit)
+            if matches!(limit.kind(), LimitErrorKind::InsufficientMemory) =>
+        {
             Error::UnsupportedImage { format, detail }
         }
         _ => Error::DamagedImage { format, detail },

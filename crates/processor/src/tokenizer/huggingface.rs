@@ -1,0 +1,80 @@
+//! `tokenizer.json`, through the `tokenizers` crate.
+
+use tokenizers::Tokenizer;
+
+use crate::error::{Error, Result};
+
+const KIND: &str = "tokenizer.json";
+
+/// What the first token of a text is called.
+const BOS: [&str; 3] = ["<s>", "<|begin_of_text|>", "<bos>"];
+/// What the last token of a text is called.
+const EOS: [&str; 4] = ["</s>", "<|end_of_text|>", "<eos>", "<|endoftext|>"];
+
+/// A `tokenizer.json`.
+#[derive(Debug)]
+pub(super) struct HuggingFace {
+    tokenizer: Tokenizer,
+    /// The pieces by id; an empty one where an id has none.
+    pieces: Vec<String>,
+}
+
+impl HuggingFace {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let damaged = |detail: String| Error::Vocabulary { kind: KIND, detail };
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| damaged(e.to_string()))?;
+        // A file may ask for both; a prompt is neither cut nor filled up behind the user's back.
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|e| damaged(e.to_string()))?;
+        let vocabulary = tokenizer.get_vocab(true);
+        let limit = vocabulary.len().saturating_mul(2) + (1 << 16);
+        let largest = vocabulary.values().copied().max().unwrap_or_default() as usize;
+        if vocabulary.is_empty() || largest >= limit {
+            let count = vocabulary.len();
+            return Err(damaged(format!("{count} tokens, the largest id is {largest}")));
+        }
+        let mut pieces = vec![String::new(); largest + 1];
+        for (piece, id) in vocabulary {
+            if let Some(slot) = pieces.get_mut(id as usize) {
+                *slot = piece;
+            }
+        }
+        Ok(HuggingFace { tokenizer, pieces })
+    }
+
+    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.tokenizer.encode_fast(text, true).map_err(internal)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    pub(super) fn decode(&self, ids: &[u32]) -> Result<String> {
+        ids.iter().try_for_each(|&id| self.check(id))?;
+        self.tokenizer.decode(ids, true).map_err(internal)
+    }
+
+    pub(super) fn check(&self, id: u32) -> Result<()> {
+        let vocab_size = self.pieces.len();
+        if (id as usize) < vocab_size { Ok(()) } else { Err(Error::UnknownId { id, vocab_size }) }
+    }
+
+    pub(super) fn vocab_size(&self) -> usize {
+        self.pieces.len()
+    }
+
+    pub(super) fn bos_id(&self) -> Option<u32> {
+        BOS.iter().find_map(|piece| self.tokenizer.token_to_id(piece))
+    }
+
+    pub(super) fn eos_id(&self) -> Option<u32> {
+        EOS.iter().find_map(|piece| self.tokenizer.token_to_id(piece))
+    }
+
+    pub(super) fn piece(&self, id: u32) -> Option<&str> {
+        self.pieces.get(id as usize).map(String::as_str).filter(|piece| !piece.is_empty())
+    }
+}
+
+/// What the `tokenizers` crate says of a text or of ids.
+fn internal(error: tokenizers::Error) -> Error {
+    Error::Vocabulary { kind: KIND, detail: error.to_string() }
+}
