@@ -47,3 +47,44 @@ pub(crate) fn check(metadata: &Metadata) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A workspace of two crates, the first of which needs the second.
+    fn metadata(needing: &str, needed: &str, kind: &str) -> Metadata {
+        let text = format!(
+            r#"{{
+                "packages": [
+                    {{"id": "1", "name": "{needing}", "version": "0.1.0"}},
+                    {{"id": "2", "name": "{needed}", "version": "0.1.0"}}
+                ],
+                "workspace_members": ["1", "2"],
+                "resolve": {{"nodes": [
+                    {{"id": "1", "deps": [{{"pkg": "2", "dep_kinds": [{{"kind": {kind}}}]}}]}},
+                    {{"id": "2", "deps": []}}
+                ]}}
+            }}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_runtime_needs_no_exporter_code_but_its_tests_may() {
+        let error = check(&metadata("cumo-runtime", "cumo-export", "null")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "dependencies:\n  cumo-runtime must not depend on cumo-export"
+        );
+        check(&metadata("cumo-runtime", "cumo-export", r#""dev""#)).unwrap();
+        check(&metadata("cumo-runtime", "cumo-bundle", "null")).unwrap();
+        check(&metadata("cumo-benches", "cumo-export", "null")).unwrap();
+    }
+
+    #[test]
+    fn a_new_crate_must_be_given_its_layer() {
+        let error = check(&metadata("cumo-new", "cumo-bundle", "null")).unwrap_err().to_string();
+        assert!(error.contains("cumo-new is not in the table"), "{error}");
+    }
+}
