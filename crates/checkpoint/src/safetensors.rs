@@ -123,3 +123,114 @@ fn check_cover(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+    use safetensors::Dtype;
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    /// A file written by the format's reference implementation.
+    fn write(tensors: &BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>) -> Vec<u8> {
+        let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
+            (name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        });
+        let metadata = [("format".to_owned(), "pt".to_owned())].into();
+        safetensors::serialize(views, Some(metadata)).unwrap()
+    }
+
+    prop_compose! {
+        fn tensor()(
+            dtype in prop::sample::select(vec![
+                Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::I64, Dtype::BOOL, Dtype::F8_E4M3,
+            ]),
+            shape in vec(0usize..5, 0..4),
+            seed in any::<u8>(),
+        ) -> (Dtype, Vec<usize>, Vec<u8>) {
+            let bytes = shape.iter().product::<usize>() * dtype.bitsize() / 8;
+            (dtype, shape, (0..bytes).map(|i| (i as u8).wrapping_mul(37) ^ seed).collect())
+        }
+    }
+
+    /// Checks what every accepted file must have.
+    fn parse_checked(bytes: &[u8]) {
+        let Ok(entries) = parse(bytes) else { return };
+        let mut covered = 8 + u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+        for entry in &entries {
+            assert_eq!(entry.range.start, covered);
+            assert_eq!(num_bytes(&entry.shape, entry.element), Some(entry.range.len()));
+            covered = entry.range.end;
+        }
+        assert_eq!(covered, bytes.len());
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_reference_writes_is_read(tensors in btree_map("[a-z.0-9é]{1,12}", tensor(), 0..6)) {
+            let bytes = write(&tensors);
+            let read = parse(&bytes).unwrap();
+            prop_assert_eq!(read.len(), tensors.len());
+            for entry in read {
+                let (dtype, shape, data) = &tensors[&entry.name];
+                prop_assert_eq!(entry.element.name.to_uppercase(), dtype.to_string());
+                prop_assert_eq!(&entry.shape, shape);
+                prop_assert_eq!(&bytes[entry.range], data);
+            }
+        }
+
+        #[test]
+        fn changed_files_never_panic_and_what_is_accepted_is_covered(
+            tensors in btree_map("[a-z]{1,3}", tensor(), 0..4),
+            changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut bytes = write(&tensors);
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            parse_checked(&bytes);
+        }
+
+        #[test]
+        fn changed_numbers_never_panic(
+            tensors in btree_map("[a-z]{1,3}", tensor(), 1..4),
+            numbers in vec(prop_oneof![any::<u64>(), 0u64..40], 12),
+        ) {
+            // Puts other numbers into the header, at the places of the digits.
+            let bytes = write(&tensors);
+            let length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+            let header = String::from_utf8(bytes[8..8 + length].to_vec()).unwrap();
+            let mut numbers = numbers.iter().cycle();
+            let header: String = header
+                .split_inclusive([',', '[', ']'])
+                .map(|word| match word.trim_end_matches([',', ']']) {
+                    digits if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+                        word.replace(digits, &numbers.next().unwrap().to_string())
+                    }
+                    _ => word.to_owned(),
+                })
+                .collect();
+            let mut changed = (header.len() as u64).to_le_bytes().to_vec();
+            changed.extend(header.bytes());
+            changed.extend(&bytes[8 + length..]);
+            parse_checked(&changed);
+        }
+
+        #[test]
+        fn arbitrary_headers_never_panic(
+            length in prop_oneof![any::<u64>(), 0u64..200],
+            bytes in vec(any::<u8>(), 0..200),
+        ) {
+            parse_checked(&[&length.to_le_bytes()[..], &bytes].concat());
+        }
+    }
+}

@@ -128,3 +128,132 @@ fn is_contiguous(shape: &[usize], stride: &[usize]) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+#[path = "../../tests/checkpoint/fixture/torch_file.rs"]
+mod torch_file;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    use super::torch_file::{TorchTensor, archive, archive_of, pickle};
+    use super::*;
+
+    fn parse_bytes(bytes: &[u8]) -> Result<Vec<Stored>, TorchError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        let tensors = parse(&Arc::new(MappedFile::open(file.path()).unwrap()))?;
+        for tensor in &tensors {
+            assert!(tensor.range.end <= bytes.len());
+            assert_eq!(num_bytes(&tensor.shape, tensor.element), Some(tensor.range.len()));
+        }
+        Ok(tensors)
+    }
+
+    prop_compose! {
+        fn tensor()(
+            (storage, size) in prop::sample::select(vec![
+                ("FloatStorage", 4), ("HalfStorage", 2), ("BFloat16Storage", 2),
+                ("LongStorage", 8), ("BoolStorage", 1),
+            ]),
+            shape in vec(0usize..5, 0..4),
+            offset in 0usize..3,
+            seed in any::<u8>(),
+        ) -> TorchTensor {
+            let bytes = (shape.iter().product::<usize>() + offset) * size;
+            let bytes = (0..bytes).map(|i| (i as u8).wrapping_mul(37) ^ seed).collect();
+            TorchTensor { name: String::new(), storage, shape, stride: None, offset, bytes }
+        }
+    }
+
+    prop_compose! {
+        fn tensors()(named in btree_map("[a-z.0-9é]{0,12}", tensor(), 0..6)) -> Vec<TorchTensor> {
+            named.into_iter().map(|(name, tensor)| TorchTensor { name, ..tensor }).collect()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(tensors in tensors()) {
+            let bytes = archive(&tensors);
+            let read = parse_bytes(&bytes).unwrap();
+            prop_assert_eq!(read.len(), tensors.len());
+            for (read, written) in read.iter().zip(&tensors) {
+                prop_assert_eq!(&read.name, &written.name);
+                prop_assert_eq!(&read.shape, &written.shape);
+                let skip = written.offset * read.element.size;
+                prop_assert_eq!(&bytes[read.range.clone()], &written.bytes[skip..]);
+            }
+        }
+
+        #[test]
+        fn changed_archives_never_panic(
+            tensors in tensors(),
+            changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut bytes = archive(&tensors);
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let _ = parse_bytes(&bytes);
+        }
+
+        #[test]
+        fn changed_pickles_never_panic(
+            tensors in tensors(),
+            changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let mut pickle = pickle(&tensors);
+            for (at, byte) in changes {
+                let at = at.index(pickle.len());
+                pickle[at] = byte;
+            }
+            let _ = parse_bytes(&archive_of(pickle, &tensors));
+        }
+
+        #[test]
+        fn arbitrary_pickles_never_panic(
+            // Mostly operations that are known.
+            bytes in vec(prop_oneof![
+                4 => prop::sample::select(b"NJKMX}()tsuqrhjcQRb\x80\x85\x86\x87\x88\x89\x8a.".to_vec()),
+                1 => any::<u8>(),
+            ], 0..200),
+        ) {
+            let _ = pickle::state_dict(&bytes);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300)) {
+            let _ = parse_bytes(&bytes);
+            let _ = zip::entries(&bytes);
+            let _ = pickle::state_dict(&bytes);
+        }
+    }
+
+    #[test]
+    fn deep_tuples_need_no_recursion() {
+        let mut bytes = b"\x80\x02N".to_vec();
+        bytes.extend(std::iter::repeat_n(0x85, 1_000_000));
+        bytes.push(b'.');
+        assert!(matches!(
+            pickle::state_dict(&bytes),
+            Err(crate::error::PickleError::NotADict { .. })
+        ));
+    }
+
+    #[test]
+    fn a_dict_within_itself_is_refused() {
+        let bytes = b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.";
+        let error = pickle::state_dict(bytes).unwrap_err().to_string();
+        assert_eq!(error, "`a` is a dict, not a tensor");
+    }
+}

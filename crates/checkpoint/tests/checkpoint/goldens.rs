@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cumo_checkpoint::model::{Connector, FeedForward};
 use cumo_checkpoint::*;
 
-fn golden(name: &str) -> PathBuf {
+pub(crate) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/goldens").join(name).join("checkpoint")
 }
 
