@@ -1,1 +1,30 @@
-//! Exports CuMo checkpoints to bundles of ONNX graphs with the MoE routing as custom ops
+//! Exports CuMo checkpoints to bundles of ONNX graphs with the MoE routing as custom ops.
+//!
+//! The modules mirror the model: [`vision`], [`connector`], [`embed`], [`llm`], [`moe`]; a
+//! [`target`] says how an operator is spelled. [`export_onnx`] opens the checkpoint, builds each
+//! [`part`]'s graph, and streams its weights.
+
+mod activation;
+mod builder;
+pub mod connector;
+pub mod convert;
+pub mod embed;
+mod error;
+mod export;
+mod facts;
+pub mod llm;
+pub mod moe;
+mod norm;
+pub mod part;
+mod progress;
+mod signature;
+pub mod target;
+pub mod vision;
+mod weight;
+
+pub use activation::Activation;
+pub use builder::ModelBuilder;
+pub use error::Error;
+pub use export::{FloatType, OnnxOptions, PRODUCER, Summary, export_onnx};
+pub use progress::{Progress, Quiet};
+pub use weight::{Source, Weight};

@@ -25,7 +25,8 @@ impl Function {
         build: impl FnOnce(&mut GraphBuilder) -> Result<Vec<Value>, Error>,
     ) -> Result<Function, Error> {
         let mut body = GraphBuilder::new();
-        let results = body.scope(name, build)?;
+        body.enter(name);
+        let results = build(&mut body)?;
         if let Some(initializer) = body.initializers.first() {
             let problem = format!("a function cannot hold the initializer `{}`", initializer.name);
             return Err(body.fault(name, problem));

@@ -76,20 +76,15 @@ impl GraphBuilder {
         GraphBuilder::default()
     }
 
-    /// Runs `build` inside a part of the model; parts nest, and join with dots in names and
-    /// messages: `layers[3]` in `vision` is `vision.layers[3]`.
-    ///
-    /// # Errors
-    /// Those of `build`.
-    pub fn scope<T, E>(
-        &mut self,
-        part: impl Into<String>,
-        build: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E> {
+    /// Enters a part of the model, until [`GraphBuilder::leave`]. Parts nest, and join with dots in
+    /// names and messages: `layers[3]` in `vision` is `vision.layers[3]`.
+    pub fn enter(&mut self, part: impl Into<String>) {
         self.place.push(part.into());
-        let result = build(self);
+    }
+
+    /// Leaves the part entered last.
+    pub fn leave(&mut self) {
         self.place.pop();
-        result
     }
 
     /// The place in the model, for example `connector.expert[2].fc1`.

@@ -203,11 +203,4 @@ impl GraphBuilder {
         }
         values.into_iter()
     }
-
-    /// `x * sigmoid(alpha * x)`.
-    pub fn fused_quick_gelu(&mut self, x: &Value, alpha: f32) -> Value {
-        let attributes = vec![("alpha", Attribute::Float(alpha))];
-        let results = vec![(x.dtype(), x.shape().clone())];
-        self.add_node("QuickGelu", DOMAIN, &[x.name()], results, attributes).remove(0)
-    }
 }

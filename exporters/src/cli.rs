@@ -1,0 +1,163 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValue;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use cumo_bundle::{PromptTemplate, Target};
+use cumo_checkpoint::Sources;
+use cumo_export::FloatType;
+
+/// Exports CuMo checkpoints to bundles of ONNX graphs, without PyTorch.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  cumo-export inspect CuMo-mistral-7b
+  cumo-export onnx CuMo-mistral-7b -o cumo-7b.bundle --dtype f16
+  cumo-export onnx stage1 --llm Mistral-7B-Instruct-v0.2 --clip clip-vit-large-patch14-336 -o stage1.bundle"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what a checkpoint holds: parts, layers, experts, parameters, types, bytes.
+    Inspect(InspectArguments),
+    /// Write a bundle: ONNX graphs, weights, tokenizer and manifest in one folder.
+    Onnx(OnnxArguments),
+}
+
+/// The folders that a checkpoint is read from.
+#[derive(Debug, Args)]
+pub struct CheckpointArguments {
+    /// The checkpoint's folder: config.json and weights (safetensors or pytorch_model.bin).
+    pub checkpoint: PathBuf,
+    /// Folder of the base LLM, for a checkpoint that lacks the LLM's weights (stage 1).
+    #[arg(long, value_name = "DIR")]
+    pub llm: Option<PathBuf>,
+    /// Folder of the CLIP tower, for a checkpoint that lacks its weights or its config.
+    #[arg(long, value_name = "DIR")]
+    pub clip: Option<PathBuf>,
+}
+
+impl CheckpointArguments {
+    /// The folders.
+    pub fn sources(&self) -> Sources {
+        Sources {
+            checkpoint: self.checkpoint.clone(),
+            llm: self.llm.clone(),
+            clip: self.clip.clone(),
+        }
+    }
+}
+
+/// `cumo-export inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cumo-export inspect CuMo-mistral-7b
+  cumo-export inspect CuMo-mistral-7b --json | jq .parts")]
+pub struct InspectArguments {
+    /// Where the checkpoint is.
+    #[command(flatten)]
+    pub checkpoint: CheckpointArguments,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cumo-export onnx`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cumo-export onnx CuMo-mistral-7b -o cumo-7b.bundle --dtype f16
+  cumo-export onnx CuMo-mistral-7b -o cumo-7b.bundle --target ort-cpu --force")]
+pub struct OnnxArguments {
+    /// Where the checkpoint is.
+    #[command(flatten)]
+    pub checkpoint: CheckpointArguments,
+    /// The folder to write. It appears when everything is in it, or not at all.
+    #[arg(short, long, value_name = "BUNDLE")]
+    pub output: PathBuf,
+    /// The runtime that the graphs are spelled for.
+    #[arg(long, value_enum, default_value = "onnx")]
+    pub target: TargetArgument,
+    /// The type of weights and activations. Norms, softmax, routing and logits stay in f32.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: DtypeArgument,
+    /// The conversation template. By default `conv_mode` of config.json where it is there, else
+    /// that of the original's command line: mistral_instruct_system for Mistral and Mixtral, v1
+    /// for Llama.
+    #[arg(long, value_enum)]
+    pub template: Option<TemplateArgument>,
+    /// Make each router's probabilities and choices outputs of the graphs.
+    #[arg(long)]
+    pub debug_outputs: bool,
+    /// Replace the bundle if it exists.
+    #[arg(long)]
+    pub force: bool,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `--target`.
+#[derive(Debug, Clone, Copy)]
+pub struct TargetArgument(pub Target);
+
+impl ValueEnum for TargetArgument {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[TargetArgument(Target::Onnx), TargetArgument(Target::OrtCpu)]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self.0 {
+            Target::Onnx => "Standard operators and ai.cumo functions: any ONNX runtime",
+            Target::OrtCpu => {
+                "ONNX Runtime's fused operators on the CPU; the cache is updated where it lies"
+            }
+        };
+        Some(PossibleValue::new(self.0.name()).help(help))
+    }
+}
+
+/// `--dtype`.
+#[derive(Debug, Clone, Copy)]
+pub struct DtypeArgument(pub FloatType);
+
+impl ValueEnum for DtypeArgument {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[DtypeArgument(FloatType::F32), DtypeArgument(FloatType::F16)]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self.0 {
+            FloatType::F32 => "f32",
+            FloatType::F16 => "f16",
+        }))
+    }
+}
+
+/// `--template`.
+#[derive(Debug, Clone, Copy)]
+pub struct TemplateArgument(pub PromptTemplate);
+
+impl ValueEnum for TemplateArgument {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [TemplateArgument; 5] = [
+            TemplateArgument(PromptTemplate::ALL[0]),
+            TemplateArgument(PromptTemplate::ALL[1]),
+            TemplateArgument(PromptTemplate::ALL[2]),
+            TemplateArgument(PromptTemplate::ALL[3]),
+            TemplateArgument(PromptTemplate::ALL[4]),
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()))
+    }
+}

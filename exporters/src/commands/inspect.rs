@@ -1,0 +1,22 @@
+//! `cumo-export inspect`.
+
+use std::io::Write;
+
+use anyhow::Context;
+use cumo_checkpoint::Checkpoint;
+
+use crate::cli::InspectArguments;
+use crate::inspect::Report;
+
+/// Prints what a checkpoint holds.
+pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
+    let checkpoint = Checkpoint::open(&arguments.checkpoint.sources())
+        .with_context(|| format!("inspecting {}", arguments.checkpoint.checkpoint.display()))?;
+    let report = Report::of(&checkpoint);
+    let text = match arguments.json {
+        true => serde_json::to_string_pretty(&report)? + "\n",
+        false => report.to_string(),
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Parts of a weight that are converted on their own.
+
+use std::ops::Range;
+
+use cumo_checkpoint::Tensor;
+
+use super::element::{self, Oddities};
+use crate::weight::{Source, Weight, matrix};
+
+/// About how many bytes a piece is written as.
+const PIECE_BYTES: usize = 4 << 20;
+
+/// Sides of the tiles that a matrix is transposed by: a tile's f32 fit the first-level cache, and
+/// one row of it reads whole cache lines.
+const TILE_ROWS: usize = 64;
+const TILE_COLUMNS: usize = 32;
+
+/// Rows of a weight, as the graph has it. A list is a matrix of one-element rows.
+pub(super) struct Piece {
+    /// The weight's index.
+    pub(super) weight: usize,
+    /// Whether no piece of this weight follows.
+    pub(super) is_last: bool,
+    /// Bytes written.
+    pub(super) num_bytes: usize,
+    rows: Range<usize>,
+    columns: usize,
+}
+
+/// Cuts a weight into pieces, in order.
+pub(super) fn pieces(index: usize, weight: &Weight) -> impl Iterator<Item = Piece> + use<> {
+    let shape = weight.shape();
+    let transposed = matches!(weight.source, Source::Transposed(_));
+    let (rows, columns) = match shape.as_slice() {
+        [rows, columns] if transposed => (*rows, *columns),
+        _ => (shape.iter().product(), 1),
+    };
+    let row_bytes = columns * weight.dtype.size();
+    let step = (PIECE_BYTES / row_bytes.max(1)).next_multiple_of(TILE_COLUMNS).max(TILE_COLUMNS);
+    (0..rows).step_by(step).map(move |start| {
+        let end = (start + step).min(rows);
+        let num_bytes = (end - start) * row_bytes;
+        Piece { weight: index, is_last: end == rows, num_bytes, rows: start..end, columns }
+    })
+}
+
+impl Piece {
+    /// The piece's bytes, and the odd numbers in it.
+    pub(super) fn convert(&self, weight: &Weight) -> (Vec<u8>, Oddities) {
+        let mut bytes = vec![0; self.num_bytes];
+        let mut oddities = Oddities::default();
+        match &weight.source {
+            Source::AsIs(tensor) => self.copy(tensor, weight, &mut bytes, &mut oddities),
+            Source::Computed { values, .. } => {
+                let values = values.get(self.rows.clone()).unwrap_or_default();
+                element::write(values, weight.dtype, &mut bytes, &mut oddities);
+            }
+            Source::Transposed(parts) => {
+                let mut column = 0;
+                for part in parts {
+                    self.transpose(part, column, weight, &mut bytes, &mut oddities);
+                    column += matrix(part).0;
+                }
+            }
+        }
+        (bytes, oddities)
+    }
+
+    fn copy(&self, tensor: &Tensor, weight: &Weight, bytes: &mut [u8], oddities: &mut Oddities) {
+        let size = tensor.dtype().size();
+        let range = self.rows.start * size..self.rows.end * size;
+        let source = tensor.bytes().get(range.clone()).unwrap_or_default();
+        let mut values = [0f32; 1024];
+        let chunks = source
+            .chunks(values.len() * size)
+            .zip(bytes.chunks_mut(values.len() * weight.dtype.size()));
+        for (source, bytes) in chunks {
+            let values = &mut values[..source.len() / size];
+            element::read(source, tensor.dtype(), values);
+            element::write(values, weight.dtype, bytes, oddities);
+        }
+        tensor.release(range);
+    }
+
+    /// Rows of the result are columns of `part` `[out, in]`, whose rows go to the result's columns
+    /// from `first_column` on.
+    fn transpose(
+        &self,
+        part: &Tensor,
+        first_column: usize,
+        weight: &Weight,
+        bytes: &mut [u8],
+        oddities: &mut Oddities,
+    ) {
+        let (part_rows, part_columns) = matrix(part);
+        let (source, from) = (part.bytes(), part.dtype().size());
+        let to = weight.dtype.size();
+        let mut line = [0f32; TILE_COLUMNS];
+        let mut tile = [[0f32; TILE_ROWS]; TILE_COLUMNS];
+        for top in (0..part_rows).step_by(TILE_ROWS) {
+            let height = TILE_ROWS.min(part_rows - top);
+            for left in self.rows.clone().step_by(TILE_COLUMNS) {
+                let width = TILE_COLUMNS.min(self.rows.end - left);
+                for row in 0..height {
+                    let start = ((top + row) * part_columns + left) * from;
+                    let cells = source.get(start..start + width * from).unwrap_or_default();
+                    element::read(cells, part.dtype(), &mut line[..width]);
+                    for (column, value) in tile.iter_mut().zip(&line[..width]) {
+                        column[row] = *value;
+                    }
+                }
+                for (index, column) in tile[..width].iter().enumerate() {
+                    let row = left - self.rows.start + index;
+                    let start = (row * self.columns + first_column + top) * to;
+                    let out = bytes.get_mut(start..start + height * to).unwrap_or_default();
+                    element::write(&column[..height], weight.dtype, out, oddities);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The decoder LLM: Mistral, Mixtral and Llama are one file that asks dense or MoE.
+
+mod attention;
+mod mask;
+mod rotary;
+
+use cumo_bundle::names;
+use cumo_checkpoint::LlmConfig;
+use cumo_checkpoint::model::Llm;
+use cumo_onnx::{DType, Value, dims};
+
+pub use attention::{CachedAttention, StandardAttention};
+pub(crate) use rotary::tables;
+
+use crate::activation::Activation;
+use crate::builder::ModelBuilder;
+use crate::error::Error;
+
+/// Builds the graph: `inputs_embeds` `[batch, sequence, hidden]` and a key/value cache to `logits`
+/// `[batch, sequence, vocab]` f32 and the updated cache.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub fn build(b: &mut ModelBuilder<'_>, llm: &Llm, config: &LlmConfig) -> Result<(), Error> {
+    b.scope("llm", |b| {
+        let shape = dims![names::BATCH, names::SEQUENCE, config.hidden_size];
+        let embeds = b.g.input(names::INPUTS_EMBEDS, b.dtype, shape)?;
+        let attention = b.target.cached_attention(b, &embeds, config)?;
+        let normed = b.scope("layers", |b| layers(b, embeds, attention.as_ref(), llm, config))?;
+        let head = b.matrix("lm_head.weight", &[&llm.lm_head], b.dtype)?;
+        let logits = b.g.matmul(&normed, &head)?;
+        let logits = b.g.cast(&logits, DType::F32);
+        let shape = dims![names::BATCH, names::SEQUENCE, config.vocab_size];
+        Ok(b.g.output(names::LOGITS, &logits, DType::F32, shape)?)
+    })
+}
+
+/// Every layer: norm, attention, residual, norm, MLP or experts, residual; and the final norm. A
+/// residual and the norm behind it are one step, which some targets have an operator for.
+fn layers(
+    b: &mut ModelBuilder<'_>,
+    mut x: Value,
+    attention: &dyn CachedAttention,
+    llm: &Llm,
+    config: &LlmConfig,
+) -> Result<Value, Error> {
+    let epsilon = config.rms_norm_eps;
+    let first = llm.layers.first().map_or(&llm.norm, |layer| &layer.input_layernorm);
+    let mut normed = b.rms_norm(&x, first, epsilon)?;
+    for (index, layer) in llm.layers.iter().enumerate() {
+        let next = llm.layers.get(index + 1).map_or(&llm.norm, |next| &next.input_layernorm);
+        b.scope(format!("{index}"), |b| {
+            let attended =
+                b.scope("self_attn", |b| attention.attend(b, index, &normed, &layer.self_attn))?;
+            let norm = &layer.post_attention_layernorm;
+            (normed, x) = b.target.add_rms_norm(b, &attended, &x, norm, epsilon)?;
+            let out = b.feed_forward(&normed, &layer.feed_forward, Activation::Silu)?;
+            (normed, x) = b.target.add_rms_norm(b, &out, &x, next, epsilon)?;
+            Ok(())
+        })?;
+    }
+    Ok(normed)
+}

@@ -1,0 +1,69 @@
+//! Rotary position embedding, half-split (RoFormer, arXiv 2104.09864; `MistralRotaryEmbedding` of
+//! transformers).
+
+use cumo_bundle::names;
+use cumo_checkpoint::LlmConfig;
+use cumo_onnx::{DType, Dim, Value, dims};
+
+use crate::builder::ModelBuilder;
+use crate::error::Error;
+
+/// Cosines and sines at the new positions, `[batch, 1, sequence, head_dim / 2]` each.
+pub struct Rotary {
+    cos: Value,
+    sin: Value,
+}
+
+/// One over the wavelength of each pair of channels, in f32 as the original computes it.
+fn inverse_frequencies(config: &LlmConfig) -> Vec<f32> {
+    let (theta, channels) = (config.rope_theta as f32, config.head_dim as f32);
+    (0..config.head_dim / 2).map(|pair| 1.0 / theta.powf((2 * pair) as f32 / channels)).collect()
+}
+
+/// Cosines and sines of every position below `positions`, one row a position, `head_dim / 2`
+/// columns.
+pub(crate) fn tables(config: &LlmConfig, positions: usize) -> (Vec<f32>, Vec<f32>) {
+    let frequencies = inverse_frequencies(config);
+    let angles = (0..positions)
+        .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency));
+    angles.map(|angle| (angle.cos(), angle.sin())).unzip()
+}
+
+/// Cosines and sines at `position_ids` `[batch, sequence]`.
+pub(super) fn at_positions(
+    b: &mut ModelBuilder<'_>,
+    position_ids: &Value,
+    config: &LlmConfig,
+) -> Result<Rotary, Error> {
+    let half = config.head_dim / 2;
+    let frequencies =
+        b.computed("rotary_emb.inv_freq", inverse_frequencies(config), &[half], DType::F32)?;
+    let positions = b.g.cast(position_ids, DType::F32);
+    let positions = b.g.unsqueeze(&positions, &[1, 3])?;
+    let angles = b.g.mul(&positions, &frequencies)?;
+    debug_assert_eq!(
+        angles.shape().dims(),
+        dims![names::BATCH, 1, names::SEQUENCE, half].as_slice()
+    );
+    let (cos, sin) = (b.g.cos(&angles), b.g.sin(&angles));
+    Ok(Rotary { cos: b.g.cast(&cos, b.dtype), sin: b.g.cast(&sin, b.dtype) })
+}
+
+impl Rotary {
+    /// Turns `x` `[batch, heads, sequence, head_dim]` by the angles of its positions.
+    ///
+    /// # Errors
+    /// Sizes that do not fit.
+    pub fn rotate(&self, b: &mut ModelBuilder<'_>, x: &Value) -> Result<Value, Error> {
+        let g = &mut b.g;
+        let channels = x.shape().dims().get(3).and_then(Dim::fixed).unwrap_or_default();
+        let half = channels / 2;
+        let first = g.slice(x, 3, (0, Some(half)), Dim::Fixed(half))?;
+        let second = g.slice(x, 3, (half, Some(channels)), Dim::Fixed(channels - half))?;
+        let (first_cos, second_sin) = (g.mul(&first, &self.cos)?, g.mul(&second, &self.sin)?);
+        let (second_cos, first_sin) = (g.mul(&second, &self.cos)?, g.mul(&first, &self.sin)?);
+        let left = g.sub(&first_cos, &second_sin)?;
+        let right = g.add_values(&second_cos, &first_sin)?;
+        Ok(g.concat(&[&left, &right], 3, Dim::Fixed(channels))?)
+    }
+}

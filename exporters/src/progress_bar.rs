@@ -1,0 +1,64 @@
+//! Progress on standard error: a bar on a terminal, a line a part elsewhere.
+
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cumo_export::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::size;
+
+/// Set when the user asks the export to stop.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Shows an export's progress.
+pub struct Display {
+    bar: Option<Mutex<ProgressBar>>,
+}
+
+impl Display {
+    /// A display for this terminal or pipe. From now on Ctrl-C and SIGTERM stop the export, which
+    /// then removes what it has written.
+    pub fn new() -> anyhow::Result<Display> {
+        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))?;
+        let terminal = std::io::stderr().is_terminal();
+        Ok(Display { bar: terminal.then(|| Mutex::new(ProgressBar::hidden())) })
+    }
+}
+
+impl Progress for Display {
+    fn begin(&self, part: &str, bytes: u64) {
+        let Some(bar) = &self.bar else {
+            eprintln!("writing {part}: {}", size::bytes(bytes));
+            return;
+        };
+        let style = ProgressStyle::with_template(
+            "{prefix:>9} {bar:32} {bytes:>10} of {total_bytes} {bytes_per_sec} {eta}",
+        );
+        let next = ProgressBar::new(bytes).with_prefix(part.to_owned());
+        let next = style.map(|style| next.clone().with_style(style)).unwrap_or(next);
+        if let Ok(mut bar) = bar.lock() {
+            bar.finish();
+            *bar = next;
+        }
+    }
+
+    fn advance(&self, bytes: u64) {
+        if let Some(Ok(bar)) = self.bar.as_ref().map(Mutex::lock) {
+            bar.inc(bytes);
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        INTERRUPTED.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        if let Some(Ok(bar)) = self.bar.as_ref().map(Mutex::lock) {
+            bar.abandon();
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Graphs as the manifest describes them, and the plan that runs them.
+
+use cumo_bundle::{Binding, CacheSlot, CacheUpdate, Dim, Dtype, Graph, Plan, Step, Value, names};
+use cumo_checkpoint::LlmConfig;
+use cumo_onnx::DType;
+
+use crate::part::{Part, PartName};
+
+/// The manifest's entry of a part's graph.
+pub fn graph(part: &Part) -> Graph {
+    Graph {
+        file: part.name.graph_file(),
+        inputs: part.graph.inputs().iter().map(value).collect(),
+        outputs: part.graph.outputs().iter().map(value).collect(),
+    }
+}
+
+fn value(value: &cumo_onnx::Value) -> Value {
+    let dim = |dim: &cumo_onnx::Dim| match dim {
+        cumo_onnx::Dim::Fixed(size) => Dim::Fixed(*size),
+        cumo_onnx::Dim::Symbol(name) => Dim::Symbol(name.to_string()),
+    };
+    Value {
+        name: value.name().to_owned(),
+        dtype: dtype(value.dtype()),
+        shape: value.shape().dims().iter().map(dim).collect(),
+    }
+}
+
+/// A graph's type as the manifest calls it. Truth values are never inputs or outputs.
+pub fn dtype(dtype: DType) -> Dtype {
+    match dtype {
+        DType::F32 => Dtype::F32,
+        DType::F16 => Dtype::F16,
+        DType::I64 => Dtype::I64,
+        DType::I32 | DType::Bool => Dtype::I32,
+    }
+}
+
+/// The plan of the four graphs: inputs and outputs bear the names of what they are bound to, but
+/// for the cache, whose updated slots are called `present`.
+pub fn plan(parts: &[Part], config: &LlmConfig, cache: Dtype, update: CacheUpdate) -> Plan {
+    let step = |name: PartName| -> Vec<Step> {
+        parts.iter().filter(|part| part.name == name).map(|part| bind(part, config)).collect()
+    };
+    Plan {
+        cache: cache_slots(config, cache, update),
+        encode_images: [step(PartName::Vision), step(PartName::Connector)].concat(),
+        embed_tokens: step(PartName::Embed),
+        decode: step(PartName::Llm),
+    }
+}
+
+fn bind(part: &Part, config: &LlmConfig) -> Step {
+    let slot = |name: &str| {
+        (0..config.num_hidden_layers).find_map(|layer| {
+            let pairs = [
+                (names::past_key(layer), names::present_key(layer)),
+                (names::past_value(layer), names::present_value(layer)),
+            ];
+            pairs.into_iter().find(|(past, present)| past == name || present == name)
+        })
+    };
+    let binding = |value: &cumo_onnx::Value| {
+        let name = value.name().to_owned();
+        let binding = match slot(&name) {
+            Some((past, _)) => Binding::Cache(past),
+            None => Binding::Activation(name.clone()),
+        };
+        (name, binding)
+    };
+    Step {
+        graph: part.name.name().to_owned(),
+        inputs: part.graph.inputs().iter().map(binding).collect(),
+        outputs: part.graph.outputs().iter().map(binding).collect(),
+    }
+}
+
+fn cache_slots(config: &LlmConfig, dtype: Dtype, update: CacheUpdate) -> Vec<CacheSlot> {
+    let positions = match update {
+        CacheUpdate::Append => names::PAST_SEQUENCE,
+        CacheUpdate::InPlace => names::MAX_SEQUENCE,
+    };
+    let shape = vec![
+        Dim::Symbol(names::BATCH.to_owned()),
+        Dim::Fixed(config.num_key_value_heads),
+        Dim::Symbol(positions.to_owned()),
+        Dim::Fixed(config.head_dim),
+    ];
+    (0..config.num_hidden_layers)
+        .flat_map(|layer| [names::past_key(layer), names::past_value(layer)])
+        .map(|name| CacheSlot { name, dtype, shape: shape.clone(), update })
+        .collect()
+}

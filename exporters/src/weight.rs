@@ -1,0 +1,60 @@
+//! Weights as a graph wants them: which tensors of the checkpoint, in which layout and type.
+
+use cumo_checkpoint::Tensor;
+use cumo_onnx::DType;
+
+/// One constant of a graph, made of the checkpoint's tensors as it is written.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    /// Where the elements come from.
+    pub source: Source,
+    /// The type they are written in.
+    pub dtype: DType,
+}
+
+/// Where a weight's elements come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A tensor as it is.
+    AsIs(Tensor),
+    /// Matrices `[out, in]`, one below the other, transposed to `[in, out]` for `x @ W`.
+    Transposed(Vec<Tensor>),
+    /// Numbers that follow from the configuration, `[rows, columns]` or a list.
+    Computed {
+        /// The elements.
+        values: Vec<f32>,
+        /// Their shape.
+        shape: Vec<usize>,
+    },
+}
+
+impl Weight {
+    /// The shape in the graph.
+    pub fn shape(&self) -> Vec<usize> {
+        match &self.source {
+            Source::AsIs(tensor) => tensor.shape().to_vec(),
+            Source::Transposed(parts) => {
+                let columns = parts.first().map_or(0, |part| matrix(part).1);
+                vec![columns, parts.iter().map(|part| matrix(part).0).sum()]
+            }
+            Source::Computed { shape, .. } => shape.clone(),
+        }
+    }
+
+    /// The checkpoint's tensors it is made of.
+    pub fn tensors(&self) -> &[Tensor] {
+        match &self.source {
+            Source::AsIs(tensor) => std::slice::from_ref(tensor),
+            Source::Transposed(parts) => parts,
+            Source::Computed { .. } => &[],
+        }
+    }
+}
+
+/// Rows and columns of a matrix.
+pub(crate) fn matrix(tensor: &Tensor) -> (usize, usize) {
+    match tensor.shape() {
+        [rows, columns] => (*rows, *columns),
+        _ => (0, 0),
+    }
+}
