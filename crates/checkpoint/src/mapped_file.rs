@@ -8,6 +8,12 @@ use memmap2::Mmap;
 
 use crate::error::Error;
 
+/// Bytes, at addresses aligned to as many, that Linux may map at once when one page among them is
+/// read: `fault_around_bytes` (64 KiB) before 6.18, a whole folio of the page cache since. A
+/// released range is widened to it: otherwise the first read of each range maps pages of the one
+/// before again, and nobody releases them (of 16.5 GB read in pieces of 1 MiB, 250 MB stayed).
+const MAPPED_AT_ONCE: usize = 2 << 20;
+
 /// A file's bytes, brought in by the system page by page as they are read.
 ///
 /// # Contract
@@ -64,9 +70,16 @@ impl MappedFile {
     /// that are read again are brought in again. A range beyond the file is cut to it.
     pub(crate) fn release(&self, range: Range<usize>) {
         let Some(map) = &self.map else { return };
-        let end = range.end.min(map.len());
-        if range.start < end {
-            release(map, range.start, end - range.start);
+        if range.is_empty() {
+            return;
+        }
+        let base = map.as_ptr().addr();
+        let start = base.saturating_add(range.start) / MAPPED_AT_ONCE * MAPPED_AT_ONCE;
+        let start = start.saturating_sub(base);
+        let end = base.saturating_add(range.end).checked_next_multiple_of(MAPPED_AT_ONCE);
+        let end = end.map_or(map.len(), |end| (end - base).min(map.len()));
+        if start < end {
+            release(map, start, end - start);
         }
     }
 }
@@ -111,6 +124,38 @@ mod tests {
         file.release(99_999..usize::MAX);
         file.release(200_000..300_000);
         assert_eq!(file.bytes(), bytes);
+    }
+
+    /// Kibibytes of the map of `path` that are in memory.
+    #[cfg(target_os = "linux")]
+    fn resident(path: &Path) -> u64 {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let map = maps.split_once(path.to_str().unwrap()).unwrap().1;
+        let rss = map.split_once("Rss:").unwrap().1.split_whitespace().next();
+        rss.unwrap().parse().unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_stays_of_what_was_read_and_released_in_pieces() {
+        const PIECE: usize = 100_000;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weights");
+        let size = 128 << 20;
+        File::create(&path).unwrap().set_len(size as u64).unwrap();
+        let file = MappedFile::open(&path).unwrap();
+        let read = |at: usize| {
+            let piece = &file.bytes()[at..(at + PIECE).min(size)];
+            assert_eq!(piece.iter().step_by(4096).map(|&byte| u64::from(byte)).sum::<u64>(), 0);
+        };
+        (0..size).step_by(PIECE).for_each(read);
+        assert!(resident(&path) > 100 << 10, "the test must see what is in memory");
+        file.release(0..size);
+        for at in (0..size).step_by(PIECE) {
+            read(at);
+            file.release(at..at + PIECE);
+            assert!(resident(&path) < 4 << 10, "{} KiB at {at}", resident(&path));
+        }
     }
 
     #[test]
