@@ -17,7 +17,7 @@ use cumo_export::FloatType;
   cumo-export onnx CuMo-mistral-7b -o cumo-7b.bundle --dtype f16
   cumo-export onnx stage1 --llm Mistral-7B-Instruct-v0.2 --clip clip-vit-large-patch14-336 -o stage1.bundle"
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -25,7 +25,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show what a checkpoint holds: parts, layers, experts, parameters, types, bytes.
     Inspect(InspectArguments),
     /// Write a bundle: ONNX graphs, weights, tokenizer and manifest in one folder.
@@ -34,7 +34,7 @@ pub enum Command {
 
 /// The folders that a checkpoint is read from.
 #[derive(Debug, Args)]
-pub struct CheckpointArguments {
+pub(crate) struct CheckpointArguments {
     /// The checkpoint's folder: config.json and weights (safetensors or pytorch_model.bin).
     pub checkpoint: PathBuf,
     /// Folder of the base LLM, for a checkpoint that lacks the LLM's weights (stage 1).
@@ -47,7 +47,7 @@ pub struct CheckpointArguments {
 
 impl CheckpointArguments {
     /// The folders.
-    pub fn sources(&self) -> Sources {
+    pub(crate) fn sources(&self) -> Sources {
         Sources {
             checkpoint: self.checkpoint.clone(),
             llm: self.llm.clone(),
@@ -61,7 +61,7 @@ impl CheckpointArguments {
 #[command(after_help = "Examples:
   cumo-export inspect CuMo-mistral-7b
   cumo-export inspect CuMo-mistral-7b --json | jq .parts")]
-pub struct InspectArguments {
+pub(crate) struct InspectArguments {
     /// Where the checkpoint is.
     #[command(flatten)]
     pub checkpoint: CheckpointArguments,
@@ -75,7 +75,7 @@ pub struct InspectArguments {
 #[command(after_help = "Examples:
   cumo-export onnx CuMo-mistral-7b -o cumo-7b.bundle --dtype f16
   cumo-export onnx CuMo-mistral-7b -o cumo-7b.bundle --target ort-cpu --force")]
-pub struct OnnxArguments {
+pub(crate) struct OnnxArguments {
     /// Where the checkpoint is.
     #[command(flatten)]
     pub checkpoint: CheckpointArguments,
@@ -106,7 +106,7 @@ pub struct OnnxArguments {
 
 /// `--target`.
 #[derive(Debug, Clone, Copy)]
-pub struct TargetArgument(pub Target);
+pub(crate) struct TargetArgument(pub Target);
 
 impl ValueEnum for TargetArgument {
     fn value_variants<'a>() -> &'a [Self] {
@@ -126,7 +126,7 @@ impl ValueEnum for TargetArgument {
 
 /// `--dtype`.
 #[derive(Debug, Clone, Copy)]
-pub struct DtypeArgument(pub FloatType);
+pub(crate) struct DtypeArgument(pub FloatType);
 
 impl ValueEnum for DtypeArgument {
     fn value_variants<'a>() -> &'a [Self] {
@@ -143,7 +143,7 @@ impl ValueEnum for DtypeArgument {
 
 /// `--template`.
 #[derive(Debug, Clone, Copy)]
-pub struct TemplateArgument(pub PromptTemplate);
+pub(crate) struct TemplateArgument(pub PromptTemplate);
 
 impl ValueEnum for TemplateArgument {
     fn value_variants<'a>() -> &'a [Self] {

@@ -7,7 +7,7 @@ use cumo_bundle::{
 use cumo_checkpoint::{Checkpoint, Config, ConnectorKind, Family, MoeConfig};
 
 /// The facts of a checkpoint, for a conversation template.
-pub fn model_facts(checkpoint: &Checkpoint, template: PromptTemplate) -> ModelFacts {
+pub(crate) fn model_facts(checkpoint: &Checkpoint, template: PromptTemplate) -> ModelFacts {
     let config = &checkpoint.config;
     ModelFacts {
         name: checkpoint.name.clone(),
@@ -24,7 +24,7 @@ pub fn model_facts(checkpoint: &Checkpoint, template: PromptTemplate) -> ModelFa
 }
 
 /// The template that the original's command line takes for a model of this family.
-pub fn default_template(config: &Config) -> PromptTemplate {
+pub(crate) fn default_template(config: &Config) -> PromptTemplate {
     match config.llm.family {
         Family::Mistral | Family::Mixtral => PromptTemplate::MistralInstructSystem,
         Family::Llama => PromptTemplate::V1,

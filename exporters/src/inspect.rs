@@ -13,7 +13,7 @@ const NAMED_UNUSED: usize = 8;
 
 /// What a checkpoint holds.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     name: String,
     model_type: String,
     image_size: usize,
@@ -50,7 +50,7 @@ struct Unused {
 
 impl Report {
     /// Looks through a checkpoint; no weights are read.
-    pub fn of(checkpoint: &Checkpoint) -> Report {
+    pub(crate) fn of(checkpoint: &Checkpoint) -> Report {
         let config = &checkpoint.config;
         let mut tensors: [Vec<&Tensor>; 3] = Default::default();
         for tensor in checkpoint.tensors() {

@@ -13,14 +13,14 @@ use crate::size;
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Shows an export's progress.
-pub struct Display {
+pub(crate) struct Display {
     bar: Option<Mutex<ProgressBar>>,
 }
 
 impl Display {
     /// A display for this terminal or pipe. From now on Ctrl-C and SIGTERM stop the export, which
     /// then removes what it has written.
-    pub fn new() -> anyhow::Result<Display> {
+    pub(crate) fn new() -> anyhow::Result<Display> {
         ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))?;
         let terminal = std::io::stderr().is_terminal();
         Ok(Display { bar: terminal.then(|| Mutex::new(ProgressBar::hidden())) })

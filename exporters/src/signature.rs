@@ -7,7 +7,7 @@ use cumo_onnx::DType;
 use crate::part::{Part, PartName};
 
 /// The manifest's entry of a part's graph.
-pub fn graph(part: &Part) -> Graph {
+pub(crate) fn graph(part: &Part) -> Graph {
     Graph {
         file: part.name.graph_file(),
         inputs: part.graph.inputs().iter().map(value).collect(),
@@ -28,7 +28,7 @@ fn value(value: &cumo_onnx::Value) -> Value {
 }
 
 /// A graph's type as the manifest calls it. Truth values are never inputs or outputs.
-pub fn dtype(dtype: DType) -> Dtype {
+pub(crate) fn dtype(dtype: DType) -> Dtype {
     match dtype {
         DType::F32 => Dtype::F32,
         DType::F16 => Dtype::F16,
@@ -39,7 +39,7 @@ pub fn dtype(dtype: DType) -> Dtype {
 
 /// The plan of the four graphs: inputs and outputs bear the names of what they are bound to, but
 /// for the cache, whose updated slots are called `present`.
-pub fn plan(parts: &[Part], config: &LlmConfig, cache: Dtype, update: CacheUpdate) -> Plan {
+pub(crate) fn plan(parts: &[Part], config: &LlmConfig, cache: Dtype, update: CacheUpdate) -> Plan {
     let step = |name: PartName| -> Vec<Step> {
         parts.iter().filter(|part| part.name == name).map(|part| bind(part, config)).collect()
     };

@@ -1,7 +1,7 @@
 //! Sizes for people, and the process's own.
 
 /// Bytes with a decimal unit: `14.5 GB`.
-pub fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut value = count as f64;
     let mut unit = 0;
@@ -16,7 +16,7 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// A number with a comma between thousands.
-pub fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -30,7 +30,7 @@ pub fn count(number: u64) -> String {
 
 /// The most memory this process has held, mapped files included, in bytes; none where the system
 /// does not tell (it is read from Linux's `/proc/self/status`).
-pub fn peak_memory() -> Option<u64> {
+pub(crate) fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;

@@ -9,7 +9,7 @@ use crate::cli::InspectArguments;
 use crate::inspect::Report;
 
 /// Prints what a checkpoint holds.
-pub fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(&arguments.checkpoint.sources())
         .with_context(|| format!("inspecting {}", arguments.checkpoint.checkpoint.display()))?;
     let report = Report::of(&checkpoint);

@@ -1,4 +1,4 @@
 //! One file a command: flags in, one library call, text out.
 
-pub mod inspect;
-pub mod onnx;
+pub(crate) mod inspect;
+pub(crate) mod onnx;

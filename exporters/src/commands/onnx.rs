@@ -14,7 +14,7 @@ use crate::size;
 const NAMED_WEIGHTS: usize = 10;
 
 /// Writes a bundle and says what it took.
-pub fn run(arguments: &OnnxArguments) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &OnnxArguments) -> anyhow::Result<()> {
     let options = OnnxOptions {
         sources: arguments.checkpoint.sources(),
         output: arguments.output.clone(),

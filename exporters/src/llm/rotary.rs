@@ -9,7 +9,7 @@ use crate::builder::ModelBuilder;
 use crate::error::Error;
 
 /// Cosines and sines at the new positions, `[batch, 1, sequence, head_dim / 2]` each.
-pub struct Rotary {
+pub(super) struct Rotary {
     cos: Value,
     sin: Value,
 }
@@ -54,7 +54,7 @@ impl Rotary {
     ///
     /// # Errors
     /// Sizes that do not fit.
-    pub fn rotate(&self, b: &mut ModelBuilder<'_>, x: &Value) -> Result<Value, Error> {
+    pub(super) fn rotate(&self, b: &mut ModelBuilder<'_>, x: &Value) -> Result<Value, Error> {
         let g = &mut b.g;
         let channels = x.shape().dims().get(3).and_then(Dim::fixed).unwrap_or_default();
         let half = channels / 2;

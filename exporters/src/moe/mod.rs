@@ -6,7 +6,7 @@ mod router;
 use cumo_checkpoint::model::{FeedForward, Mlp, Moe};
 use cumo_onnx::{Attribute, DType, Dim, Shape, Value};
 
-pub use experts::{Body, MOE, MoeShape};
+pub use experts::{Body, MOE, MoeShape, function as moe_function};
 pub use router::ROUTER;
 
 use crate::activation::Activation;
