@@ -1,0 +1,200 @@
+//! The seam between the executor and what runs graphs.
+//!
+//! A backend owns memory and prepared steps; the executor says which tensor lies in which memory
+//! and when a step runs. Nothing here names a library: ONNX Runtime on the host and TensorRT on a
+//! device implement the same trait. Whatever can be done once, while a step is prepared, is done
+//! there; what is left for each token is to rebind the tensors whose shape changed, and to run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cumo_bundle::{Dtype, Value};
+
+/// Memory that a backend owns. Only the backend that gave the number understands it, and it gives
+/// none twice, also not after [`Backend::release`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Buffer(pub u64);
+
+/// A prepared step of a plan. Only the backend that gave the number understands it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StepId(pub usize);
+
+/// One input or output of a prepared step, by its place in the [`StepSpec`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Port {
+    /// The input of this index.
+    Input(usize),
+    /// The output of this index.
+    Output(usize),
+}
+
+/// What a step needs to be prepared.
+#[derive(Debug)]
+pub struct StepSpec<'a> {
+    /// The graph's name in the manifest; steps of the same graph share what is loaded for it.
+    pub graph: &'a str,
+    /// The graph's file.
+    pub file: &'a Path,
+    /// The inputs that will be bound, in the order of [`Port::Input`].
+    pub inputs: &'a [&'a Value],
+    /// The outputs that will be bound, in the order of [`Port::Output`].
+    pub outputs: &'a [&'a Value],
+}
+
+/// A tensor at the start of a buffer, row-major and without gaps.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// Where it lies.
+    pub buffer: Buffer,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape, every dimension known.
+    pub shape: &'a [usize],
+}
+
+/// Stops the step that runs, from any thread; given `false`, allows steps to run again.
+pub type Interrupt = Arc<dyn Fn(bool) + Send + Sync>;
+
+/// Runs the steps of a plan.
+pub trait Backend {
+    /// The backend, its version and its settings in a few words, for people.
+    fn description(&self) -> String;
+
+    /// Memory of `bytes` bytes, all zero.
+    ///
+    /// # Errors
+    /// [`BackendError::OutOfMemory`].
+    fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError>;
+
+    /// Gives memory back. Steps bound to it must be bound anew before they run.
+    fn release(&mut self, buffer: Buffer);
+
+    /// Writes `bytes` into a buffer, `offset` bytes from its start.
+    ///
+    /// # Errors
+    /// [`BackendError::OutOfBounds`] where they do not fit.
+    fn write(&mut self, buffer: Buffer, offset: usize, bytes: &[u8]) -> Result<(), BackendError>;
+
+    /// Bytes of a buffer, after every step that was run has written them.
+    ///
+    /// # Errors
+    /// [`BackendError::OutOfBounds`] where the buffer has fewer.
+    fn read(&mut self, buffer: Buffer, offset: usize, bytes: usize) -> Result<&[u8], BackendError>;
+
+    /// Copies `bytes` bytes between two places, which may overlap.
+    ///
+    /// # Errors
+    /// [`BackendError::OutOfBounds`] where one of them does not lie inside its buffer.
+    fn copy(
+        &mut self,
+        from: (Buffer, usize),
+        to: (Buffer, usize),
+        bytes: usize,
+    ) -> Result<(), BackendError>;
+
+    /// Loads a step's graph, if no other step has loaded it, and makes the step ready to be bound.
+    ///
+    /// # Errors
+    /// [`BackendError::Graph`] where the graph cannot be loaded, [`BackendError::Signature`] where
+    /// it does not take or give what the manifest says.
+    fn prepare(&mut self, spec: &StepSpec<'_>) -> Result<StepId, BackendError>;
+
+    /// Says which tensor an input or output is, until it is bound anew. An input and an output may
+    /// be bound to the same buffer where the graph updates it in place.
+    ///
+    /// # Errors
+    /// [`BackendError::OutOfBounds`] where the tensor is larger than its buffer.
+    fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError>;
+
+    /// Runs a step.
+    ///
+    /// # Errors
+    /// [`BackendError::Run`] with the runtime's message; [`BackendError::Interrupted`].
+    fn run(&mut self, step: StepId) -> Result<(), BackendError>;
+
+    /// A way to stop a step that runs, where the backend has one.
+    fn interrupt(&self) -> Option<Interrupt>;
+}
+
+/// What can go wrong in a backend.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The library that runs graphs is not on this machine.
+    #[error("{}", missing_library(tried))]
+    MissingLibrary {
+        /// Every place that was looked at, with what was wrong there.
+        tried: Vec<(PathBuf, String)>,
+    },
+    /// The library is there and cannot be used.
+    #[error("{library} cannot be used: {reason}")]
+    Library {
+        /// The library's file.
+        library: PathBuf,
+        /// What it says.
+        reason: String,
+    },
+    /// A graph could not be loaded.
+    #[error("{file}: {reason}")]
+    Graph {
+        /// The graph's file.
+        file: PathBuf,
+        /// What the runtime says.
+        reason: String,
+    },
+    /// A graph keeps weights in a file that is not one of the bundle's.
+    #[error(
+        "{file}: its weights are said to be in `{location}`, which is not one of the bundle's files; not loaded"
+    )]
+    ForeignData {
+        /// The graph's file.
+        file: PathBuf,
+        /// The location that it names.
+        location: String,
+    },
+    /// A graph does not take or give what the manifest says.
+    #[error("{file}: {what}")]
+    Signature {
+        /// The graph's file.
+        file: PathBuf,
+        /// The difference.
+        what: String,
+    },
+    /// A step failed.
+    #[error("graph `{graph}` failed: {reason}")]
+    Run {
+        /// The graph's name in the manifest.
+        graph: String,
+        /// What the runtime says.
+        reason: String,
+    },
+    /// A step was stopped by its [`Interrupt`].
+    #[error("stopped")]
+    Interrupted,
+    /// There is not enough memory.
+    #[error(
+        "{bytes} bytes of memory are not to be had; a shorter context (--max-new-tokens) or fewer images need less"
+    )]
+    OutOfMemory {
+        /// Bytes that were asked for.
+        bytes: usize,
+    },
+    /// A tensor or a piece of it lies outside its buffer.
+    #[error("bytes {offset}..{end} of a buffer of {size} bytes were asked for")]
+    OutOfBounds {
+        /// First byte.
+        offset: usize,
+        /// One behind the last byte.
+        end: usize,
+        /// Bytes of the buffer.
+        size: usize,
+    },
+}
+
+fn missing_library(tried: &[(PathBuf, String)]) -> String {
+    let places: Vec<String> =
+        tried.iter().map(|(path, why)| format!("{} ({why})", path.display())).collect();
+    format!(
+        "ONNX Runtime's library was not found; run `cargo xtask setup`, or `pip download --no-deps onnxruntime`, unzip the wheel and set ORT_DYLIB_PATH to its capi/libonnxruntime.so.*; looked at: {}",
+        places.join(", ")
+    )
+}

@@ -1,0 +1,3 @@
+//! What implements [`crate::backend::Backend`].
+
+pub mod ort;

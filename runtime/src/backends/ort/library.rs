@@ -1,0 +1,149 @@
+//! Finding and loading ONNX Runtime's shared library.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ::ort::LoadDynamicError;
+use ::ort::environment::Environment;
+use ::ort::logging::LogLevel;
+
+use crate::backend::BackendError;
+
+/// The environment variable that names the library.
+const PATH_VARIABLE: &str = "ORT_DYLIB_PATH";
+
+/// The library that was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LibraryInfo {
+    /// Its file, or a bare name where the system's loader found it.
+    pub path: PathBuf,
+    /// Its version, for example `1.32.0`; empty where the library does not say.
+    pub version: String,
+}
+
+/// The one environment that a process may have.
+static LOADED: Mutex<Option<(Environment, LibraryInfo)>> = Mutex::new(None);
+
+/// Loads ONNX Runtime and says what was loaded. Looks at `ORT_DYLIB_PATH`; where that is not set,
+/// beside the program, in `../lib` and `../native/onnxruntime` from there, and where the system's
+/// loader looks.
+///
+/// # Errors
+/// [`BackendError::MissingLibrary`], [`BackendError::Library`].
+pub fn find_library() -> Result<LibraryInfo, BackendError> {
+    load()
+}
+
+pub(super) fn load() -> Result<LibraryInfo, BackendError> {
+    with_environment(|_, library| Ok(library.clone()))
+}
+
+/// Calls `action` with the process's environment, made by the first call.
+pub(super) fn with_environment<T>(
+    action: impl FnOnce(&Environment, &LibraryInfo) -> Result<T, BackendError>,
+) -> Result<T, BackendError> {
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (environment, library) = match loaded.take() {
+        Some(pair) => loaded.insert(pair),
+        None => loaded.insert(load_first(&candidates(env::var_os(PATH_VARIABLE).map(Into::into)))?),
+    };
+    action(environment, library)
+}
+
+fn load_first(candidates: &[PathBuf]) -> Result<(Environment, LibraryInfo), BackendError> {
+    let mut tried = Vec::new();
+    for path in candidates {
+        // A path that is not there is not given to the loader, whose message would be longer.
+        if path.components().count() > 1 && !path.exists() {
+            tried.push((path.clone(), "no such file".to_owned()));
+            continue;
+        }
+        match ::ort::init_from(path) {
+            Ok(builder) => {
+                let failed = |error: ::ort::Error| BackendError::Library {
+                    library: path.clone(),
+                    reason: error.to_string(),
+                };
+                let environment = builder.with_telemetry(false).build().map_err(failed)?;
+                environment.set_log_level(LogLevel::Fatal);
+                let version = version(path);
+                return Ok((environment, LibraryInfo { path: path.clone(), version }));
+            }
+            Err(LoadDynamicError::Dlopen { error, .. }) => {
+                tried.push((path.clone(), first_line(&error.to_string())));
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                return Err(BackendError::Library { library: path.clone(), reason });
+            }
+        }
+    }
+    Err(BackendError::MissingLibrary { tried })
+}
+
+/// Where the library may be, in order. Only `named` counts where it is set.
+fn candidates(named: Option<PathBuf>) -> Vec<PathBuf> {
+    if let Some(path) = named.filter(|path| !path.as_os_str().is_empty()) {
+        return vec![path];
+    }
+    let name = format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
+    let mut found = Vec::new();
+    if let Ok(program) = env::current_exe()
+        && let Some(folder) = program.parent()
+    {
+        // `target/release/cumo` and `target/debug/deps/<test>` find `target/native`.
+        for place in ["", "../lib", "../native/onnxruntime", "../../native/onnxruntime"] {
+            found.push(folder.join(place).join(&name));
+        }
+    }
+    found.push(PathBuf::from(&name));
+    // Distributions put the bare name into their development package only.
+    found.push(PathBuf::from(format!("{name}.1")));
+    found
+}
+
+/// The version, from the build information of releases (`git-branch=rel-1.32.0`) or from the end
+/// of the file's name (`libonnxruntime.so.1.32.0`).
+fn version(path: &Path) -> String {
+    let digits = |text: &str| -> String {
+        text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect()
+    };
+    if let Some((_, rest)) = ::ort::info().split_once("git-branch=rel-") {
+        return digits(rest);
+    }
+    let name = path.canonicalize().ok().and_then(|p| Some(p.file_name()?.to_str()?.to_owned()));
+    let name = name.unwrap_or_default();
+    name.split_once(".so.").map(|(_, rest)| digits(rest)).unwrap_or_default()
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_library_is_the_only_candidate() {
+        assert_eq!(candidates(Some("/x/libort.so".into())), [PathBuf::from("/x/libort.so")]);
+        assert!(candidates(Some(PathBuf::new())).len() > 1);
+    }
+
+    #[test]
+    fn a_missing_library_says_what_to_do_and_where_it_looked() {
+        let error = load_first(&[PathBuf::from("/nowhere/libonnxruntime.so")]).unwrap_err();
+        let text = error.to_string();
+        for part in ["cargo xtask setup", "ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so (no such"] {
+            assert!(text.contains(part), "{part} not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_said_to_be_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = load_first(&[file.path().to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("file too short") || error.contains("invalid"), "{error}");
+    }
+}

@@ -1,0 +1,185 @@
+//! The ONNX Runtime backend: graphs as ONNX files, memory on the host.
+
+mod external_data;
+mod library;
+mod raw;
+mod session;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ::ort::session::{NoSelectedOutputs, RunOptions, Session};
+
+use crate::backend::{Backend, BackendError, Buffer, Interrupt, Port, StepId, StepSpec, View};
+use raw::{Binding, HostBuffer};
+
+pub use library::{LibraryInfo, find_library};
+
+/// Settings of the ONNX Runtime backend.
+#[derive(Debug, Clone, Default)]
+pub struct OrtOptions {
+    /// Threads that share the work of one operator; by default, the machine's physical cores.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// Runs ONNX graphs with ONNX Runtime on the CPU.
+pub struct OrtBackend {
+    options: OrtOptions,
+    /// The bundle's files, relative to its folder: all that graphs may read.
+    files: Vec<String>,
+    sessions: BTreeMap<String, Arc<Session>>,
+    steps: Vec<Step>,
+    /// By the lower half of a [`Buffer`]'s number.
+    buffers: Vec<Slot>,
+    free: Vec<usize>,
+    run_options: Arc<RunOptions<NoSelectedOutputs>>,
+}
+
+/// A place for a buffer, used by one after the other.
+#[derive(Default)]
+struct Slot {
+    memory: Option<Rc<HostBuffer>>,
+    /// The upper half of the number of the buffer that is here: how many were here before.
+    generation: u32,
+}
+
+struct Step {
+    graph: String,
+    binding: Binding,
+}
+
+impl OrtBackend {
+    /// Loads ONNX Runtime's library, from the places that [`find_library`] names. `files` are the
+    /// bundle's files, relative to its folder: graphs that name others are refused.
+    ///
+    /// # Errors
+    /// [`BackendError::MissingLibrary`] says what to do; [`BackendError::Library`] where the
+    /// library is too old.
+    pub fn new(options: OrtOptions, files: Vec<String>) -> Result<Self, BackendError> {
+        let library = library::load()?;
+        let run_options = RunOptions::new().map_err(|error| BackendError::Library {
+            library: library.path,
+            reason: error.to_string(),
+        })?;
+        Ok(OrtBackend {
+            options,
+            files,
+            sessions: BTreeMap::new(),
+            steps: Vec::new(),
+            buffers: Vec::new(),
+            free: Vec::new(),
+            run_options: Arc::new(run_options),
+        })
+    }
+
+    fn threads(&self) -> usize {
+        self.options.threads.map_or_else(crate::machine::physical_cores, NonZeroUsize::get)
+    }
+
+    fn session(&mut self, graph: &str, file: &Path) -> Result<Arc<Session>, BackendError> {
+        if let Some(session) = self.sessions.get(graph) {
+            return Ok(session.clone());
+        }
+        external_data::check(file, &self.files)?;
+        let session = Arc::new(session::open(file, self.threads())?);
+        self.sessions.insert(graph.to_owned(), session.clone());
+        Ok(session)
+    }
+
+    fn buffer(&self, buffer: Buffer) -> Result<&Rc<HostBuffer>, BackendError> {
+        let (index, generation) = place(buffer);
+        self.buffers
+            .get(index)
+            .filter(|slot| slot.generation == generation)
+            .and_then(|slot| slot.memory.as_ref())
+            .ok_or(BackendError::OutOfBounds { offset: 0, end: 0, size: 0 })
+    }
+}
+
+/// Index and generation in a buffer's number.
+fn place(buffer: Buffer) -> (usize, u32) {
+    ((buffer.0 & u64::from(u32::MAX)) as usize, (buffer.0 >> 32) as u32)
+}
+
+impl Backend for OrtBackend {
+    fn description(&self) -> String {
+        let version = library::load().map(|library| library.version).unwrap_or_default();
+        format!("ONNX Runtime {version} (CPU, {} threads)", self.threads())
+    }
+
+    fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {
+        let memory = Some(Rc::new(HostBuffer::zeroed(bytes)?));
+        let index = self.free.pop().unwrap_or(self.buffers.len());
+        if index == self.buffers.len() {
+            self.buffers.push(Slot::default());
+        }
+        let slot = &mut self.buffers[index];
+        slot.memory = memory;
+        Ok(Buffer(u64::from(slot.generation) << 32 | index as u64))
+    }
+
+    fn release(&mut self, buffer: Buffer) {
+        let (index, generation) = place(buffer);
+        let Some(slot) = self.buffers.get_mut(index).filter(|s| s.generation == generation) else {
+            return;
+        };
+        // Bindings hold their own reference, so memory that is still bound stays valid.
+        if slot.memory.take().is_some() {
+            slot.generation = slot.generation.wrapping_add(1);
+            self.free.push(index);
+        }
+    }
+
+    fn write(&mut self, buffer: Buffer, offset: usize, bytes: &[u8]) -> Result<(), BackendError> {
+        self.buffer(buffer)?.write(offset, bytes)
+    }
+
+    fn read(&mut self, buffer: Buffer, offset: usize, bytes: usize) -> Result<&[u8], BackendError> {
+        self.buffer(buffer)?.read(offset, bytes)
+    }
+
+    fn copy(
+        &mut self,
+        from: (Buffer, usize),
+        to: (Buffer, usize),
+        bytes: usize,
+    ) -> Result<(), BackendError> {
+        let source = self.buffer(from.0)?;
+        self.buffer(to.0)?.copy_from(to.1, source, from.1, bytes)
+    }
+
+    fn prepare(&mut self, spec: &StepSpec<'_>) -> Result<StepId, BackendError> {
+        let session = self.session(spec.graph, spec.file)?;
+        session::check_signature(&session, spec)?;
+        let binding = Binding::new(session, spec)?;
+        self.steps.push(Step { graph: spec.graph.to_owned(), binding });
+        Ok(StepId(self.steps.len() - 1))
+    }
+
+    fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError> {
+        let memory = self.buffer(view.buffer)?.clone();
+        self.steps[step.0].binding.bind(port, memory, view.dtype, view.shape)
+    }
+
+    fn run(&mut self, step: StepId) -> Result<(), BackendError> {
+        let step = &mut self.steps[step.0];
+        step.binding.run(&self.run_options).map_err(|error| {
+            let reason = error.to_string();
+            match reason.contains("terminate flag") {
+                true => BackendError::Interrupted,
+                false => BackendError::Run { graph: step.graph.clone(), reason },
+            }
+        })
+    }
+
+    fn interrupt(&self) -> Option<Interrupt> {
+        let options = self.run_options.clone();
+        Some(Arc::new(move |stop| {
+            // Setting a flag does not fail; were it to, the step would run to its end.
+            let _ = if stop { options.terminate() } else { options.unterminate() };
+        }))
+    }
+}

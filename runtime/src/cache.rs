@@ -1,0 +1,220 @@
+//! The key/value cache: memory of every slot, how far it is filled, growing and shortening it.
+
+use cumo_bundle::{CacheSlot, CacheUpdate, Value};
+
+use crate::backend::{Backend, Buffer};
+use crate::error::Error;
+use crate::shape::{Shape, Size, Sizes, Symbol};
+
+/// Every slot of a plan's cache, filled to the same length.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    slots: Vec<Slot>,
+    /// Positions there is room for.
+    capacity: usize,
+    /// Positions that are filled.
+    length: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// Product of the dimensions before the positions: runs of memory that hold positions.
+    rows: usize,
+    /// Bytes of one position in one row.
+    position_bytes: usize,
+    /// The update that the slot's graphs do.
+    update: CacheUpdate,
+    /// Memory read by the next pass, and for [`CacheUpdate::Append`] the memory it writes.
+    current: Option<Buffer>,
+    other: Option<Buffer>,
+}
+
+impl Cache {
+    /// A cache without memory.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSymbol`] where a slot's shape has a symbol that is none.
+    pub(crate) fn new(slots: &[CacheSlot]) -> Result<Self, Error> {
+        let slots = slots.iter().map(Slot::new).collect::<Result<_, _>>()?;
+        Ok(Cache { slots, capacity: 0, length: 0 })
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Bytes of every slot at the present capacity.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |slot: &Slot| slot.bytes(self.capacity).saturating_mul(slot.copies());
+        self.slots.iter().map(bytes).fold(0, usize::saturating_add)
+    }
+
+    /// Makes room for `capacity` positions, keeping those that are filled.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] where there is no memory for it; the cache is then as it was, except that
+    /// it may have lost what it held.
+    pub(crate) fn reserve(
+        &mut self,
+        backend: &mut dyn Backend,
+        capacity: usize,
+    ) -> Result<(), Error> {
+        if capacity <= self.capacity {
+            return Ok(());
+        }
+        let (old, length) = (self.capacity, self.length);
+        for index in 0..self.slots.len() {
+            if let Err(error) = self.slots[index].grow(backend, old, capacity, length) {
+                self.release(backend);
+                return Err(error);
+            }
+        }
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// Forgets the positions behind the first `length`.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub(crate) fn truncate(
+        &mut self,
+        backend: &mut dyn Backend,
+        length: usize,
+    ) -> Result<(), Error> {
+        if length >= self.length {
+            return Ok(());
+        }
+        let from = std::mem::replace(&mut self.length, length);
+        for slot in &mut self.slots {
+            // In place, rows lie `capacity` apart and the rest of a row is written over later.
+            if slot.update == CacheUpdate::Append {
+                slot.restride(backend, from, length)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that a pass has put `positions` more into the cache.
+    pub(crate) fn advance(&mut self, positions: usize) {
+        self.length += positions;
+        for slot in &mut self.slots {
+            if slot.update == CacheUpdate::Append {
+                std::mem::swap(&mut slot.current, &mut slot.other);
+            }
+        }
+    }
+
+    /// The memory that a pass reads a slot from; none before [`Cache::reserve`].
+    pub(crate) fn input(&self, slot: usize) -> Option<Buffer> {
+        self.slots.get(slot)?.current
+    }
+
+    /// The memory that a pass writes a slot to.
+    pub(crate) fn output(&self, slot: usize) -> Option<Buffer> {
+        let slot = self.slots.get(slot)?;
+        match slot.update {
+            CacheUpdate::Append => slot.other,
+            CacheUpdate::InPlace => slot.current,
+        }
+    }
+
+    /// Gives all memory back.
+    pub(crate) fn release(&mut self, backend: &mut dyn Backend) {
+        for slot in &mut self.slots {
+            for buffer in [slot.current.take(), slot.other.take()].into_iter().flatten() {
+                backend.release(buffer);
+            }
+        }
+        (self.capacity, self.length) = (0, 0);
+    }
+}
+
+impl Slot {
+    fn new(slot: &CacheSlot) -> Result<Self, Error> {
+        let value = Value { name: slot.name.clone(), dtype: slot.dtype, shape: slot.shape.clone() };
+        let shape = Shape::new("cache", &value)?;
+        let is_positions =
+            |size: &Size| matches!(size, Size::Known(Symbol::PastSequence | Symbol::MaxSequence));
+        // `Bundle::open` has checked that the positions are there, once.
+        let axis = shape.0.iter().position(is_positions).unwrap_or(shape.0.len());
+        let product = |sizes: &[Size]| Shape(sizes.to_vec()).elements(&Sizes::default());
+        let behind = shape.0.get(axis + 1..).unwrap_or_default();
+        Ok(Slot {
+            rows: product(&shape.0[..axis]),
+            position_bytes: product(behind).saturating_mul(slot.dtype.size()),
+            update: slot.update,
+            current: None,
+            other: None,
+        })
+    }
+
+    fn copies(&self) -> usize {
+        match self.update {
+            CacheUpdate::Append => 2,
+            CacheUpdate::InPlace => 1,
+        }
+    }
+
+    fn bytes(&self, positions: usize) -> usize {
+        self.rows.saturating_mul(self.position_bytes).saturating_mul(positions)
+    }
+
+    /// Moves the filled positions into memory for `capacity`.
+    fn grow(
+        &mut self,
+        backend: &mut dyn Backend,
+        old_capacity: usize,
+        capacity: usize,
+        length: usize,
+    ) -> Result<(), Error> {
+        let larger = backend.allocate(self.bytes(capacity))?;
+        if let Some(smaller) = self.current.replace(larger) {
+            let (from, to) = match self.update {
+                CacheUpdate::Append => (length, length),
+                CacheUpdate::InPlace => (old_capacity, capacity),
+            };
+            self.copy_rows(backend, (smaller, from), (larger, to), length)?;
+            backend.release(smaller);
+        }
+        if self.update == CacheUpdate::Append {
+            if let Some(smaller) = self.other.take() {
+                backend.release(smaller);
+            }
+            self.other = Some(backend.allocate(self.bytes(capacity))?);
+        }
+        Ok(())
+    }
+
+    /// Closes the gaps that are left in rows of `from` positions when only `to` are kept.
+    fn restride(&mut self, backend: &mut dyn Backend, from: usize, to: usize) -> Result<(), Error> {
+        let (Some(current), Some(other)) = (self.current, self.other) else { return Ok(()) };
+        self.copy_rows(backend, (current, from), (other, to), to)?;
+        std::mem::swap(&mut self.current, &mut self.other);
+        Ok(())
+    }
+
+    /// Copies the first `length` positions of every row; rows lie the given number of positions
+    /// apart.
+    fn copy_rows(
+        &self,
+        backend: &mut dyn Backend,
+        (from, from_stride): (Buffer, usize),
+        (to, to_stride): (Buffer, usize),
+        length: usize,
+    ) -> Result<(), Error> {
+        let bytes = self.position_bytes;
+        for row in 0..self.rows {
+            backend.copy(
+                (from, row * from_stride * bytes),
+                (to, row * to_stride * bytes),
+                length * bytes,
+            )?;
+        }
+        Ok(())
+    }
+}

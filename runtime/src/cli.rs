@@ -1,0 +1,347 @@
+//! What can be typed after `cumo`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use cumo_bundle::PromptTemplate;
+use cumo_runtime::backends::ort::OrtOptions;
+use cumo_runtime::{GenerateOptions, ModelOptions, SamplingOptions};
+
+/// Answers questions about images with CuMo models.
+#[derive(Debug, Parser)]
+#[command(name = "cumo", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(RunArgs),
+    Chat(ChatArgs),
+    Eval(EvalArgs),
+    Tokenize(TokenizeArgs),
+    Verify(VerifyArgs),
+    Doctor(DoctorArgs),
+}
+
+/// Answer one question.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cumo run --model bundle --image cat.png --prompt \"What is on the table?\"
+  cumo run --model bundle --image a.png --image b.png --prompt \"<image> or <image>: which is older?\"
+  cumo run --model bundle --prompt-ids 1,5,-200,7 --image cat.png --temperature 0 --json
+
+Ctrl-C ends the answer (exit code 130); a second one ends the program.")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// An image (PNG, JPEG, WebP, BMP, GIF); give it again for more, in the order of the `<image>`
+    /// marks
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Vec<PathBuf>,
+    /// The question. Without `<image>` marks the images come before it
+    #[arg(long, value_name = "TEXT", required_unless_present = "prompt_ids")]
+    pub(crate) prompt: Option<String>,
+    /// The whole prompt as ids, with -200 for each image; needs no tokenizer
+    #[arg(
+        long,
+        value_name = "IDS",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        conflicts_with_all = ["prompt", "system", "template"]
+    )]
+    pub(crate) prompt_ids: Option<Vec<i64>>,
+    #[command(flatten)]
+    pub(crate) conversation: ConversationArgs,
+    #[command(flatten)]
+    pub(crate) generation: GenerationArgs,
+    /// Print one JSON object: text, tokens, counts, finish_reason and milliseconds of every stage
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the time of every stage to standard error
+    #[arg(long)]
+    pub(crate) timings: bool,
+}
+
+/// Talk about images, turn by turn.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cumo chat --model bundle --image cat.png
+  printf 'What is this?\\n/exit\\n' | cumo chat --model bundle --image cat.png
+
+While it runs:
+  /image FILE   puts an image before the next question
+  /reset        forgets the conversation
+  /help         lists these
+  /exit         ends (so does Ctrl-D)
+  Ctrl-C        ends the answer, not the program
+
+Earlier turns stay in the cache and are not computed again.")]
+pub(crate) struct ChatArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// An image for the first question; give it again for more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) conversation: ConversationArgs,
+    #[command(flatten)]
+    pub(crate) generation: GenerationArgs,
+}
+
+/// Answer a file of questions, and count the right answers where they are known.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cumo eval --model bundle --question-file q.jsonl --image-folder images --answers-file a.jsonl
+  cumo eval --model bundle --question-file q.jsonl --image-folder images --answers-file a0.jsonl \\
+      --num-chunks 4 --chunk-idx 0
+
+Questions, one JSON object a line: question_id, text, image (a file in the image folder; may be
+absent), and for counting: answer, category.
+Answers, one JSON object a line: question_id, prompt, text, answer_id, model_id, metadata.
+Questions that the answers file has are not asked again, so an interrupted run goes on where it
+stopped. An answer is right where it equals `answer` once white space around both is taken away.")]
+pub(crate) struct EvalArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Questions, as JSONL
+    #[arg(long, value_name = "FILE")]
+    pub(crate) question_file: PathBuf,
+    /// Where the questions' images are
+    #[arg(long, value_name = "DIR", default_value = "")]
+    pub(crate) image_folder: PathBuf,
+    /// Where the answers go, as JSONL
+    #[arg(long, value_name = "FILE")]
+    pub(crate) answers_file: PathBuf,
+    /// Cut the questions into this many chunks of (almost) equal size
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) num_chunks: NonZeroUsize,
+    /// Answer this chunk only, counted from 0
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub(crate) chunk_idx: usize,
+    #[command(flatten)]
+    pub(crate) conversation: ConversationArgs,
+    #[command(flatten)]
+    pub(crate) generation: GenerationArgs,
+    /// Print the counts as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Turn text, or a conversation, from standard input into ids.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  echo -n 'What is this?' | cumo tokenize --tokenizer tokenizer.model
+  echo '[{\"role\": \"user\", \"content\": \"<image>\\nWhat is this?\"}]' |
+      cumo tokenize --model bundle
+  echo '[{\"role\": \"user\", \"content\": \"Hi\"}]' |
+      cumo tokenize --tokenizer tokenizer.model --template mistral_instruct_system
+
+A JSON list of messages (role user or assistant, content) is laid out with the template; an answer
+is asked for where the last message is the user's. Anything else is text and is taken as it is.
+`<image>` becomes -200.")]
+pub(crate) struct TokenizeArgs {
+    /// A bundle with a tokenizer
+    #[arg(long, value_name = "DIR", required_unless_present = "tokenizer")]
+    pub(crate) model: Option<PathBuf>,
+    /// A tokenizer.model or tokenizer.json
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) conversation: ConversationArgs,
+}
+
+/// Check every file of a bundle against the sizes and hashes in its manifest.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cumo verify --model bundle
+  cumo verify --model bundle --json
+
+The exit code is 1 where a file is missing or not as it was written.")]
+pub(crate) struct VerifyArgs {
+    /// The bundle
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show what this machine has for running models, and what mends what is missing.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cumo doctor
+  cumo doctor --json
+
+The exit code is 0 where models can run on the CPU.")]
+pub(crate) struct DoctorArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// The bundle, a folder that `cumo-export` wrote
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Threads that share the work [default: the physical cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+impl ModelArgs {
+    pub(crate) fn options(&self) -> ModelOptions {
+        let backend = OrtOptions { threads: self.threads };
+        ModelOptions { backend, ..ModelOptions::default() }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConversationArgs {
+    /// System text, in place of the template's own; empty for none
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// Conversation template [default: the bundle's]
+    #[arg(long, value_name = "NAME", value_parser = template)]
+    pub(crate) template: Option<PromptTemplate>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How to answer")]
+pub(crate) struct GenerationArgs {
+    /// The longest answer in tokens [default: 512; eval: 128]
+    #[arg(long, value_name = "N")]
+    max_new_tokens: Option<usize>,
+    /// Randomness; 0 always takes the best token [default: 0.2; eval: 0]
+    #[arg(long, value_name = "T")]
+    temperature: Option<f32>,
+    /// Draw from this many best tokens; 0 is all
+    #[arg(long, value_name = "K", default_value_t = SamplingOptions::default().top_k)]
+    top_k: usize,
+    /// Draw from the fewest best tokens with this probability together
+    #[arg(long, value_name = "P", default_value_t = SamplingOptions::default().top_p)]
+    top_p: f32,
+    /// Draw from tokens with at least this much of the best one's probability
+    #[arg(long, value_name = "P", default_value_t = SamplingOptions::default().min_p)]
+    min_p: f32,
+    /// Divide the logits of tokens in prompt and answer by this; 1 is off
+    #[arg(long, value_name = "R", default_value_t = SamplingOptions::default().repetition_penalty)]
+    repetition_penalty: f32,
+    /// Subtract this from the logits of tokens in the answer
+    #[arg(
+        long,
+        value_name = "P",
+        allow_hyphen_values = true,
+        default_value_t = SamplingOptions::default().presence_penalty
+    )]
+    presence_penalty: f32,
+    /// Subtract this from the logits of tokens, each time that the answer has them
+    #[arg(
+        long,
+        value_name = "P",
+        allow_hyphen_values = true,
+        default_value_t = SamplingOptions::default().frequency_penalty
+    )]
+    frequency_penalty: f32,
+    /// Add a number to a token's logit, for example 15:-2.5 or 2:-inf; give it again for more
+    #[arg(long, value_name = "ID:BIAS", value_parser = bias)]
+    logit_bias: Vec<(u32, f32)>,
+    /// Make the same draws again [default: others each time]
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// End the answer before this text; give it again for more
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// Go on behind the model's end of the answer
+    #[arg(long)]
+    ignore_eos: bool,
+    /// Give log-probabilities of each token and of this many most probable ones (run --json)
+    #[arg(long, value_name = "N")]
+    logprobs: Option<usize>,
+}
+
+impl GenerationArgs {
+    /// The options, with a command's own defaults where nothing was given.
+    pub(crate) fn options(&self, default: &GenerateOptions) -> GenerateOptions {
+        GenerateOptions {
+            max_new_tokens: self.max_new_tokens.unwrap_or(default.max_new_tokens),
+            sampling: SamplingOptions {
+                temperature: self.temperature.unwrap_or(default.sampling.temperature),
+                top_k: self.top_k,
+                top_p: self.top_p,
+                min_p: self.min_p,
+                repetition_penalty: self.repetition_penalty,
+                presence_penalty: self.presence_penalty,
+                frequency_penalty: self.frequency_penalty,
+                logit_bias: self.logit_bias.clone(),
+                seed: self.seed,
+                logprobs: self.logprobs,
+            },
+            stop: self.stop.clone(),
+            ignore_eos: self.ignore_eos,
+        }
+    }
+}
+
+fn template(text: &str) -> Result<PromptTemplate, String> {
+    let known = PromptTemplate::ALL;
+    known.into_iter().find(|template| template.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = known.iter().map(|template| template.name()).collect();
+        format!("known templates are {}", names.join(", "))
+    })
+}
+
+fn bias(text: &str) -> Result<(u32, f32), String> {
+    let (token, bias) = text.split_once(':').ok_or("write ID:BIAS, for example 15:-2.5")?;
+    let token = token.trim().parse().map_err(|error| format!("`{token}`: {error}"))?;
+    let bias = bias.trim().parse().map_err(|error| format!("`{bias}`: {error}"))?;
+    Ok((token, bias))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let example = format!("cumo {}", command.get_name());
+            assert!(help.contains(&example), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_originals() {
+        let cli = Cli::parse_from(["cumo", "run", "--model", "m", "--prompt", "p"]);
+        let Command::Run(run) = cli.command else { panic!() };
+        let options = run.generation.options(&GenerateOptions::default());
+        assert_eq!(options, GenerateOptions::default());
+        assert_eq!((options.max_new_tokens, options.sampling.temperature), (512, 0.2));
+    }
+
+    #[test]
+    fn ids_begin_with_a_hyphen_too() {
+        let cli = Cli::parse_from(["cumo", "run", "--model", "m", "--prompt-ids", "-200,1,5"]);
+        let Command::Run(run) = cli.command else { panic!() };
+        assert_eq!(run.prompt_ids.unwrap(), [-200, 1, 5]);
+    }
+
+    #[test]
+    fn biases_and_templates_say_what_can_be_given() {
+        assert_eq!(bias("15:-2.5"), Ok((15, -2.5)));
+        assert_eq!(bias("2:-inf"), Ok((2, f32::NEG_INFINITY)));
+        assert!(bias("15").unwrap_err().contains("ID:BIAS"));
+        assert_eq!(template("v1"), Ok(PromptTemplate::V1));
+        assert!(template("v2").unwrap_err().contains("mistral_instruct_system"));
+    }
+}

@@ -1,0 +1,3 @@
+pub(crate) fn run(_: &crate::cli::EvalArgs) -> anyhow::Result<std::process::ExitCode> {
+    todo!()
+}

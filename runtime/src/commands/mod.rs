@@ -1,0 +1,11 @@
+//! The program's commands, one file each.
+
+pub(crate) mod chat;
+pub(crate) mod console;
+pub(crate) mod doctor;
+pub(crate) mod eval;
+pub(crate) mod interrupt;
+pub(crate) mod run;
+pub(crate) mod timing;
+pub(crate) mod tokenize;
+pub(crate) mod verify;

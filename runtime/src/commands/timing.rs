@@ -1,0 +1,66 @@
+//! The time of every stage, in milliseconds.
+
+use std::time::Duration;
+
+use cumo_runtime::{GenerateTimes, ImageTimes};
+use serde::Serialize;
+
+/// Milliseconds of every stage of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Milliseconds {
+    /// Opening the bundle and loading its graphs.
+    load: f64,
+    /// Reading and preprocessing images.
+    image: f64,
+    /// Vision tower.
+    vision: f64,
+    /// Connector.
+    connector: f64,
+    /// Prompt through the language model.
+    prefill: f64,
+    /// From the request, with the bundle loaded, to the first token.
+    first_token: f64,
+    /// From the first token to the last.
+    decode: f64,
+    /// Mean time from one token to the next; none where there is one token at most.
+    per_token: Option<f64>,
+}
+
+impl Milliseconds {
+    pub(crate) fn new(load: Duration, images: &ImageTimes, answer: &GenerateTimes) -> Self {
+        let before = images.image + images.vision + images.connector;
+        Milliseconds {
+            load: milliseconds(load + images.load),
+            image: milliseconds(images.image),
+            vision: milliseconds(images.vision),
+            connector: milliseconds(images.connector),
+            prefill: milliseconds(answer.prefill),
+            first_token: milliseconds(before + answer.first_token),
+            decode: milliseconds(answer.decode),
+            per_token: answer.per_token().map(milliseconds),
+        }
+    }
+
+    /// One line for people.
+    pub(crate) fn line(&self) -> String {
+        let mut line = format!(
+            "load {:.1} ms, image {:.1} ms, vision {:.1} ms, connector {:.1} ms, prefill {:.1} ms, first token {:.1} ms, decode {:.1} ms",
+            self.load,
+            self.image,
+            self.vision,
+            self.connector,
+            self.prefill,
+            self.first_token,
+            self.decode,
+        );
+        if let Some(per_token) = self.per_token {
+            line += &format!(" ({per_token:.2} ms a token)");
+        }
+        line
+    }
+}
+
+/// Milliseconds to the microsecond.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}

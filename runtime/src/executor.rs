@@ -1,0 +1,407 @@
+//! Walks a bundle's plan: which graph runs when, over which memory.
+//!
+//! The executor knows phases, activations, the cache and shapes; it does not know what runs a
+//! graph. A plan of four steps and one of a step a layer are walked alike: each step is prepared
+//! once, each of its inputs and outputs is bound to memory, and bound again only when its shape or
+//! its memory changed. Memory is made before work starts, for the largest shapes of the request.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use cumo_bundle::{Bundle, Dtype, Manifest, Phase, names};
+
+use crate::activations::Activations;
+use crate::backend::{Backend, Buffer, Interrupt};
+use crate::cache::Cache;
+use crate::error::{Error, PromptError};
+use crate::shape::Sizes;
+use crate::step::{PreparedStep, Stage};
+use crate::tensor::{self, HostTensor};
+
+/// Crops that the vision tower sees at once; an image with more goes alone. Bounds the memory of
+/// the attention between the tokens of a crop.
+const MAX_CROPS: usize = 16;
+
+/// Time spent inside the backend's graphs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StepTimes {
+    /// Steps up to the one that makes `image_features`.
+    pub vision: Duration,
+    /// Steps from there to `image_embeds`.
+    pub connector: Duration,
+    /// Token embedding.
+    pub embed: Duration,
+    /// Decoder layers and head.
+    pub decode: Duration,
+}
+
+impl StepTimes {
+    /// All of it.
+    pub fn total(&self) -> Duration {
+        self.vision + self.connector + self.embed + self.decode
+    }
+}
+
+/// An image as the language model sees it, `[image_tokens, hidden]` in the backend's memory. No two
+/// are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageEmbeds(Buffer);
+
+/// One position of a pass's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// A token of the vocabulary.
+    Token(u32),
+    /// A row of an image's embeddings.
+    Image {
+        /// Which of the images that are given beside.
+        image: usize,
+        /// Which of its tokens.
+        row: usize,
+    },
+}
+
+/// Runs the phases of a bundle's plan on a backend.
+pub struct Executor {
+    backend: Box<dyn Backend>,
+    folder: PathBuf,
+    manifest: Manifest,
+    /// Steps of each phase, once it was loaded.
+    phases: [Option<Vec<PreparedStep>>; 3],
+    /// The largest sizes that each phase's activations have room for.
+    room: [Sizes; 3],
+    activations: Activations,
+    cache: Cache,
+    times: StepTimes,
+    bytes: Vec<u8>,
+    ids: Vec<i64>,
+}
+
+impl Executor {
+    /// An executor for an opened bundle. Nothing is loaded yet.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSymbol`] where the cache has sizes that this program does not know.
+    pub fn new(bundle: &Bundle, backend: Box<dyn Backend>) -> Result<Self, Error> {
+        Ok(Executor {
+            backend,
+            folder: bundle.path.clone(),
+            cache: Cache::new(&bundle.manifest.plan.cache)?,
+            manifest: bundle.manifest.clone(),
+            phases: [None, None, None],
+            room: [Sizes::default(); 3],
+            activations: Activations::default(),
+            times: StepTimes::default(),
+            bytes: Vec::new(),
+            ids: Vec::new(),
+        })
+    }
+
+    /// The backend in a few words.
+    pub fn description(&self) -> String {
+        self.backend.description()
+    }
+
+    /// A way to stop the graph that runs.
+    pub fn interrupt(&self) -> Option<Interrupt> {
+        self.backend.interrupt()
+    }
+
+    /// Loads the graphs of a phase, unless they are.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] where a graph cannot be loaded or is not what the manifest says.
+    pub fn load(&mut self, phase: Phase) -> Result<(), Error> {
+        if self.phases[phase as usize].is_some() {
+            return Ok(());
+        }
+        let mut features_made = false;
+        let mut prepared = Vec::new();
+        for step in self.manifest.plan.steps(phase) {
+            let stage = match phase {
+                Phase::EncodeImages if features_made => Stage::Connector,
+                Phase::EncodeImages => Stage::Vision,
+                Phase::EmbedTokens => Stage::Embed,
+                Phase::Decode => Stage::Decode,
+            };
+            let step = PreparedStep::new(
+                self.backend.as_mut(),
+                &self.folder,
+                &self.manifest,
+                step,
+                stage,
+                &mut self.activations,
+            )?;
+            let features = self.activations.find(names::IMAGE_FEATURES);
+            features_made |= features.is_some_and(|index| step.writes(index));
+            prepared.push(step);
+        }
+        self.phases[phase as usize] = Some(prepared);
+        Ok(())
+    }
+
+    /// Turns normalised pixels, `[images, 3, size, size]`, into embeddings, some images at a time.
+    ///
+    /// # Errors
+    /// [`Error::Backend`], also where it was interrupted.
+    pub fn encode_images(&mut self, pixels: &[f32]) -> Result<Vec<ImageEmbeds>, Error> {
+        self.load(Phase::EncodeImages)?;
+        let facts = &self.manifest.model;
+        let image_values = facts.image.size.saturating_pow(2).saturating_mul(3);
+        let crops = facts.vision.scales.iter().map(|scale| scale.saturating_mul(*scale)).sum();
+        let batch =
+            (MAX_CROPS / usize::max(crops, 1)).clamp(1, (pixels.len() / image_values).max(1));
+        self.make_room(Phase::EncodeImages, Sizes { images: batch, ..Sizes::default() })?;
+        let mut embeds = Vec::new();
+        for chunk in pixels.chunks(image_values * batch) {
+            if let Err(error) = self.encode_batch(chunk, chunk.len() / image_values, &mut embeds) {
+                embeds.into_iter().for_each(|embeds| self.release_images(embeds));
+                return Err(error);
+            }
+        }
+        Ok(embeds)
+    }
+
+    /// Encodes images in one pass and adds them to `embeds`.
+    fn encode_batch(
+        &mut self,
+        pixels: &[f32],
+        images: usize,
+        embeds: &mut Vec<ImageEmbeds>,
+    ) -> Result<(), Error> {
+        let input = self.activations.require(names::PIXEL_VALUES)?;
+        self.bytes.clear();
+        tensor::encode(pixels, input.dtype, &mut self.bytes);
+        self.backend.write(input.buffer, 0, &self.bytes)?;
+        self.run(Phase::EncodeImages, Sizes { images, ..Sizes::default() })?;
+        let output = self.activations.require(names::IMAGE_EMBEDS)?.buffer;
+        let image_bytes = self.image_bytes()?;
+        for image in 0..images {
+            let buffer = self.backend.allocate(image_bytes)?;
+            embeds.push(ImageEmbeds(buffer));
+            self.backend.copy((output, image * image_bytes), (buffer, 0), image_bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Gives an image's memory back.
+    pub fn release_images(&mut self, embeds: ImageEmbeds) {
+        self.backend.release(embeds.0);
+    }
+
+    /// Positions that are in the cache.
+    pub fn cached(&self) -> usize {
+        self.cache.length()
+    }
+
+    /// Positions that the cache has room for.
+    pub fn capacity(&self) -> usize {
+        self.cache.capacity()
+    }
+
+    /// Bytes of the cache.
+    pub fn cache_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
+    /// Makes room for `positions` in the cache, and for passes of up to `sequence` positions, so
+    /// that no later pass allocates.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] where there is no memory for it.
+    pub fn reserve(&mut self, positions: usize, sequence: usize) -> Result<(), Error> {
+        self.load(Phase::EmbedTokens)?;
+        self.load(Phase::Decode)?;
+        self.cache.reserve(self.backend.as_mut(), positions)?;
+        let capacity = self.cache.capacity();
+        let sizes = Sizes { sequence, past: capacity, capacity, images: 0 };
+        self.make_room(Phase::EmbedTokens, sizes)?;
+        self.make_room(Phase::Decode, sizes)?;
+        self.check_splice()
+    }
+
+    /// Forgets the cached positions behind the first `length`.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub fn truncate(&mut self, length: usize) -> Result<(), Error> {
+        self.cache.truncate(self.backend.as_mut(), length)
+    }
+
+    /// Runs positions through the language model, behind those that are cached, and leaves their
+    /// logits. `images` are those that [`Position::Image`] counts from.
+    ///
+    /// # Errors
+    /// [`Error::Backend`]; the cache is then as before.
+    pub fn forward(&mut self, positions: &[Position], images: &[ImageEmbeds]) -> Result<(), Error> {
+        let (past, sequence) = (self.cache.length(), positions.len());
+        if past + sequence > self.cache.capacity() {
+            self.reserve(past + sequence, sequence)?;
+        }
+        let sizes = Sizes { sequence, past, capacity: self.cache.capacity(), images: 0 };
+        // Images get some token's embedding first, which is written over below.
+        let bos = self.manifest.model.llm.bos_token_id;
+        self.ids.clear();
+        self.ids.extend(positions.iter().map(|position| match position {
+            Position::Token(id) => i64::from(*id),
+            Position::Image { .. } => i64::from(bos),
+        }));
+        self.write_integers(names::INPUT_IDS)?;
+        self.run(Phase::EmbedTokens, sizes)?;
+        if !images.is_empty() {
+            self.splice(positions, images)?;
+        }
+        self.ids.clear();
+        self.ids.extend((past..past + sequence).map(|position| position as i64));
+        self.write_integers(names::POSITION_IDS)?;
+        self.run(Phase::Decode, sizes)?;
+        self.cache.advance(sequence);
+        Ok(())
+    }
+
+    /// Copies the logits of the last position into `scores`, `[vocab]`.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] where one of them is NaN or plus infinity.
+    pub fn logits(&mut self, scores: &mut Vec<f32>) -> Result<(), Error> {
+        let logits = self.activations.require(names::LOGITS)?;
+        let vocab = self.activations.shape(names::LOGITS).last().copied().unwrap_or(0);
+        let rows = self.activations.shape(names::LOGITS).iter().rev().skip(1).product::<usize>();
+        let row_bytes = vocab * logits.dtype.size();
+        let offset = rows.saturating_sub(1) * row_bytes;
+        let bytes = self.backend.read(logits.buffer, offset, row_bytes)?;
+        tensor::decode(bytes, logits.dtype, scores);
+        match scores.iter().position(|score| score.is_nan() || *score == f32::INFINITY) {
+            None => Ok(()),
+            Some(token) => {
+                let (position, value) = (self.cache.length(), scores[token]);
+                Err(Error::NotFinite { position, token, value })
+            }
+        }
+    }
+
+    /// Copies an activation of the last pass of its phase to the host.
+    ///
+    /// # Errors
+    /// [`Error::NoActivation`] where the plan has none of this name, or its phase has not run.
+    pub fn activation(&mut self, name: &str) -> Result<HostTensor, Error> {
+        let activation = self.activations.require(name)?;
+        let shape = self.activations.shape(name).to_vec();
+        let bytes = shape.iter().product::<usize>() * activation.dtype.size();
+        let mut values = Vec::new();
+        let bytes = self.backend.read(activation.buffer, 0, bytes)?;
+        tensor::decode(bytes, activation.dtype, &mut values);
+        Ok(HostTensor { shape, values })
+    }
+
+    /// Time spent inside graphs since the last call.
+    pub fn take_times(&mut self) -> StepTimes {
+        std::mem::take(&mut self.times)
+    }
+
+    fn run(&mut self, phase: Phase, sizes: Sizes) -> Result<(), Error> {
+        let Some(steps) = self.phases[phase as usize].as_mut() else {
+            return Err(Error::NoActivation(format!("{phase:?}")));
+        };
+        for step in steps {
+            step.bind(self.backend.as_mut(), &sizes, &mut self.activations, &self.cache)?;
+            let start = Instant::now();
+            let result = self.backend.run(step.id());
+            let elapsed = start.elapsed();
+            match step.stage() {
+                Stage::Vision => self.times.vision += elapsed,
+                Stage::Connector => self.times.connector += elapsed,
+                Stage::Embed => self.times.embed += elapsed,
+                Stage::Decode => self.times.decode += elapsed,
+            }
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that a phase's activations have memory for the given sizes.
+    fn make_room(&mut self, phase: Phase, sizes: Sizes) -> Result<(), Error> {
+        let room = &mut self.room[phase as usize];
+        let larger = Sizes {
+            images: room.images.max(sizes.images),
+            sequence: room.sequence.max(sizes.sequence),
+            past: room.past.max(sizes.past),
+            capacity: room.capacity.max(sizes.capacity),
+        };
+        let steps = self.phases[phase as usize].as_deref().unwrap_or_default();
+        if *room == larger && !steps.is_empty() {
+            return Ok(());
+        }
+        for step in steps {
+            step.make_room(self.backend.as_mut(), &larger, &mut self.activations)?;
+        }
+        *room = larger;
+        if let Some(mask) = self.activations.grown(names::ATTENTION_MASK) {
+            self.bytes.clear();
+            tensor::encode(&vec![1.0; mask.bytes / mask.dtype.size()], mask.dtype, &mut self.bytes);
+            self.backend.write(mask.buffer, 0, &self.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Writes `self.ids` into an activation, where the plan reads it.
+    fn write_integers(&mut self, name: &str) -> Result<(), Error> {
+        let Ok(activation) = self.activations.require(name) else { return Ok(()) };
+        self.bytes.clear();
+        match activation.dtype {
+            Dtype::I32 => {
+                self.bytes.extend(self.ids.iter().flat_map(|id| (*id as i32).to_ne_bytes()));
+            }
+            _ => self.bytes.extend(self.ids.iter().flat_map(|id| id.to_ne_bytes())),
+        }
+        Ok(self.backend.write(activation.buffer, 0, &self.bytes)?)
+    }
+
+    /// Writes the rows of images over the embeddings of their places, a run of rows at a time.
+    fn splice(&mut self, positions: &[Position], images: &[ImageEmbeds]) -> Result<(), Error> {
+        let target = self.activations.require(names::INPUTS_EMBEDS)?.buffer;
+        let image_bytes = self.image_bytes()?;
+        let row_bytes = image_bytes / self.manifest.model.vision.image_tokens.max(1);
+        let mut place = 0;
+        while let Some(position) = positions.get(place) {
+            let Position::Image { image, row } = *position else {
+                place += 1;
+                continue;
+            };
+            let run = positions[place..]
+                .iter()
+                .enumerate()
+                .take_while(|(step, next)| **next == Position::Image { image, row: row + step })
+                .count();
+            let Some(embeds) = images.get(image) else {
+                return Err(
+                    PromptError::ImageCount { marks: image + 1, images: images.len() }.into()
+                );
+            };
+            self.backend.copy(
+                (embeds.0, row * row_bytes),
+                (target, place * row_bytes),
+                run * row_bytes,
+            )?;
+            place += run;
+        }
+        Ok(())
+    }
+
+    /// Bytes of one image's embeddings.
+    fn image_bytes(&self) -> Result<usize, Error> {
+        let embeds = self.activations.require(names::IMAGE_EMBEDS)?;
+        let facts = &self.manifest.model;
+        let values = facts.vision.image_tokens.saturating_mul(facts.llm.hidden_size);
+        Ok(values.saturating_mul(embeds.dtype.size()))
+    }
+
+    /// Images can be put among the text only if both are of one type.
+    fn check_splice(&self) -> Result<(), Error> {
+        let dtype = |name: &str| self.activations.require(name).map(|found| found.dtype).ok();
+        match (dtype(names::IMAGE_EMBEDS), dtype(names::INPUTS_EMBEDS)) {
+            (Some(images), Some(text)) if images != text => Err(Error::Splice { images, text }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What the unit tests share: a small model and a backend that needs no library.
