@@ -209,12 +209,9 @@ pub enum ZipError {
         /// The name.
         name: String,
     },
-    /// A name that is not UTF-8.
-    #[error("the entry `{name}` has a name that is not UTF-8")]
-    BadName {
-        /// The name, as far as it can be shown.
-        name: String,
-    },
+    /// A name that cannot be shown.
+    #[error("an entry's name is longer than 1,000 bytes, not UTF-8, or has control characters")]
+    Name,
     /// An encrypted entry.
     #[error("the entry `{name}` is encrypted, which torch.save never does")]
     Encrypted {

@@ -5,6 +5,7 @@
 //! storage, and `<prefix>/data/<key>` has a storage's bytes as they are in memory. Storages are
 //! never compressed, so tensors are views of the mapped file.
 
+mod op_name;
 mod pickle;
 mod zip;
 

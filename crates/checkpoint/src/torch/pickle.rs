@@ -13,6 +13,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use super::op_name::op_name;
 use crate::error::PickleError;
 use crate::tensor::{Element, MAX_RANK, MAX_TENSORS, is_name};
 
@@ -476,52 +477,4 @@ fn storage_type(name: &str) -> Option<Element> {
         _ => return None,
     };
     Element::named(element)
-}
-
-/// What Python's `pickletools` calls an operation that is refused.
-fn op_name(code: u8) -> &'static str {
-    match code {
-        b'0' => "POP",
-        b'1' => "POP_MARK",
-        b'2' => "DUP",
-        b'F' => "FLOAT",
-        b'G' => "BINFLOAT",
-        b'I' => "INT",
-        b'L' => "LONG",
-        b'P' => "PERSID",
-        b'S' => "STRING",
-        b'T' => "BINSTRING",
-        b'U' => "SHORT_BINSTRING",
-        b'V' => "UNICODE",
-        b'a' => "APPEND",
-        b'd' => "DICT",
-        b'e' => "APPENDS",
-        b'g' => "GET",
-        b'i' => "INST",
-        b'l' => "LIST",
-        b'o' => "OBJ",
-        b'p' => "PUT",
-        b']' => "EMPTY_LIST",
-        b'B' => "BINBYTES",
-        b'C' => "SHORT_BINBYTES",
-        0x81 => "NEWOBJ",
-        0x82 => "EXT1",
-        0x83 => "EXT2",
-        0x84 => "EXT4",
-        0x8b => "LONG4",
-        0x8c => "SHORT_BINUNICODE",
-        0x8d => "BINUNICODE8",
-        0x8e => "BINBYTES8",
-        0x8f => "EMPTY_SET",
-        0x90 => "ADDITEMS",
-        0x91 => "FROZENSET",
-        0x92 => "NEWOBJ_EX",
-        0x93 => "STACK_GLOBAL",
-        0x94 => "MEMOIZE",
-        0x95 => "FRAME",
-        0x96 => "BYTEARRAY8",
-        0x97 => "NEXT_BUFFER",
-        0x98 => "READONLY_BUFFER",
-        _ => "no operation",
-    }
 }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::error::ZipError;
+use crate::tensor::is_name;
 
 /// Entries that an archive may have. A state dict has one a tensor.
 const MAX_ENTRIES: u64 = 1 << 19;
@@ -150,8 +151,8 @@ fn central_entry(bytes: &[u8]) -> Option<Result<(String, Entry, usize), ZipError
         header: u32_at(bytes, 42)?.into(),
     };
     apply_zip64(&mut entry, extra)?;
-    let Ok(name) = str::from_utf8(name) else {
-        return Some(Err(ZipError::BadName { name: String::from_utf8_lossy(name).into_owned() }));
+    let Some(name) = str::from_utf8(name).ok().filter(|name| is_name(name)) else {
+        return Some(Err(ZipError::Name));
     };
     Some(Ok((name.to_owned(), entry, CENTRAL_LEN + name_len + extra_len + comment_len)))
 }
@@ -196,4 +197,31 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::torch_file::{zip, zip64};
+    use super::*;
+
+    #[test]
+    fn zip64_and_small_archives_have_the_same_entries() {
+        let written = [("a/x".to_owned(), vec![1, 2, 3]), ("a/y".to_owned(), vec![])];
+        for bytes in [zip(&written), zip64(&written)] {
+            let entries = entries(&bytes).unwrap();
+            assert_eq!(entries.len(), 2);
+            for (name, content) in &written {
+                let range = stored(&bytes, name, &entries[name]).unwrap();
+                assert_eq!(&bytes[range], content);
+            }
+        }
+    }
+
+    #[test]
+    fn a_zip64_archive_cut_anywhere_is_refused() {
+        let whole = zip64(&[("a/x".to_owned(), vec![1, 2, 3])]);
+        for length in 0..whole.len() {
+            assert!(entries(&whole[..length]).is_err(), "{length}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::fixture::torch_file::{TorchTensor, archive, archive_of, pickle, zip};
+use crate::fixture::torch_file::{TorchTensor, archive, archive_of, entries, pickle, zip, zip64};
 use crate::fixture::*;
 
 /// The message with which a checkpoint whose weights are `bytes` in the file `name` is refused.
@@ -266,5 +266,15 @@ fn views_of_one_storage_are_read_at_their_offsets() {
     }
     let dir = spec.write_config();
     std::fs::write(dir.path().join("pytorch_model.bin"), archive(&tensors)).unwrap();
+    assert_eq!(used(&open(dir.path()).unwrap()), used(&spec.open().unwrap()));
+}
+
+#[test]
+fn archives_with_64_bit_numbers_are_read() {
+    let spec = Form::default().spec();
+    let tensors = torch_tensors(&spec.tensors);
+    let dir = spec.write_config();
+    let bytes = zip64(&entries(pickle(&tensors), &tensors));
+    std::fs::write(dir.path().join("pytorch_model.bin"), bytes).unwrap();
     assert_eq!(used(&open(dir.path()).unwrap()), used(&spec.open().unwrap()));
 }
