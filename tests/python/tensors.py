@@ -29,6 +29,8 @@ class Golden:
         self.folder = folder
         facts = json.loads((folder / "goldens.json").read_text())
         config = json.loads((folder / "checkpoint" / "config.json").read_text())
+        clip = json.loads((folder / "checkpoint" / "clip" / "config.json").read_text())
+        self.clip_layers = clip["num_hidden_layers"]
         self.tensors = read_safetensors(folder / "goldens.safetensors")
         self.batch_lengths = facts["prompts"]["batch"]["lengths"]
         self.prompts = {n: p for n, p in facts["prompts"].items() if n != "batch"}
@@ -54,6 +56,11 @@ class Golden:
         return np.concatenate([self.tensors[name] for name in names])
 
     def routers(self) -> set[tuple[str, str, str]]:
-        """Module, image and `probs` or `experts` of every router in the goldens."""
+        """Module, image and `probs` or `experts` of every router that inference uses.
+
+        The goldens have the tower's last layer too, whose output nothing reads.
+        """
         names = (name.split(".") for name in self.tensors if name.startswith("router."))
-        return {(".".join(parts[1:-3]), parts[-2], parts[-1]) for parts in names}
+        found = {(".".join(parts[1:-3]), parts[-2], parts[-1]) for parts in names}
+        unused = f"model.vision_tower.vision_model.encoder.layers.{self.clip_layers - 1}.gate"
+        return {router for router in found if router[0] != unused}
