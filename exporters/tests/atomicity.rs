@@ -1,0 +1,116 @@
+//! Killed at any moment, an export leaves a whole bundle or none.
+
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cumo_bundle::{Bundle, FileStatus};
+use safetensors::tensor::Dtype;
+use support::{Changed, cumo_export, names};
+
+const RUNS: u32 = 50;
+
+/// A checkpoint that takes a while to write: its vocabulary has 100,000 tokens.
+fn large_checkpoint(folder: &Path) {
+    let mut changed = Changed::new();
+    let rows = 100_000;
+    changed.config["vocab_size"] = rows.into();
+    for name in ["model.embed_tokens.weight", "lm_head.weight"] {
+        let tensor = (Dtype::BF16, vec![rows, 64], vec![0; rows * 64 * 2]);
+        changed.tensors.insert(name.to_owned(), tensor);
+    }
+    changed.write(folder);
+}
+
+fn is_whole(bundle: &Path) -> bool {
+    Bundle::open(bundle).expect("a bundle that is there opens");
+    let checks = Bundle::verify(bundle, |_| ()).expect("its manifest reads");
+    checks.iter().all(|check| check.status == FileStatus::Intact)
+}
+
+/// Fractions that are spread over 0 to 1 without order (the golden ratio's multiples).
+fn fraction(run: u32) -> f64 {
+    (f64::from(run) * 0.618_033_988_749_894_9).fract()
+}
+
+#[test]
+fn an_export_killed_at_any_moment_leaves_a_whole_bundle_or_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoint, out) = (folder.path().join("checkpoint"), folder.path().join("out"));
+    large_checkpoint(&checkpoint);
+    let bundle = out.join("bundle");
+    let command = |force: bool| {
+        let mut command = cumo_export();
+        command.arg("onnx").arg(&checkpoint).arg("-o").arg(&bundle);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command.args(force.then_some("--force"));
+        command
+    };
+    let start = Instant::now();
+    assert!(command(false).status().unwrap().success());
+    let whole_run = start.elapsed();
+    assert!(is_whole(&bundle));
+
+    let mut killed = 0;
+    for run in 0..RUNS {
+        // Half of the runs replace a bundle, which must survive; half make one.
+        let replaces = run % 2 == 0;
+        if !replaces && bundle.exists() {
+            std::fs::remove_dir_all(&bundle).unwrap();
+        } else if replaces && !bundle.exists() {
+            assert!(command(false).status().unwrap().success());
+        }
+        let mut child = command(true).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs_f64(whole_run.as_secs_f64() * fraction(run)));
+        child.kill().unwrap();
+        if !child.wait().unwrap().success() {
+            killed += 1;
+        }
+        if bundle.exists() {
+            assert!(is_whole(&bundle), "run {run}");
+        } else {
+            assert!(!replaces, "run {run} lost the bundle it was to replace");
+        }
+    }
+    assert!(killed >= RUNS / 4, "only {killed} of {RUNS} runs were killed before their end");
+
+    // What the killed ones left behind is hidden, and goes with the next export.
+    assert!(command(true).status().unwrap().success());
+    assert!(is_whole(&bundle));
+    let left: Vec<String> = names(&out).into_iter().filter(|name| name != "bundle").collect();
+    let fresh = left.iter().all(|name| name.starts_with(".bundle.partial-"));
+    assert!(fresh && left.len() <= 2, "{left:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_export_removes_what_it_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoint, out) = (folder.path().join("checkpoint"), folder.path().join("out"));
+    large_checkpoint(&checkpoint);
+    std::fs::create_dir(&out).unwrap();
+    let mut interrupted = 0;
+    for run in 0..10 {
+        let mut child = cumo_export()
+            .arg("onnx")
+            .arg(&checkpoint)
+            .arg("-o")
+            .arg(out.join("bundle"))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(20 + 15 * run));
+        let id = child.id().to_string();
+        std::process::Command::new("kill").args(["-INT", &id]).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        if output.status.code() == Some(130) {
+            interrupted += 1;
+            assert!(support::stderr(&output).contains("interrupted; nothing was written"));
+            assert!(names(&out).is_empty(), "{:?}", names(&out));
+        }
+        let _ = std::fs::remove_dir_all(out.join("bundle"));
+    }
+    assert!(interrupted > 0, "no run was interrupted while it wrote");
+}

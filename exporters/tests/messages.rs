@@ -1,0 +1,145 @@
+//! What a user reads when a checkpoint or an argument is wrong, and that nothing is left behind.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::tensor::Dtype;
+use support::{Changed, export, golden, names, stderr};
+
+/// Exports a changed golden that must be refused; gives the message.
+fn refused(change: impl FnOnce(&mut Changed)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("checkpoint");
+    let mut changed = Changed::new();
+    change(&mut changed);
+    changed.write(&checkpoint);
+    refused_folder(folder.path(), &checkpoint)
+}
+
+fn refused_folder(folder: &Path, checkpoint: &Path) -> String {
+    let output = export(checkpoint, &folder.join("bundle"), &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!(names(folder), ["checkpoint"], "something was left behind");
+    let message = stderr(&output);
+    assert!(!message.contains("panicked"), "{message}");
+    message
+}
+
+#[test]
+fn every_missing_and_misshapen_tensor_is_named() {
+    let message = refused(|changed| {
+        changed.tensors.remove("model.norm.weight");
+        changed.tensors.remove("model.mm_projector.gate.weight");
+        let tensor = (Dtype::BF16, vec![63], vec![0; 126]);
+        changed.tensors.insert("model.layers.1.input_layernorm.weight".to_owned(), tensor);
+    });
+    for name in [
+        "model.norm.weight",
+        "model.mm_projector.gate.weight",
+        "model.layers.1.input_layernorm.weight",
+    ] {
+        assert!(message.contains(name), "{name} not in {message}");
+    }
+    assert!(message.contains("[63]") && message.contains("[64]"), "{message}");
+}
+
+#[test]
+fn absurd_numbers_in_the_configuration_are_named_all_at_once() {
+    let message = refused(|changed| {
+        changed.config["num_attention_heads"] = 0.into();
+        changed.config["num_hidden_layers"] = 1_000_000_000_000u64.into();
+        changed.config["num_selected"] = 99.into();
+    });
+    for key in ["num_attention_heads", "num_hidden_layers", "num_selected"] {
+        assert!(message.contains(key), "{key} not in {message}");
+    }
+}
+
+#[test]
+fn what_is_not_supported_says_why() {
+    let message = refused(|changed| changed.config["image_aspect_ratio"] = "anyres".into());
+    assert!(message.contains("anyres") && message.contains("not supported"), "{message}");
+    let message = refused(|changed| changed.config["model_type"] = "llava_qwen".into());
+    assert!(message.contains("llava_qwen") && message.contains("not supported"), "{message}");
+}
+
+#[test]
+fn a_truncated_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("checkpoint");
+    Changed::new().write(&checkpoint);
+    let file = checkpoint.join("model.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 100]).unwrap();
+    let message = refused_folder(folder.path(), &checkpoint);
+    assert!(message.contains("model.safetensors"), "{message}");
+}
+
+#[test]
+fn a_header_of_2_to_the_60_bytes_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("checkpoint");
+    Changed::new().write(&checkpoint);
+    let file = checkpoint.join("model.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[..8].copy_from_slice(&(1u64 << 60).to_le_bytes());
+    fs::write(&file, bytes).unwrap();
+    let message = refused_folder(folder.path(), &checkpoint);
+    assert!(message.contains("1152921504606846976"), "{message}");
+}
+
+#[test]
+fn nan_weights_are_counted_and_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("checkpoint");
+    let mut changed = Changed::new();
+    let (_, _, bytes) = changed.tensors.get_mut("model.layers.0.mlp.up_proj.weight").unwrap();
+    bytes[..6].copy_from_slice(&[0xc0, 0x7f, 0xc0, 0x7f, 0x80, 0x7f]);
+    let (_, _, bytes) = changed.tensors.get_mut("model.norm.weight").unwrap();
+    bytes[..2].copy_from_slice(&half::bf16::from_f32(1e9).to_le_bytes());
+    changed.write(&checkpoint);
+    let output = export(&checkpoint, &folder.path().join("bundle"), &["--dtype", "f16"]);
+    assert!(output.status.success());
+    let message = stderr(&output);
+    let up = "`model.layers.0.mlp.up_proj.weight` has numbers that are 2 NaN, 1 infinite";
+    assert!(message.contains(up), "{message}");
+    let norm = "`model.norm.weight` has numbers that are 1 beyond f16's range";
+    assert!(message.contains(norm), "{message}");
+}
+
+#[test]
+fn an_existing_folder_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("bundle")).unwrap();
+    fs::write(folder.path().join("bundle/file"), b"mine").unwrap();
+    let checkpoint = golden("mistral-moe");
+    let bundle = folder.path().join("bundle");
+    let message = stderr(&export(&checkpoint, &bundle, &[]));
+    assert!(message.contains("exists; give another folder"), "{message}");
+    let message = stderr(&export(&checkpoint, &bundle, &["--force"]));
+    assert!(message.contains("not a bundle"), "{message}");
+    assert_eq!(fs::read(folder.path().join("bundle/file")).unwrap(), b"mine");
+}
+
+#[test]
+fn unknown_targets_and_types_list_the_known_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        stderr(&export(&golden("mistral-moe"), &folder.path().join("bundle"), arguments))
+    };
+    let message = run(&["--target", "tflite"]);
+    assert!(message.contains("onnx, ort-cpu"), "{message}");
+    let message = run(&["--dtype", "bf16"]);
+    assert!(message.contains("f32, f16"), "{message}");
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn a_checkpoint_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = export(&folder.path().join("nothing"), &folder.path().join("bundle"), &[]);
+    assert!(stderr(&output).contains("nothing"), "{}", stderr(&output));
+    assert!(names(folder.path()).is_empty());
+}
