@@ -27,7 +27,18 @@ struct Question {
 struct Answer {
     text: String,
     tokens: Vec<u32>,
-    timings_ms: serde_json::Map<String, serde_json::Value>,
+    milliseconds: Milliseconds,
+}
+
+/// The time of each stage.
+#[derive(Clone, Copy, Deserialize)]
+struct Milliseconds {
+    load: f64,
+    image: f64,
+    vision: f64,
+    connector: f64,
+    prefill: f64,
+    decode: f64,
 }
 
 /// Exports the sample and asks three questions about three images.
@@ -89,29 +100,48 @@ fn choose(sample: &Path) -> Result<Vec<Question>> {
     Ok(chosen)
 }
 
-const HEADER: [&str; 5] = ["image", "question", "answer", "expected", "milliseconds"];
+const HEADER: [&str; 11] = [
+    "image",
+    "question",
+    "answer",
+    "expected",
+    "tokens",
+    "load",
+    "image",
+    "vision",
+    "connector",
+    "prefill",
+    "decode",
+];
 
-fn row(question: &Question, answer: &Answer) -> [String; 5] {
-    let milliseconds = |(stage, value): (&String, &serde_json::Value)| {
-        value.as_f64().map(|value| format!("{stage} {value:.1}"))
-    };
-    let timings: Vec<_> = answer.timings_ms.iter().filter_map(milliseconds).collect();
+type Row = [String; HEADER.len()];
+
+fn row(question: &Question, answer: &Answer) -> Row {
+    let Milliseconds { load, image, vision, connector, prefill, decode } = answer.milliseconds;
+    let [load, image, vision, connector, prefill, decode] =
+        [load, image, vision, connector, prefill, decode].map(|stage| format!("{stage:.1} ms"));
     [
         question.image.clone(),
         question.text.clone(),
         answer.text.trim().to_owned(),
         question.answer.clone(),
-        format!("{} ({} tokens)", timings.join(", "), answer.tokens.len()),
+        answer.tokens.len().to_string(),
+        load,
+        image,
+        vision,
+        connector,
+        prefill,
+        decode,
     ]
 }
 
-fn print_table(rows: &[[String; 5]]) {
+fn print_table(rows: &[Row]) {
     let header = HEADER.map(str::to_owned);
     let width = |column: usize| {
         let cells = std::iter::once(&header).chain(rows).map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)
     };
-    let widths: [usize; 5] = std::array::from_fn(width);
+    let widths: [usize; HEADER.len()] = std::array::from_fn(width);
     println!();
     for row in std::iter::once(&header).chain(rows) {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
