@@ -13,7 +13,7 @@ pub enum Error {
     #[error(transparent)]
     Bundle(#[from] cumo_bundle::Error),
     /// The model does not make a graph.
-    #[error("{0}")]
+    #[error(transparent)]
     Graph(#[from] cumo_onnx::Error),
     /// A file could not be read or written.
     #[error("{path}: {source}")]

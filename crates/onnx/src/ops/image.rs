@@ -15,10 +15,11 @@ pub struct ResizeCubic {
 
 impl GraphBuilder {
     /// Convolution of square, non-overlapping patches: `x` `[n, in, size, size]`, `weight`
-    /// `[out, in, patch, patch]`, result `[n, out, size / patch, size / patch]`.
+    /// `[out, in, patch, patch]`, result `[n, out, size / patch, size / patch]`. Rows and columns
+    /// that fill no patch are dropped.
     ///
     /// # Errors
-    /// [`Error::Node`] where channels or types differ, or the patches do not cover the image.
+    /// [`Error::Node`] where channels or types differ, or the image has not one patch.
     pub fn patch_conv(&mut self, x: &Value, weight: &Value) -> Result<Value, Error> {
         let fault = |problem: String| Err(Error::Node { place: self.place(), op: "Conv", problem });
         let (
@@ -28,11 +29,8 @@ impl GraphBuilder {
         else {
             return fault(format!("x is {}, weight is {}", x.describe(), weight.describe()));
         };
-        let covered = patch == patch_width
-            && *patch > 0
-            && height.is_multiple_of(*patch)
-            && width.is_multiple_of(*patch);
-        if channels != weight_channels || x.dtype() != weight.dtype() || !covered {
+        let fits = patch == patch_width && *patch > 0 && patch <= height && patch <= width;
+        if channels != weight_channels || x.dtype() != weight.dtype() || !fits {
             return fault(format!("x is {}, weight is {}", x.describe(), weight.describe()));
         }
         let dims =
@@ -70,5 +68,29 @@ impl GraphBuilder {
     fn scales(&mut self, factor: usize) -> Value {
         let list = self.ints(&[1, 1, factor as i64, factor as i64]);
         self.cast(&list, DType::F32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dims;
+
+    fn patches(size: usize, patch: usize) -> Result<Value, Error> {
+        let mut g = GraphBuilder::new();
+        let x = g.input("x", DType::F32, dims!["n", 3, size, size])?;
+        let weight = g.initializer("weight", DType::F32, &[20, 3, patch, patch])?;
+        g.patch_conv(&x, &weight)
+    }
+
+    #[test]
+    fn what_fills_no_patch_is_dropped() {
+        assert_eq!(patches(50, 14).unwrap().shape().dims(), dims!["n", 20, 3, 3]);
+    }
+
+    #[test]
+    fn an_image_smaller_than_a_patch_is_refused_with_both_shapes() {
+        let message = patches(13, 14).unwrap_err().to_string();
+        assert!(message.contains("[n, 3, 13, 13]") && message.contains("[20, 3, 14, 14]"));
     }
 }
