@@ -80,7 +80,9 @@ pub enum Error {
     #[error("every token is ruled out, by logit bias or by the model")]
     NoCandidate,
     /// Text was given or asked for and the bundle has no tokenizer.
-    #[error("this bundle has no tokenizer; give the prompt as ids (--prompt-ids)")]
+    #[error(
+        "this bundle has no tokenizer; only prompts of ids work with it (`cumo run --prompt-ids`)"
+    )]
     NoTokenizer,
 }
 

@@ -148,10 +148,9 @@ impl Executor {
         self.load(Phase::EncodeImages)?;
         let facts = &self.manifest.model;
         let image_values = facts.image.size.saturating_pow(2).saturating_mul(3);
-        let crops = facts.vision.scales.iter().map(|scale| scale.saturating_mul(*scale)).sum();
-        let batch =
-            (MAX_CROPS / usize::max(crops, 1)).clamp(1, (pixels.len() / image_values).max(1));
-        self.make_room(Phase::EncodeImages, Sizes { images: batch, ..Sizes::default() })?;
+        let batch = (MAX_CROPS / self.image_sizes(1).crops.max(1))
+            .clamp(1, (pixels.len() / image_values).max(1));
+        self.make_room(Phase::EncodeImages, self.image_sizes(batch))?;
         let mut embeds = Vec::new();
         for chunk in pixels.chunks(image_values * batch) {
             if let Err(error) = self.encode_batch(chunk, chunk.len() / image_values, &mut embeds) {
@@ -160,6 +159,15 @@ impl Executor {
             }
         }
         Ok(embeds)
+    }
+
+    /// The sizes of a pass over so many images.
+    fn image_sizes(&self, images: usize) -> Sizes {
+        let scales = &self.manifest.model.vision.scales;
+        let per_image = scales
+            .iter()
+            .fold(0, |sum: usize, scale| sum.saturating_add(scale.saturating_mul(*scale)));
+        Sizes { images, crops: images.saturating_mul(per_image), ..Sizes::default() }
     }
 
     /// Encodes images in one pass and adds them to `embeds`.
@@ -173,7 +181,7 @@ impl Executor {
         self.bytes.clear();
         tensor::encode(pixels, input.dtype, &mut self.bytes);
         self.backend.write(input.buffer, 0, &self.bytes)?;
-        self.run(Phase::EncodeImages, Sizes { images, ..Sizes::default() })?;
+        self.run(Phase::EncodeImages, self.image_sizes(images))?;
         let output = self.activations.require(names::IMAGE_EMBEDS)?.buffer;
         let image_bytes = self.image_bytes()?;
         for image in 0..images {
@@ -214,7 +222,7 @@ impl Executor {
         self.load(Phase::Decode)?;
         self.cache.reserve(self.backend.as_mut(), positions)?;
         let capacity = self.cache.capacity();
-        let sizes = Sizes { sequence, past: capacity, capacity, images: 0 };
+        let sizes = Sizes { sequence, past: capacity, capacity, ..Sizes::default() };
         self.make_room(Phase::EmbedTokens, sizes)?;
         self.make_room(Phase::Decode, sizes)?;
         self.check_splice()
@@ -238,7 +246,7 @@ impl Executor {
         if past + sequence > self.cache.capacity() {
             self.reserve(past + sequence, sequence)?;
         }
-        let sizes = Sizes { sequence, past, capacity: self.cache.capacity(), images: 0 };
+        let sizes = Sizes { sequence, past, capacity: self.cache.capacity(), ..Sizes::default() };
         // Images get some token's embedding first, which is written over below.
         let bos = self.manifest.model.llm.bos_token_id;
         self.ids.clear();
@@ -324,6 +332,7 @@ impl Executor {
         let room = &mut self.room[phase as usize];
         let larger = Sizes {
             images: room.images.max(sizes.images),
+            crops: room.crops.max(sizes.crops),
             sequence: room.sequence.max(sizes.sequence),
             past: room.past.max(sizes.past),
             capacity: room.capacity.max(sizes.capacity),

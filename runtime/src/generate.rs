@@ -92,9 +92,9 @@ impl GenerateTimes {
     }
 
     /// Mean time from one token to the next that is not spent in graphs: sampling, binding, text.
-    pub fn own_per_token(&self) -> Option<Duration> {
-        let own = self.decode.saturating_sub(self.decode_graphs.total());
-        own.checked_div(u32::try_from(self.decode_passes).ok()?)
+    pub fn overhead_per_token(&self) -> Option<Duration> {
+        let overhead = self.decode.saturating_sub(self.decode_graphs.total());
+        overhead.checked_div(u32::try_from(self.decode_passes).ok()?)
     }
 }
 

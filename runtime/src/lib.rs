@@ -10,6 +10,7 @@ pub mod backend;
 pub mod backends;
 mod cache;
 mod cancel;
+mod conversation;
 mod error;
 mod executor;
 mod generate;
@@ -25,6 +26,7 @@ mod tensor;
 mod testing;
 
 pub use cancel::CancelToken;
+pub use conversation::Conversation;
 pub use error::{Error, PromptError};
 pub use executor::{Executor, ImageEmbeds, Position, StepTimes};
 pub use generate::{

@@ -9,6 +9,8 @@ use crate::error::Error;
 pub(crate) struct Sizes {
     /// Images in one call.
     pub(crate) images: usize,
+    /// Crops of these images, of all scales.
+    pub(crate) crops: usize,
     /// New positions.
     pub(crate) sequence: usize,
     /// Positions in the cache before the pass.
@@ -21,6 +23,7 @@ pub(crate) struct Sizes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Symbol {
     Images,
+    Crops,
     Batch,
     Sequence,
     PastSequence,
@@ -41,6 +44,7 @@ impl Size {
         match self {
             Size::Fixed(size) => size,
             Size::Known(Symbol::Images) => sizes.images,
+            Size::Known(Symbol::Crops) => sizes.crops,
             Size::Known(Symbol::Batch) => 1,
             Size::Known(Symbol::Sequence) => sizes.sequence,
             Size::Known(Symbol::PastSequence) => sizes.past,
@@ -94,6 +98,7 @@ impl Shape {
 fn symbol(name: &str) -> Option<Symbol> {
     Some(match name {
         names::IMAGES => Symbol::Images,
+        names::CROPS => Symbol::Crops,
         names::BATCH => Symbol::Batch,
         names::SEQUENCE => Symbol::Sequence,
         names::PAST_SEQUENCE => Symbol::PastSequence,

@@ -1,3 +1,138 @@
-pub(crate) fn run(_: &crate::cli::DoctorArgs) -> anyhow::Result<std::process::ExitCode> {
-    todo!()
+//! `cumo doctor`: what this machine has for running models.
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use cumo_runtime::backends::ort::find_library;
+use cumo_runtime::machine::{self, Memory, Nvidia, Processor};
+use serde::Serialize;
+
+use super::console;
+use crate::cli::DoctorArgs;
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    version: &'static str,
+    processor: Processor,
+    memory: Option<Memory>,
+    onnxruntime: Option<OnnxRuntime>,
+    nvidia: Nvidia,
+    missing: Vec<Missing>,
+    runs_on_cpu: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct OnnxRuntime {
+    path: String,
+    version: String,
+}
+
+/// Something that is not there, and what mends it.
+#[derive(Debug, Serialize)]
+struct Missing {
+    what: String,
+    mend: &'static str,
+}
+
+pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
+    let report = examine();
+    match args.json {
+        true => console::print_json(&report)?,
+        false => console::print_line(&for_people(&report))?,
+    }
+    Ok(if report.runs_on_cpu { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn examine() -> Report {
+    let mut missing = Vec::new();
+    let onnxruntime = match find_library() {
+        Ok(library) => {
+            Some(OnnxRuntime { path: library.path.display().to_string(), version: library.version })
+        }
+        Err(error) => {
+            missing.push(Missing {
+                what: error.to_string(),
+                mend: "pip download --no-deps -d ort onnxruntime && python3 -m zipfile -e ort/onnxruntime-*.whl ort && export ORT_DYLIB_PATH=$(ls $PWD/ort/onnxruntime/capi/libonnxruntime.so.*)",
+            });
+            None
+        }
+    };
+    let nvidia = machine::nvidia();
+    if nvidia.driver.is_none() && has_nvidia_device() {
+        missing.push(Missing {
+            what: "an NVIDIA device is there and its driver is not (CPU only)".to_owned(),
+            mend: "sudo apt install nvidia-driver",
+        });
+    }
+    Report {
+        version: env!("CARGO_PKG_VERSION"),
+        processor: machine::processor(),
+        memory: machine::memory(),
+        runs_on_cpu: onnxruntime.is_some(),
+        onnxruntime,
+        nvidia,
+        missing,
+    }
+}
+
+/// Whether a PCI device is NVIDIA's, whose vendor number is 0x10de.
+fn has_nvidia_device() -> bool {
+    let devices = fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
+    let vendor = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("vendor"));
+    devices.filter_map(|entry| vendor(entry).ok()).any(|vendor| vendor.trim() == "0x10de")
+}
+
+fn for_people(report: &Report) -> String {
+    let processor = &report.processor;
+    let mut lines = vec![
+        format!("cumo          {}", report.version),
+        format!(
+            "processor     {} ({}), {} cores, {} threads",
+            processor.model.as_deref().unwrap_or("unknown"),
+            processor.architecture,
+            processor.physical_cores,
+            processor.logical_cores
+        ),
+        format!("features      {}", join(&processor.features)),
+    ];
+    lines.push(match &report.memory {
+        None => "memory        unknown".to_owned(),
+        Some(memory) => format!(
+            "memory        {} of {} available, swap {} of {} free",
+            gib(memory.available_bytes),
+            gib(memory.total_bytes),
+            gib(memory.swap_free_bytes),
+            gib(memory.swap_total_bytes)
+        ),
+    });
+    lines.push(match &report.onnxruntime {
+        None => "ONNX Runtime  not found".to_owned(),
+        Some(library) => format!("ONNX Runtime  {} ({})", library.version, library.path),
+    });
+    let driver = report.nvidia.driver.as_deref().unwrap_or("none");
+    lines.push(format!("NVIDIA driver {driver}"));
+    let libraries: Vec<String> =
+        report.nvidia.libraries.iter().map(|path| path.display().to_string()).collect();
+    lines.push(format!("NVIDIA files  {}", join(&libraries)));
+    for missing in &report.missing {
+        lines.push(format!("\nmissing: {}\nmended by: {}", missing.what, missing.mend));
+    }
+    lines.push(match report.runs_on_cpu {
+        true => "\nModels can run on the CPU.".to_owned(),
+        false => "\nModels cannot run yet.".to_owned(),
+    });
+    lines.join("\n")
+}
+
+fn join<T: AsRef<str>>(words: &[T]) -> String {
+    match words {
+        [] => "none".to_owned(),
+        words => words.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / (1_u64 << 30) as f64)
 }

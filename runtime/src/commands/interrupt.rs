@@ -3,7 +3,8 @@
 use std::process;
 
 use anyhow::{Context, Result};
-use cumo_runtime::CancelToken;
+use cumo_runtime::backend::BackendError;
+use cumo_runtime::{CancelToken, Error};
 
 /// The exit code of a program that Ctrl-C ended, as shells have it.
 pub(crate) const EXIT_CODE: u8 = 130;
@@ -21,4 +22,9 @@ pub(crate) fn token() -> Result<CancelToken> {
     })
     .context("waiting for Ctrl-C")?;
     Ok(token)
+}
+
+/// Whether an error is Ctrl-C's doing.
+pub(crate) fn is_cause_of(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Backend(BackendError::Interrupted)))
 }

@@ -4,10 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use cumo_processor::Message;
-use cumo_runtime::backend::BackendError;
 use cumo_runtime::{
-    Answer, CancelToken, Error, FinishReason, GenerateOptions, ImageTimes, LogProbs, Model,
-    question_text,
+    Answer, CancelToken, FinishReason, GenerateOptions, ImageTimes, LogProbs, Model, question_text,
 };
 use serde::Serialize;
 
@@ -35,7 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let mut model = Model::open(&args.model.model, &args.model.options())
         .with_context(|| format!("opening {}", args.model.model.display()))?;
     match answer(args, &mut model, &cancel) {
-        Err(error) if is_interrupted(&error) => Ok(ExitCode::from(interrupt::EXIT_CODE)),
+        Err(error) if interrupt::is_cause_of(&error) => Ok(ExitCode::from(interrupt::EXIT_CODE)),
         result => result,
     }
 }
@@ -94,8 +92,4 @@ fn prompt_ids(args: &RunArgs, model: &Model) -> Result<Vec<i64>> {
     let messages = [Message::user(text), Message::answer()];
     let conversation = &args.conversation;
     Ok(model.tokenize(conversation.template, conversation.system.as_deref(), &messages)?)
-}
-
-fn is_interrupted(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(Error::Backend(BackendError::Interrupted)))
 }

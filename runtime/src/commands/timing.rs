@@ -24,6 +24,8 @@ pub(crate) struct Milliseconds {
     decode: f64,
     /// Mean time from one token to the next; none where there is one token at most.
     per_token: Option<f64>,
+    /// Of `per_token`, what is not spent in the model's graphs: sampling, binding, text, printing.
+    overhead_per_token: Option<f64>,
 }
 
 impl Milliseconds {
@@ -38,6 +40,7 @@ impl Milliseconds {
             first_token: milliseconds(before + answer.first_token),
             decode: milliseconds(answer.decode),
             per_token: answer.per_token().map(milliseconds),
+            overhead_per_token: answer.overhead_per_token().map(milliseconds),
         }
     }
 
@@ -53,14 +56,15 @@ impl Milliseconds {
             self.first_token,
             self.decode,
         );
-        if let Some(per_token) = self.per_token {
-            line += &format!(" ({per_token:.2} ms a token)");
+        if let (Some(per_token), Some(overhead)) = (self.per_token, self.overhead_per_token) {
+            line +=
+                &format!(" ({per_token:.3} ms a token, {overhead:.4} ms of it outside the graphs)");
         }
         line
     }
 }
 
-/// Milliseconds to the microsecond.
-pub(crate) fn milliseconds(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
+/// Milliseconds to a tenth of a microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_nanos() / 100) as f64 / 10_000.0
 }

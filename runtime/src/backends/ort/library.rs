@@ -68,7 +68,8 @@ fn load_first(candidates: &[PathBuf]) -> Result<(Environment, LibraryInfo), Back
                 let environment = builder.with_telemetry(false).build().map_err(failed)?;
                 environment.set_log_level(LogLevel::Fatal);
                 let version = version(path);
-                return Ok((environment, LibraryInfo { path: path.clone(), version }));
+                let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+                return Ok((environment, LibraryInfo { path, version }));
             }
             Err(LoadDynamicError::Dlopen { error, .. }) => {
                 tried.push((path.clone(), first_line(&error.to_string())));
