@@ -13,7 +13,11 @@ import numpy as np
 BF16 = np.dtype(ml_dtypes.bfloat16)
 # By what they are called in safetensors, and by the storages of PyTorch.
 SAFETENSORS = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": BF16}
-STORAGES = {"FloatStorage": np.dtype(np.float32), "HalfStorage": np.dtype(np.float16), "BFloat16Storage": BF16}
+STORAGES = {
+    "FloatStorage": np.dtype(np.float32),
+    "HalfStorage": np.dtype(np.float16),
+    "BFloat16Storage": BF16,
+}
 
 
 def read_folder(folder: Path) -> dict[str, np.ndarray]:
@@ -123,8 +127,8 @@ def pickle_of(tensors: dict[str, np.ndarray], storages: dict[np.dtype, str]) -> 
 
     items = []
     for index, (key, tensor) in enumerate(tensors.items()):
-        storage = name("torch", storages[tensor.dtype])
-        stored = tuple_of(text("storage"), storage, text(f"{index}"), text("cpu"), number(tensor.size)) + b"Q"
+        storage = [text("storage"), name("torch", storages[tensor.dtype]), text(f"{index}")]
+        stored = tuple_of(*storage, text("cpu"), number(tensor.size)) + b"Q"
         stride = [step // tensor.itemsize for step in tensor.strides]
         shape, stride = (tuple_of(*map(number, sizes)) for sizes in (tensor.shape, stride))
         hooks = name("collections", "OrderedDict") + b")R"
