@@ -13,8 +13,11 @@ use crate::weight::{Source, Weight};
 pub struct ModelBuilder<'a> {
     /// The graph so far.
     pub g: GraphBuilder,
-    /// The type in which the part computes.
+    /// The type of what goes into matrix products. Residuals, norms and routing are f32 whatever it
+    /// is.
     pub dtype: DType,
+    /// The type of weights in the file.
+    stored: DType,
     /// How operators are spelled.
     pub target: &'a dyn Target,
     weights: Vec<Weight>,
@@ -29,11 +32,13 @@ struct Router {
 }
 
 impl<'a> ModelBuilder<'a> {
-    /// An empty graph; with `debug_outputs`, routers become outputs.
-    pub fn new(dtype: DType, target: &'a dyn Target, debug_outputs: bool) -> Self {
+    /// An empty graph that computes in `dtype` with weights stored as `stored`; with
+    /// `debug_outputs`, routers become outputs.
+    pub fn new(dtype: DType, stored: DType, target: &'a dyn Target, debug_outputs: bool) -> Self {
         ModelBuilder {
             g: GraphBuilder::new(),
             dtype,
+            stored,
             target,
             weights: Vec::new(),
             routers: debug_outputs.then(Vec::new),
@@ -60,24 +65,39 @@ impl<'a> ModelBuilder<'a> {
     /// # Errors
     /// A name that is taken.
     pub fn tensor(&mut self, tensor: &Tensor) -> Result<Value, Error> {
-        self.tensor_as(tensor, self.dtype)
+        let source = Source::AsIs(tensor.clone());
+        let value = self.weight(tensor.name(), Weight { source, dtype: self.stored })?;
+        Ok(self.g.cast(&value, self.dtype))
     }
 
-    /// A tensor of the checkpoint, in another type than the part's.
+    /// A tensor of the checkpoint, stored and used as f32: for the small ones outside of matrix
+    /// products.
     ///
     /// # Errors
     /// A name that is taken.
-    pub fn tensor_as(&mut self, tensor: &Tensor, dtype: DType) -> Result<Value, Error> {
-        self.weight(tensor.name(), Weight { source: Source::AsIs(tensor.clone()), dtype })
+    pub fn tensor_f32(&mut self, tensor: &Tensor) -> Result<Value, Error> {
+        let source = Source::AsIs(tensor.clone());
+        self.weight(tensor.name(), Weight { source, dtype: DType::F32 })
     }
 
-    /// Matrices `[out, in]` of the checkpoint, one below the other, as one `[in, out]`.
+    /// Matrices `[out, in]` of the checkpoint, one below the other, as one `[in, out]` in the
+    /// part's type.
     ///
     /// # Errors
     /// A name that is taken.
-    pub fn matrix(&mut self, name: &str, parts: &[&Tensor], dtype: DType) -> Result<Value, Error> {
-        let parts = parts.iter().map(|part| (*part).clone()).collect();
-        self.weight(name, Weight { source: Source::Transposed(parts), dtype })
+    pub fn matrix(&mut self, name: &str, parts: &[&Tensor]) -> Result<Value, Error> {
+        let source = Source::Transposed(parts.iter().map(|part| (*part).clone()).collect());
+        let value = self.weight(name, Weight { source, dtype: self.stored })?;
+        Ok(self.g.cast(&value, self.dtype))
+    }
+
+    /// A matrix `[out, in]` of the checkpoint as `[in, out]`, stored and used as f32.
+    ///
+    /// # Errors
+    /// A name that is taken.
+    pub fn matrix_f32(&mut self, matrix: &Tensor) -> Result<Value, Error> {
+        let source = Source::Transposed(vec![matrix.clone()]);
+        self.weight(matrix.name(), Weight { source, dtype: DType::F32 })
     }
 
     /// Numbers that follow from the configuration.
@@ -101,14 +121,15 @@ impl<'a> ModelBuilder<'a> {
         Ok(value)
     }
 
-    /// `x W^T + b`.
+    /// `x W^T + b`, in the part's type.
     ///
     /// # Errors
     /// Sizes that do not fit.
     pub fn linear(&mut self, x: &Value, linear: &Linear) -> Result<Value, Error> {
         let weight = &linear.weight;
-        let matrix = self.matrix(weight.name(), &[weight], self.dtype)?;
-        let product = self.g.matmul(x, &matrix)?;
+        let matrix = self.matrix(weight.name(), &[weight])?;
+        let x = self.g.cast(x, self.dtype);
+        let product = self.g.matmul(&x, &matrix)?;
         match &linear.bias {
             None => Ok(product),
             Some(bias) => {
@@ -116,6 +137,15 @@ impl<'a> ModelBuilder<'a> {
                 Ok(self.g.add_values(&product, &bias)?)
             }
         }
+    }
+
+    /// A branch's result added to the residual, in the residual's type.
+    ///
+    /// # Errors
+    /// Sizes that do not fit.
+    pub fn add_residual(&mut self, x: &Value, residual: &Value) -> Result<Value, Error> {
+        let x = self.g.cast(x, residual.dtype());
+        Ok(self.g.add_values(&x, residual)?)
     }
 
     /// Keeps a router's probabilities and choices as outputs, where they were asked for. `module`

@@ -4,9 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use cumo_bundle::{
-    BundleWriter, FORMAT, FORMAT_VERSION, Manifest, Precision, PromptTemplate, Target,
-};
+use cumo_bundle::{BundleWriter, FORMAT, FORMAT_VERSION, Manifest, PromptTemplate, Target};
 use cumo_checkpoint::{Checkpoint, Sources, TokenizerFile};
 use cumo_onnx::DType;
 
@@ -43,7 +41,8 @@ pub struct OnnxOptions {
 pub enum FloatType {
     /// Single precision.
     F32,
-    /// Half precision; norms, softmax, routing and logits stay in f32.
+    /// Half precision weights. Dense parts compute in it too, but for residuals, norms, softmax and
+    /// logits; parts that route compute in f32.
     F16,
 }
 
@@ -147,7 +146,6 @@ fn copy_tokenizer(writer: &mut BundleWriter, tokenizer: &TokenizerFile) -> Resul
 
 fn manifest(checkpoint: &Checkpoint, parts: &[Part], options: &OnnxOptions) -> Manifest {
     let llm = &checkpoint.config.llm;
-    let dtype = signature::dtype(options.dtype.graph_type());
     let update = target::spelling(options.target).cache_update(llm);
     let template = options.template.unwrap_or_else(|| facts::default_template(&checkpoint.config));
     Manifest {
@@ -155,13 +153,13 @@ fn manifest(checkpoint: &Checkpoint, parts: &[Part], options: &OnnxOptions) -> M
         format_version: FORMAT_VERSION,
         producer: format!("{} {}", PRODUCER.0, PRODUCER.1),
         target: options.target,
-        precision: Precision { vision: dtype, connector: dtype, embed: dtype, llm: dtype },
+        precision: parts.iter().map(|part| (part.name.name().to_owned(), part.precision)).collect(),
         model: facts::model_facts(checkpoint, template),
         graphs: parts
             .iter()
             .map(|part| (part.name.name().to_owned(), signature::graph(part)))
             .collect(),
-        plan: signature::plan(parts, llm, dtype, update),
+        plan: signature::plan(parts, llm, update),
         files: Default::default(),
     }
 }

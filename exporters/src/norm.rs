@@ -8,7 +8,7 @@ use crate::builder::ModelBuilder;
 use crate::error::Error;
 
 impl ModelBuilder<'_> {
-    /// Layer normalisation over the channels.
+    /// Layer normalisation of a residual (f32) over the channels.
     ///
     /// # Errors
     /// Sizes that do not fit.
@@ -18,25 +18,22 @@ impl ModelBuilder<'_> {
         norm: &LayerNorm,
         epsilon: f32,
     ) -> Result<Value, Error> {
-        let (weight, bias) = (self.tensor(&norm.weight)?, self.tensor(&norm.bias)?);
+        let (weight, bias) = (self.tensor_f32(&norm.weight)?, self.tensor_f32(&norm.bias)?);
         Ok(self.g.layer_normalization(x, &weight, &bias, epsilon)?)
     }
 
-    /// RMS normalisation over the channels: normalised in f32, then times the weight in the part's
-    /// type, as `MistralRMSNorm` of transformers does.
+    /// RMS normalisation of a residual (f32) over the channels (`MistralRMSNorm` of transformers).
     ///
     /// # Errors
     /// Sizes that do not fit.
     pub fn rms_norm(&mut self, x: &Value, weight: &Tensor, epsilon: f32) -> Result<Value, Error> {
-        let weight = self.tensor(weight)?;
-        let wide = self.g.cast(x, DType::F32);
-        let square = self.g.mul(&wide, &wide)?;
+        let weight = self.tensor_f32(weight)?;
+        let square = self.g.mul(x, x)?;
         let mean = self.g.reduce_mean(&square, &[x.shape().rank().saturating_sub(1)], true)?;
         let epsilon = self.g.scalar(DType::F32, f64::from(epsilon));
         let mean = self.g.add_values(&mean, &epsilon)?;
         let root = self.g.sqrt(&mean);
-        let normalised = self.g.div(&wide, &root)?;
-        let normalised = self.g.cast(&normalised, x.dtype());
+        let normalised = self.g.div(x, &root)?;
         Ok(self.g.mul(&normalised, &weight)?)
     }
 }

@@ -1,6 +1,7 @@
 //! The parts of a bundle: one graph each, with its weights.
 
-use cumo_checkpoint::Checkpoint;
+use cumo_bundle::{Dtype, PartPrecision};
+use cumo_checkpoint::{Checkpoint, Config, ConnectorKind};
 use cumo_onnx::{DType, Graph};
 
 use crate::builder::ModelBuilder;
@@ -48,10 +49,35 @@ impl PartName {
     }
 }
 
+impl PartName {
+    /// The type a part computes in, of weights stored as `stored`. A part that routes computes in
+    /// f32: f16 is too coarse to tell near equal experts apart, and a token at the wrong expert is
+    /// off by far more than rounding (a quarter of the largest feature, seen on small random
+    /// models). The embedding gives what the LLM takes.
+    fn compute_dtype(self, config: &Config, stored: DType) -> DType {
+        let routes = match self {
+            PartName::Vision => config.vision.moe.is_some(),
+            PartName::Connector => matches!(config.connector.kind, ConnectorKind::Moe(_)),
+            PartName::Embed | PartName::Llm => config.llm.moe.is_some(),
+        };
+        if routes { DType::F32 } else { stored }
+    }
+}
+
+/// A part's type as the manifest calls it.
+fn float_dtype(dtype: DType) -> Dtype {
+    match dtype {
+        DType::F16 => Dtype::F16,
+        _ => Dtype::F32,
+    }
+}
+
 /// A part, built.
 pub struct Part {
     /// Which part it is.
     pub name: PartName,
+    /// The types it computes in and stores.
+    pub precision: PartPrecision,
     /// Its graph.
     pub graph: Graph,
     /// Its weights, in the order of the graph's initializers.
@@ -67,18 +93,24 @@ impl Part {
         name: PartName,
         checkpoint: &Checkpoint,
         target: &dyn Target,
-        dtype: DType,
+        stored: DType,
         debug_outputs: bool,
     ) -> Result<Part, Error> {
-        let mut b = ModelBuilder::new(dtype, target, debug_outputs);
         let (model, config) = (&checkpoint.model, &checkpoint.config);
+        let dtype = name.compute_dtype(config, stored);
+        let mut b = ModelBuilder::new(dtype, stored, target, debug_outputs);
         match name {
             PartName::Vision => vision::build(&mut b, &model.vision, &config.vision)?,
-            PartName::Connector => connector::build(&mut b, &model.connector, config)?,
+            PartName::Connector => {
+                let embeds = PartName::Llm.compute_dtype(config, stored);
+                connector::build(&mut b, &model.connector, config, embeds)?;
+            }
             PartName::Embed => embed::build(&mut b, &model.llm.embed_tokens)?,
             PartName::Llm => llm::build(&mut b, &model.llm, &config.llm)?,
         }
         let (graph, weights) = b.finish()?;
-        Ok(Part { name, graph, weights })
+        let precision =
+            PartPrecision { weights: float_dtype(stored), activations: float_dtype(dtype) };
+        Ok(Part { name, precision, graph, weights })
     }
 }

@@ -39,7 +39,9 @@ pub(crate) fn dtype(dtype: DType) -> Dtype {
 
 /// The plan of the four graphs: inputs and outputs bear the names of what they are bound to, but
 /// for the cache, whose updated slots are called `present`.
-pub(crate) fn plan(parts: &[Part], config: &LlmConfig, cache: Dtype, update: CacheUpdate) -> Plan {
+pub(crate) fn plan(parts: &[Part], config: &LlmConfig, update: CacheUpdate) -> Plan {
+    let llm = parts.iter().find(|part| part.name == PartName::Llm);
+    let cache = llm.map_or(Dtype::F32, |part| part.precision.activations);
     let step = |name: PartName| -> Vec<Step> {
         parts.iter().filter(|part| part.name == name).map(|part| bind(part, config)).collect()
     };

@@ -1,1 +1,10 @@
-//! End-to-end and golden tests across the crates
+//! What the tests across the crates share: goldens, tolerances, exports.
+#![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "test code")]
+
+mod compare;
+mod exported;
+mod golden;
+
+pub use compare::{Comparison, Tolerances};
+pub use exported::{Exported, onnxruntime_is_there};
+pub use golden::{Golden, Prompt};

@@ -19,7 +19,7 @@ mod write;
 pub use error::Error;
 pub use hash::{HashingWriter, Sha256Hex};
 pub use manifest::{
-    Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, Precision, Target, Value,
+    Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, PartPrecision, Target, Value,
 };
 pub use model::{
     AspectRatio, ImageFacts, LlmFacts, ModelFacts, MoeFacts, PromptTemplate, TokenizerKind,

@@ -26,8 +26,8 @@ pub struct Manifest {
     pub producer: String,
     /// How the graphs are spelled.
     pub target: Target,
-    /// The type in which each part computes.
-    pub precision: Precision,
+    /// The types of each part (`vision`, `connector`, `embed`, `llm`).
+    pub precision: BTreeMap<String, PartPrecision>,
     /// What the model is, in numbers the runtime needs.
     pub model: ModelFacts,
     /// Every graph, by name.
@@ -108,18 +108,14 @@ impl fmt::Display for Dtype {
     }
 }
 
-/// The type in which each part of the model computes and keeps its weights.
+/// The types of a part of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Precision {
-    /// Vision tower.
-    pub vision: Dtype,
-    /// Connector.
-    pub connector: Dtype,
-    /// Token embedding.
-    pub embed: Dtype,
-    /// Decoder layers and head.
-    pub llm: Dtype,
+pub struct PartPrecision {
+    /// The type of its matrices in the file.
+    pub weights: Dtype,
+    /// The type in which it multiplies them.
+    pub activations: Dtype,
 }
 
 /// One ONNX file and its signature.

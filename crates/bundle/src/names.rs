@@ -22,6 +22,8 @@ pub const LOGITS: &str = "logits";
 
 /// Symbol: images in one call.
 pub const IMAGES: &str = "images";
+/// Symbol: crops of all images and scales in one call.
+pub const CROPS: &str = "crops";
 /// Symbol: sequences in one call.
 pub const BATCH: &str = "batch";
 /// Symbol: new positions in one call.

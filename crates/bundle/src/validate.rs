@@ -288,7 +288,9 @@ pub(crate) mod tests {
             format_version: FORMAT_VERSION,
             producer: "test".to_owned(),
             target: Target::Onnx,
-            precision: Precision { vision: f32, connector: f32, embed: f32, llm: f32 },
+            precision: ["vision", "connector", "embed", "llm"]
+                .map(|part| (part.to_owned(), PartPrecision { weights: f32, activations: f32 }))
+                .into(),
             model: facts(),
             graphs: graphs.into(),
             plan: Plan {

@@ -103,6 +103,7 @@ impl CachedAttention for StandardAttention {
         weights: &Attention,
     ) -> Result<Value, Error> {
         let (heads, kv_heads) = (self.heads, self.kv_heads);
+        let x = &b.g.cast(x, b.dtype);
         let query = b.scope("q_proj", |b| self.project(b, x, &weights.q_proj, heads))?;
         let key = b.scope("k_proj", |b| self.project(b, x, &weights.k_proj, kv_heads))?;
         let value = b.scope("v_proj", |b| self.project(b, x, &weights.v_proj, kv_heads))?;

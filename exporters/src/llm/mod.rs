@@ -26,8 +26,10 @@ pub fn build(b: &mut ModelBuilder<'_>, llm: &Llm, config: &LlmConfig) -> Result<
         let shape = dims![names::BATCH, names::SEQUENCE, config.hidden_size];
         let embeds = b.g.input(names::INPUTS_EMBEDS, b.dtype, shape)?;
         let attention = b.target.cached_attention(b, &embeds, config)?;
-        let normed = b.scope("layers", |b| layers(b, embeds, attention.as_ref(), llm, config))?;
-        let head = b.matrix("lm_head.weight", &[&llm.lm_head], b.dtype)?;
+        let x = b.g.cast(&embeds, DType::F32);
+        let normed = b.scope("layers", |b| layers(b, x, attention.as_ref(), llm, config))?;
+        let head = b.matrix("lm_head.weight", &[&llm.lm_head])?;
+        let normed = b.g.cast(&normed, b.dtype);
         let logits = b.g.matmul(&normed, &head)?;
         let logits = b.g.cast(&logits, DType::F32);
         let shape = dims![names::BATCH, names::SEQUENCE, config.vocab_size];

@@ -38,6 +38,7 @@ impl ModelBuilder<'_> {
     /// # Errors
     /// Sizes that do not fit.
     pub fn mlp(&mut self, x: &Value, mlp: &Mlp, activation: Activation) -> Result<Value, Error> {
+        let x = &self.g.cast(x, self.dtype);
         let hidden = self.scope("fc1", |b| b.linear(x, &mlp.fc1))?;
         let mut hidden = activation.apply(&mut self.g, &hidden)?;
         if let Some(up) = &mlp.up {
@@ -56,7 +57,7 @@ impl ModelBuilder<'_> {
         let (weights, chosen) = self.scope("router", |b| b.route(x, moe))?;
         let shape = MoeShape::of(moe, activation, self.dtype)?;
         let function = experts::function(&shape, Body::Sparse)?;
-        let mut operands = vec![x.clone(), weights, chosen];
+        let mut operands = vec![self.g.cast(x, self.dtype), weights, chosen];
         for (index, expert) in moe.experts.iter().enumerate() {
             self.scope(format!("expert[{index}]"), |b| b.expert_operands(expert, &mut operands))?;
         }
@@ -78,9 +79,9 @@ impl ModelBuilder<'_> {
     /// must not hang on rounding.
     fn route(&mut self, x: &Value, moe: &Moe) -> Result<(Value, Value), Error> {
         let name = moe.gate.name();
-        let gate = self.matrix(name, &[&moe.gate], DType::F32)?;
-        let wide = self.g.cast(x, DType::F32);
-        let logits = self.g.matmul(&wide, &gate)?;
+        let gate = self.matrix_f32(&moe.gate)?;
+        let x = self.g.cast(x, DType::F32);
+        let logits = self.g.matmul(&x, &gate)?;
         let k = moe.num_experts_per_tok;
         let mut dims = logits.shape().dims().to_vec();
         if let Some(last) = dims.last_mut() {
@@ -104,7 +105,7 @@ impl ModelBuilder<'_> {
         for (part, layer) in layers {
             let Some(layer) = layer else { continue };
             self.scope(part, |b| {
-                operands.push(b.matrix(layer.weight.name(), &[&layer.weight], b.dtype)?);
+                operands.push(b.matrix(layer.weight.name(), &[&layer.weight])?);
                 if let Some(bias) = &layer.bias {
                     operands.push(b.tensor(bias)?);
                 }

@@ -41,8 +41,10 @@ impl Target for OrtCpu {
         norm: &LayerNorm,
         epsilon: f32,
     ) -> Result<(Value, Value), Error> {
-        let (weight, bias) = (b.tensor(&norm.weight)?, b.tensor(&norm.bias)?);
-        Ok(b.g.skip_layer_normalization(x, skip, (&weight, &bias), epsilon)?)
+        let weight = b.tensor_f32(&norm.weight)?;
+        let bias = b.tensor_f32(&norm.bias)?;
+        let x = b.g.cast(x, skip.dtype());
+        Ok(b.g.skip_layer_normalization(&x, skip, (&weight, &bias), epsilon)?)
     }
 
     fn add_rms_norm(
@@ -53,8 +55,9 @@ impl Target for OrtCpu {
         weight: &Tensor,
         epsilon: f32,
     ) -> Result<(Value, Value), Error> {
-        let weight = b.tensor(weight)?;
-        Ok(b.g.skip_simplified_layer_normalization(x, skip, &weight, epsilon)?)
+        let weight = b.tensor_f32(weight)?;
+        let x = b.g.cast(x, skip.dtype());
+        Ok(b.g.skip_simplified_layer_normalization(&x, skip, &weight, epsilon)?)
     }
 
     fn cached_attention(
@@ -119,8 +122,9 @@ impl CachedAttention for FusedAttention {
         let (kv_heads, head_dim) = (self.config.num_key_value_heads, self.config.head_dim);
         let parts = [&weights.q_proj, &weights.k_proj, &weights.v_proj].map(|part| &part.weight);
         let name = parts[0].name().replace("q_proj", "qkv_proj");
-        let matrix = b.matrix(&name, &parts, b.dtype)?;
-        let packed_qkv = b.scope("qkv_proj", |b| Ok(b.g.matmul(x, &matrix)?))?;
+        let matrix = b.matrix(&name, &parts)?;
+        let x = b.g.cast(x, b.dtype);
+        let packed_qkv = b.scope("qkv_proj", |b| Ok(b.g.matmul(&x, &matrix)?))?;
         let shape = dims![names::BATCH, kv_heads, names::MAX_SEQUENCE, head_dim];
         let past_key = b.g.input(&names::past_key(layer), b.dtype, shape.clone())?;
         let past_value = b.g.input(&names::past_value(layer), b.dtype, shape.clone())?;

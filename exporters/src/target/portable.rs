@@ -48,7 +48,7 @@ impl Target for Portable {
         norm: &LayerNorm,
         epsilon: f32,
     ) -> Result<(Value, Value), Error> {
-        let sum = b.g.add_values(x, skip)?;
+        let sum = b.add_residual(x, skip)?;
         Ok((b.layer_norm(&sum, norm, epsilon)?, sum))
     }
 
@@ -60,7 +60,7 @@ impl Target for Portable {
         weight: &Tensor,
         epsilon: f32,
     ) -> Result<(Value, Value), Error> {
-        let sum = b.g.add_values(x, skip)?;
+        let sum = b.add_residual(x, skip)?;
         Ok((b.rms_norm(&sum, weight, epsilon)?, sum))
     }
 

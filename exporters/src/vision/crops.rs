@@ -4,7 +4,6 @@ use cumo_bundle::names;
 use cumo_checkpoint::VisionConfig;
 use cumo_onnx::{Dim, ResizeCubic, To, Value};
 
-use super::CROPS;
 use crate::builder::ModelBuilder;
 use crate::error::Error;
 
@@ -27,7 +26,7 @@ pub(super) fn cut(
     }
     match crops.as_slice() {
         [only] => Ok(only.clone()),
-        _ => Ok(b.g.concat(&crops.iter().collect::<Vec<_>>(), 0, CROPS.into())?),
+        _ => Ok(b.g.concat(&crops.iter().collect::<Vec<_>>(), 0, names::CROPS.into())?),
     }
 }
 

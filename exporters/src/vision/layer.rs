@@ -30,7 +30,7 @@ pub(super) fn run(
                     (normed, x) =
                         b.target.add_layer_norm(b, &out, &x, &next.layer_norm1, epsilon)?;
                 }
-                None => x = b.g.add_values(&out, &x)?,
+                None => x = b.add_residual(&out, &x)?,
             }
             Ok(())
         })?;

@@ -2,13 +2,13 @@
 
 use cumo_bundle::names;
 use cumo_checkpoint::{SelectFeature, VisionConfig};
-use cumo_onnx::{DType, Dim, To, Value};
+use cumo_onnx::{Dim, To, Value};
 
 use crate::builder::ModelBuilder;
 use crate::error::Error;
 
 /// `[crops, 1 + patches, channels]` to `[images, tokens, channels * scales]`: the class token is
-/// dropped, each scale's crops are put together and averaged down to one crop's grid in f32, and
+/// dropped, each scale's crops are put together and averaged down to one crop's grid, and
 /// the scales lie side by side on the channels.
 pub(super) fn merge(
     b: &mut ModelBuilder<'_>,
@@ -51,7 +51,6 @@ fn average(
     config: &VisionConfig,
 ) -> Result<Value, Error> {
     let (grid, channels) = (config.grid(), config.hidden_size);
-    let wide = b.g.cast(crops, DType::F32);
     let images: Dim = names::IMAGES.into();
     let parts = [
         To::Size(scale),
@@ -61,7 +60,7 @@ fn average(
         To::Size(grid),
         To::Size(channels),
     ];
-    let tiles = b.g.reshape(&wide, &parts)?;
+    let tiles = b.g.reshape(crops, &parts)?;
     // Rows of crops and rows within them become the rows of one image, likewise columns.
     let tiles = b.g.transpose(&tiles, &[2, 0, 3, 1, 4, 5])?;
     let parts = [
@@ -74,6 +73,5 @@ fn average(
     ];
     let windows = b.g.reshape(&tiles, &parts)?;
     let mean = b.g.reduce_mean(&windows, &[2, 4], false)?;
-    let mean = b.g.reshape(&mean, &[To::Keep, To::Size(grid * grid), To::Size(channels)])?;
-    Ok(b.g.cast(&mean, b.dtype))
+    Ok(b.g.reshape(&mean, &[To::Keep, To::Size(grid * grid), To::Size(channels)])?)
 }

@@ -13,11 +13,8 @@ use cumo_onnx::{DType, dims};
 use crate::builder::ModelBuilder;
 use crate::error::Error;
 
-/// Symbol: crops of all images and scales.
-const CROPS: &str = "crops";
-
 /// Builds the graph: `pixel_values` `[images, 3, size, size]` f32 to `image_features`
-/// `[images, tokens, channels * scales]`.
+/// `[images, tokens, channels * scales]` f32.
 ///
 /// All crops of all scales go through the layers as one batch. What comes out is the state before
 /// CLIP's last layer, as in the original.
@@ -39,6 +36,6 @@ pub fn build(
         let features = b.scope("merge", |b| merge::merge(b, &x, config))?;
         let channels = config.hidden_size * config.scales.len();
         let shape = dims![names::IMAGES, config.image_tokens(), channels];
-        Ok(b.g.output(names::IMAGE_FEATURES, &features, b.dtype, shape)?)
+        Ok(b.g.output(names::IMAGE_FEATURES, &features, DType::F32, shape)?)
     })
 }

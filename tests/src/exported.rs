@@ -1,0 +1,51 @@
+//! Goldens exported into temporary folders, and opened.
+
+use std::path::PathBuf;
+
+use cumo_bundle::Target;
+use cumo_checkpoint::Sources;
+use cumo_export::{FloatType, OnnxOptions, Quiet, export_onnx};
+use cumo_runtime::{Model, ModelOptions};
+
+use crate::golden::Golden;
+
+/// A golden as a bundle.
+pub struct Exported {
+    folder: tempfile::TempDir,
+}
+
+impl Exported {
+    /// Exports a golden, with its routers as outputs.
+    pub fn new(golden: &Golden, target: Target, dtype: FloatType) -> Exported {
+        let folder = tempfile::tempdir().unwrap();
+        let options = OnnxOptions {
+            sources: Sources { checkpoint: golden.checkpoint(), llm: None, clip: None },
+            output: folder.path().join("bundle"),
+            target,
+            dtype,
+            template: None,
+            debug_outputs: true,
+            force: false,
+        };
+        let summary = export_onnx(&options, &Quiet).unwrap();
+        assert!(summary.odd_weights.is_empty(), "{:?}", summary.odd_weights);
+        Exported { folder }
+    }
+
+    /// The bundle's folder.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("bundle")
+    }
+
+    /// Opens the bundle.
+    pub fn open(&self) -> Model {
+        Model::open(&self.path(), &ModelOptions::default()).unwrap()
+    }
+}
+
+/// Fails with a sentence where ONNX Runtime is not there: these tests prove nothing without it.
+pub fn onnxruntime_is_there() {
+    if let Err(error) = cumo_runtime::backends::ort::find_library() {
+        panic!("{error}");
+    }
+}
