@@ -66,6 +66,14 @@ impl RgbImage {
         &self.pixels
     }
 
+    /// The image with `change(channel, value)` in place of every value.
+    pub(super) fn map(mut self, change: impl Fn(usize, u8) -> u8) -> Self {
+        for pixel in self.pixels.as_chunks_mut::<3>().0 {
+            *pixel = std::array::from_fn(|channel| change(channel, pixel[channel]));
+        }
+        self
+    }
+
     /// Row `y` from the top, `width * 3` bytes; none outside the image.
     pub fn row(&self, y: usize) -> Option<&[u8]> {
         self.pixels.chunks_exact(self.width * 3).nth(y)

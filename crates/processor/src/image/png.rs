@@ -1,9 +1,10 @@
 //! PNG.
 
 use std::io::Cursor;
+use std::ops::Range;
 
 use image::codecs::png::PngDecoder;
-use image::{ColorType, ExtendedColorType, ImageDecoder};
+use image::{ColorType, ImageDecoder};
 
 use super::decode::{ImageLimits, RgbImage};
 use super::pixels::{self, Layout};
@@ -12,15 +13,18 @@ use crate::error::{Error, Result};
 const FORMAT: &str = "PNG";
 /// Bytes before the first chunk.
 const SIGNATURE: usize = 8;
+/// Where the header has the bits of a channel and the colour type; 0 is gray.
+const DEPTH_AND_COLOR: Range<usize> = 24..26;
 
 pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage> {
     check_complete(bytes)?;
     let decoder = PngDecoder::new(Cursor::new(bytes)).map_err(|e| pixels::error(FORMAT, e))?;
-    let layout = match (decoder.original_color_type(), decoder.color_type()) {
+    let gray_16 = bytes.get(DEPTH_AND_COLOR) == Some(&[16, 0][..]);
+    let layout = match decoder.color_type() {
         // PIL's mode I;16 becomes 8 bits by clipping, every other 16-bit mode by its high byte.
-        (ExtendedColorType::L16, ColorType::L16) => Layout::GrayClipped,
-        (ExtendedColorType::L16, ColorType::La16) => Layout::GrayAlphaClipped,
-        (_, color) => Layout::of(color).ok_or_else(|| Error::UnsupportedImage {
+        ColorType::L16 if gray_16 => Layout::GrayClipped,
+        ColorType::La16 if gray_16 => Layout::GrayAlphaClipped,
+        color => Layout::of(color).ok_or_else(|| Error::UnsupportedImage {
             format: FORMAT,
             detail: format!("{color:?}"),
         })?,

@@ -62,13 +62,10 @@ impl Decoder {
             Some(Kind::Unknown) => out.push_str(model.vocabulary.unk_surface()),
             None => out.push_str(piece),
             _ => {
-                let mut piece = piece;
-                if !self.past_start && model.normalizer.strips_when_decoding() {
-                    if let Some(rest) = piece.strip_prefix(SPACE) {
-                        piece = rest;
-                        self.space_taken = !model.normalizer.removes_extra_whitespaces();
-                    }
-                }
+                let strips = !self.past_start && model.normalizer.strips_when_decoding();
+                let rest = piece.strip_prefix(SPACE).filter(|_| strips);
+                self.space_taken = rest.is_some() && !model.normalizer.removes_extra_whitespaces();
+                let piece = rest.unwrap_or(piece);
                 out.extend(piece.chars().map(|c| if c == SPACE { ' ' } else { c }));
             }
         }
