@@ -42,9 +42,13 @@ impl ConnectorConfig {
     ) -> Option<Self> {
         let kind = kind(keys, moe);
         let (vision, llm) = (vision?, llm?);
+        let input_size = vision.hidden_size.checked_mul(vision.scales.len())?;
+        // The original multiplies it by the number of scales itself, but not for `linear`.
+        let is_input = |size| kind == Some(ConnectorKind::Linear) && size == input_size;
         if let Some(mm_hidden_size) =
             keys.count("mm_hidden_size", Some(vision.hidden_size), 0..=usize::MAX)
             && mm_hidden_size != vision.hidden_size
+            && !is_input(mm_hidden_size)
         {
             let kind = ConfigProblemKind::Contradicts {
                 got: mm_hidden_size.to_string(),
@@ -53,7 +57,6 @@ impl ConnectorConfig {
             };
             keys.problem("mm_hidden_size", kind);
         }
-        let input_size = vision.hidden_size.checked_mul(vision.scales.len())?;
         Some(Self { kind: kind?, input_size, hidden_size: llm.hidden_size })
     }
 }

@@ -40,6 +40,14 @@ fn moe_tower_with_dense_connector() {
 }
 
 #[test]
+fn linear_connector_over_scales_names_all_its_input_channels() {
+    let form = Form { projector: "linear", scales: vec![1, 2], ..Form::default() };
+    let channels = 2 * form.clip_hidden;
+    let spec = form.spec().set("mm_hidden_size", channels);
+    assert_eq!(spec.open().unwrap().config.connector.input_size, channels);
+}
+
+#[test]
 fn one_expert() {
     check(Form { moe: (1, 1), ..Form::default() });
 }
