@@ -23,6 +23,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// `conv_mode` of the checkpoint's configuration is no template.
+    #[error("config.json: conv_mode `{found}` is not a template; known are {}; --template takes one of them instead", known.join(", "))]
+    Template {
+        /// What the configuration says.
+        found: String,
+        /// The templates' names.
+        known: Vec<&'static str>,
+    },
     /// The user interrupted the export.
     #[error("interrupted; nothing was written")]
     Interrupted,

@@ -12,7 +12,8 @@ use crate::convert::{OddWeight, write_weights};
 use crate::error::Error;
 use crate::part::{Part, PartName};
 use crate::progress::Progress;
-use crate::{facts, signature, target};
+use crate::target::spelling;
+use crate::{facts, signature};
 
 /// The program and version that a bundle names as its producer.
 pub const PRODUCER: (&str, &str) = ("cumo-export", env!("CARGO_PKG_VERSION"));
@@ -75,6 +76,10 @@ pub fn export_onnx(options: &OnnxOptions, progress: &dyn Progress) -> Result<Sum
     let start = Instant::now();
     let mut writer = BundleWriter::create(&options.output, options.force)?;
     let checkpoint = Checkpoint::open(&options.sources)?;
+    let template = match options.template {
+        Some(template) => template,
+        None => facts::default_template(&checkpoint.config)?,
+    };
     let parts = build_parts(&checkpoint, options)?;
     let mut odd_weights = Vec::new();
     for part in &parts {
@@ -87,12 +92,12 @@ pub fn export_onnx(options: &OnnxOptions, progress: &dyn Progress) -> Result<Sum
     if progress.interrupted() {
         return Err(Error::Interrupted);
     }
-    let bytes = writer.finish(manifest(&checkpoint, &parts, options))?;
+    let bytes = writer.finish(manifest(&checkpoint, &parts, options.target, template))?;
     Ok(Summary { seconds: start.elapsed().as_secs_f64(), bytes, odd_weights })
 }
 
 fn build_parts(checkpoint: &Checkpoint, options: &OnnxOptions) -> Result<Vec<Part>, Error> {
-    let spelling = target::spelling(options.target);
+    let spelling = spelling(options.target);
     let dtype = options.dtype.graph_type();
     let build = |name| Part::build(name, checkpoint, spelling, dtype, options.debug_outputs);
     PartName::ALL.into_iter().map(build).collect()
@@ -144,15 +149,19 @@ fn copy_tokenizer(writer: &mut BundleWriter, tokenizer: &TokenizerFile) -> Resul
     Ok(())
 }
 
-fn manifest(checkpoint: &Checkpoint, parts: &[Part], options: &OnnxOptions) -> Manifest {
+fn manifest(
+    checkpoint: &Checkpoint,
+    parts: &[Part],
+    target: Target,
+    template: PromptTemplate,
+) -> Manifest {
     let llm = &checkpoint.config.llm;
-    let update = target::spelling(options.target).cache_update(llm);
-    let template = options.template.unwrap_or_else(|| facts::default_template(&checkpoint.config));
+    let update = spelling(target).cache_update(llm);
     Manifest {
         format: FORMAT.to_owned(),
         format_version: FORMAT_VERSION,
         producer: format!("{} {}", PRODUCER.0, PRODUCER.1),
-        target: options.target,
+        target,
         precision: parts.iter().map(|part| (part.name.name().to_owned(), part.precision)).collect(),
         model: facts::model_facts(checkpoint, template),
         graphs: parts

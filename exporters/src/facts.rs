@@ -6,6 +6,8 @@ use cumo_bundle::{
 };
 use cumo_checkpoint::{Checkpoint, Config, ConnectorKind, Family, MoeConfig};
 
+use crate::error::Error;
+
 /// The facts of a checkpoint, for a conversation template.
 pub(crate) fn model_facts(checkpoint: &Checkpoint, template: PromptTemplate) -> ModelFacts {
     let config = &checkpoint.config;
@@ -23,12 +25,22 @@ pub(crate) fn model_facts(checkpoint: &Checkpoint, template: PromptTemplate) -> 
     }
 }
 
-/// The template that the original's command line takes for a model of this family.
-pub(crate) fn default_template(config: &Config) -> PromptTemplate {
-    match config.llm.family {
-        Family::Mistral | Family::Mixtral => PromptTemplate::MistralInstructSystem,
-        Family::Llama => PromptTemplate::V1,
-    }
+/// The template that the checkpoint names, or else the one that the original's command line takes
+/// for a model of this family.
+///
+/// # Errors
+/// [`Error::Template`].
+pub(crate) fn default_template(config: &Config) -> Result<PromptTemplate, Error> {
+    let Some(name) = &config.conv_mode else {
+        return Ok(match config.llm.family {
+            Family::Mistral | Family::Mixtral => PromptTemplate::MistralInstructSystem,
+            Family::Llama => PromptTemplate::V1,
+        });
+    };
+    PromptTemplate::ALL.into_iter().find(|template| template.name() == name).ok_or_else(|| {
+        let known = PromptTemplate::ALL.map(PromptTemplate::name).to_vec();
+        Error::Template { found: name.clone(), known }
+    })
 }
 
 fn image_facts(config: &Config) -> ImageFacts {

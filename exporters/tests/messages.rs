@@ -66,6 +66,24 @@ fn what_is_not_supported_says_why() {
 }
 
 #[test]
+fn the_template_that_a_checkpoint_names_is_taken_and_must_be_known() {
+    let message = refused(|changed| changed.config["conv_mode"] = "vicuna".into());
+    assert!(message.contains("conv_mode `vicuna`") && message.contains("v1"), "{message}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoint, bundle) = (folder.path().join("checkpoint"), folder.path().join("bundle"));
+    let mut changed = Changed::new();
+    changed.config["conv_mode"] = "plain".into();
+    changed.write(&checkpoint);
+    let template = |arguments: &[&str]| {
+        assert!(export(&checkpoint, &bundle, arguments).status.success());
+        cumo_bundle::Bundle::open(&bundle).unwrap().manifest.model.template.name()
+    };
+    assert_eq!(template(&[]), "plain");
+    assert_eq!(template(&["--force", "--template", "v1"]), "v1");
+}
+
+#[test]
 fn a_truncated_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = folder.path().join("checkpoint");

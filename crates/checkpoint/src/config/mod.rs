@@ -34,6 +34,9 @@ const MAX_EXPERTS: usize = 1 << 16;
 pub struct Config {
     /// As in `config.json`: `llava_mistral`, `llava_mixtral`, `llava_llama`.
     pub model_type: String,
+    /// `conv_mode`, the conversation template that the model was trained with, where the checkpoint
+    /// says; the original takes it on its command line.
+    pub conv_mode: Option<String>,
     /// CLIP vision tower.
     pub vision: VisionConfig,
     /// Connector from image features to the LLM's embeddings.
@@ -67,6 +70,7 @@ impl Config {
         let mut problems = Vec::new();
         let mut keys = Keys::new(&path, &map, &mut problems);
         let model_type = keys.text("model_type").unwrap_or_default().to_owned();
+        let conv_mode = keys.text("conv_mode").map(str::to_owned);
         refuse_unsupported(&mut keys);
         let moe = MoeKeys::read(&mut keys);
         let llm = LlmConfig::read(&mut keys, dir)?;
@@ -76,7 +80,7 @@ impl Config {
         let connector = ConnectorConfig::read(&mut keys, vision.as_ref(), llm.as_ref(), &moe);
         match (vision, connector, llm, image) {
             (Some(vision), Some(connector), Some(llm), Some(image)) if problems.is_empty() => {
-                Ok(Self { model_type, vision, connector, llm, image })
+                Ok(Self { model_type, conv_mode, vision, connector, llm, image })
             }
             _ => Err(Error::Config { problems }),
         }
