@@ -352,3 +352,7 @@ impl Generator {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "generate_tests.rs"]
+mod tests;

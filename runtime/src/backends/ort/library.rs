@@ -1,6 +1,7 @@
 //! Finding and loading ONNX Runtime's shared library.
 
 use std::env;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -72,7 +73,7 @@ fn load_first(candidates: &[PathBuf]) -> Result<(Environment, LibraryInfo), Back
                 return Ok((environment, LibraryInfo { path, version }));
             }
             Err(LoadDynamicError::Dlopen { error, .. }) => {
-                tried.push((path.clone(), first_line(&error.to_string())));
+                tried.push((path.clone(), why(&error)));
             }
             Err(error) => {
                 let reason = error.to_string();
@@ -118,8 +119,13 @@ fn version(path: &Path) -> String {
     name.split_once(".so.").map(|(_, rest)| digits(rest)).unwrap_or_default()
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+/// The first line of the most precise cause.
+fn why(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Opening a graph as an ONNX Runtime session, and comparing it with the manifest.
 
+use std::error::Error;
 use std::path::Path;
 
 use ::ort::session::Session;
@@ -13,17 +14,19 @@ use crate::backend::{BackendError, StepSpec};
 /// Opens a graph. Weights in external data stay mapped from their files.
 pub(super) fn open(file: &Path, threads: usize) -> Result<Session, BackendError> {
     library::with_environment(|environment, _| {
-        let failed = |reason: String| BackendError::Graph { file: file.to_owned(), reason };
-        // The memory pattern is planned for one shape; decoding has another at every token.
-        Session::builder(environment)
-            .map_err(|error| failed(error.to_string()))?
+        let mut builder = Session::builder(environment).map_err(|error| failed(file, &error))?;
+        builder = builder
             .with_optimization_level(GraphOptimizationLevel::All)
-            .and_then(|builder| builder.with_intra_threads(threads))
-            .and_then(|builder| builder.with_memory_pattern(false))
-            .map_err(|error| failed(error.to_string()))?
-            .commit_from_file(file)
-            .map_err(|error| failed(error.to_string()))
+            .map_err(|error| failed(file, &error))?;
+        builder = builder.with_intra_threads(threads).map_err(|error| failed(file, &error))?;
+        // The memory pattern is planned for one shape; decoding has another at every token.
+        builder = builder.with_memory_pattern(false).map_err(|error| failed(file, &error))?;
+        builder.commit_from_file(file).map_err(|error| failed(file, &error))
     })
+}
+
+fn failed(file: &Path, error: &dyn Error) -> BackendError {
+    BackendError::Graph { file: file.to_owned(), reason: error.to_string() }
 }
 
 /// Checks that the graph takes and gives what the manifest says: names, types, ranks and the
