@@ -93,7 +93,7 @@ fn measure(model: &mut Model, sampling: SamplingOptions) -> Result<(Times, Times
             bail!("{} passes instead of {}", answer.times.decode_passes, TOKENS - 1);
         }
         if repetition > 0 {
-            own.push(answer.times.own_per_token().context("no token")?);
+            own.push(answer.times.overhead_per_token().context("no token")?);
             all.push(answer.times.per_token().context("no token")?);
         }
     }
