@@ -28,7 +28,22 @@ pub(crate) fn note(line: &str) {
 
 /// Prints an error with all that led to it on one line.
 pub(crate) fn error(error: &anyhow::Error) {
-    note(&format!("error: {error:#}"));
+    note(&format!("error: {}", on_one_line(error)));
+}
+
+/// An error and its causes. Some errors have their cause's words among their own; those are not
+/// said twice.
+fn on_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !line.contains(&cause) {
+            if !line.is_empty() {
+                line += ": ";
+            }
+            line += &cause;
+        }
+    }
+    line
 }
 
 /// Streams an answer to standard output: its text, or its tokens where there is no tokenizer.
@@ -73,5 +88,17 @@ impl<'a> AnswerPrinter<'a> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn what_causes_say_is_not_said_twice() {
+        let error = anyhow!("no space").context("a.jsonl: no space").context("saving");
+        assert_eq!(on_one_line(&error), "saving: a.jsonl: no space");
     }
 }
