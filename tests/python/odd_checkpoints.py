@@ -45,14 +45,15 @@ VARIANTS = [
     Variant("Mixtral, top-1 of 3, window of 6", 8, MIXTRAL, llm=Llm(40, 4, 1, 48, 2, 3, 1), extra={"sliding_window": 6}),
     Variant("Mixtral, all of 3 experts", 9, MIXTRAL, llm=Llm(48, 3, 3, 40, 1, 3, 3), dtype="f16", experts=2, k=2),
     Variant("Mixtral, one expert", 10, MIXTRAL, llm=Llm(48, 3, 1, 40, 2, 1, 1), experts=1, k=1, scales=(1,)),
-    Variant("LLaVA-1.5: Llama, no scales, tower apart", 51, LLAMA, connector="mlp2x_gelu", tower_moe=False, scales=(1,), llm=Llm(48, 3, 3), dtype="f16", form="bin", shards=2, tower_apart=True, f16=True,
+    Variant("LLaVA-1.5: Llama, no scales, tower apart", 51, LLAMA, connector="mlp2x_gelu", tower_moe=False, scales=(1,), llm=Llm(48, 3, 3), dtype="f16", form="bin", shards=2, apart=("tower",), f16=True,
             extra=dict.fromkeys(("scales", "rope_theta", "sliding_window", "num_experts", "num_selected", "mlp_smoe", "clip_smoe", "num_key_value_heads"), ABSENT)),
-    Variant("linear connector, two CLIP layers", 12, connector="linear", tower_moe=False, scales=(1,), clip=Clip(layers=2), llm=Llm(36, 6, 2)),
+    Variant("linear connector, two CLIP layers", 12, connector="linear", tower_moe=False, clip=Clip(layers=2), llm=Llm(36, 6, 2), extra={"mm_hidden_size": 48}),
     Variant("mlp3x_gelu, one CLIP layer", 33, connector="mlp3x_gelu", tower_moe=False, clip=Clip(layers=1), llm=Llm(24, 2, 1)),
     Variant("window of 5, heads of 16", 734, llm=Llm(64, 4, 2), extra={"sliding_window": 5}, f16=True),
     Variant("window of 1, heads of 8", 35, llm=Llm(32, 4, 4, 40, 3), extra={"sliding_window": 1}),
     Variant("head_dim named, not hidden / heads", 16, llm=Llm(40, 5, 1, head_dim=16), dtype="bf16"),
     Variant("image not a multiple of the patch", 17, clip=Clip(20, 5, 36, 4, 50, 14), llm=Llm(32, 1, 1), scales=(1, 2), experts=2, k=1),
+    Variant("stage 1: only the connector, LLM and tower apart", 19, connector="mlp2x_gelu", tower_moe=False, scales=(1, 3), llm=Llm(28, 2, 1), dtype="bf16", apart=("tower", "connector", "llm")),
     Variant("scales that repeat and fall", 58, scales=(1, 3, 1, 2), llm=Llm(32, 2, 2, head_dim=32)),
 ]
 # fmt: on
@@ -244,7 +245,8 @@ def compare_routers(case: Case, bundle: Bundle, report: Report) -> None:
 
 def compare_answer(case: Case, bundle: Bundle, cumo: Path, report: Report) -> None:
     """The runtime's tokens."""
-    command = [cumo, "run", "--model", bundle.folder, "--image", case.images[0], "--image", case.images[1]]
+    first, second, _ = case.images
+    command = [cumo, "run", "--model", bundle.folder, "--image", first, "--image", second]
     command += ["--prompt-ids", ",".join(map(str, case.ids[0])), "--max-new-tokens", STEPS]
     answer = output_of([*command, "--temperature", 0, "--ignore-eos", "--json"])
     report.equal("tokens of cumo run", json.loads(answer)["tokens"], case.tokens)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .connector import CONNECTOR
 from .random_weights import random_weights
 from .vision import TOWER
-from .weight_files import BF16, write_folder
+from .weight_files import BF16, write_folder, write_torch
 
 DTYPES = {"f32": np.dtype(np.float32), "f16": np.dtype(np.float16), "bf16": BF16}
 ABSENT = object()
@@ -45,9 +46,10 @@ class Llm:
 class Variant:
     """A checkpoint to be made.
 
-    `experts` and `k` are the tower's and the connector's. `tower_apart`: the tower's weights are in
-    the folder `clip` with its config, as a whole CLIP's. `f16`: worth a look in f16 too. `extra`:
-    what else `config.json` says; `ABSENT` takes a key away.
+    `experts` and `k` are the tower's and the connector's. `apart`: the parts that are not in the
+    checkpoint's weights: `tower` (a whole CLIP in the folder `clip`), `connector`
+    (`mm_projector.bin`) and `llm` (in the folder `llm`). `f16`: worth a look in f16 too. `extra`: what
+    else `config.json` says; `ABSENT` takes a key away.
     """
 
     name: str
@@ -63,7 +65,7 @@ class Variant:
     dtype: str = "f32"
     form: str = "safetensors"
     shards: int = 1
-    tower_apart: bool = False
+    apart: tuple[str, ...] = ()
     f16: bool = False
     extra: dict = field(default_factory=dict)
 
@@ -115,7 +117,7 @@ class Variant:
             "patch_size": clip.patch,
             "hidden_act": "quick_gelu",
         }
-        return {"model_type": "clip", "vision_config": vision} if self.tower_apart else vision
+        return {"model_type": "clip", "vision_config": vision} if "tower" in self.apart else vision
 
     def weights(self) -> dict[str, np.ndarray]:
         """Every tensor, in the type of the files, under its name in a whole checkpoint."""
@@ -132,14 +134,24 @@ class Variant:
         (clip / "config.json").write_text(json.dumps(self.clip_config(), indent=1))
         size = self.clip.image
         (clip / "preprocessor_config.json").write_text(json.dumps({"size": size, "crop_size": size}))
-        if not self.tower_apart:
-            write_folder(folder, weights, self.form, self.shards)
-            return []
-        outer = TOWER.removesuffix("vision_model")
-        tower = {n.removeprefix(outer): t for n, t in weights.items() if n.startswith(outer)}
-        rest = {n: t for n, t in weights.items() if not n.startswith(outer)}
-        tower["text_model.final_layer_norm.weight"] = np.ones(8, DTYPES[self.dtype])
-        tower["logit_scale"] = np.ones((), DTYPES[self.dtype])
-        write_folder(clip, tower, self.form)
-        write_folder(folder, rest, self.form, self.shards)
-        return ["--clip", str(clip)]
+        parts = {"tower": {}, "connector": {}, "llm": {}, "rest": {}}
+        for name, tensor in weights.items():
+            part = "tower" if TOWER in name else "connector" if CONNECTOR in name else "llm"
+            parts[part if part in self.apart else "rest"][name] = tensor
+        arguments = []
+        if parts["rest"]:
+            write_folder(folder, parts["rest"], self.form, self.shards)
+        if parts["connector"]:
+            write_torch(folder / "mm_projector.bin", parts["connector"])
+        if parts["tower"]:
+            outer = TOWER.removesuffix("vision_model")
+            tower = {name.removeprefix(outer): tensor for name, tensor in parts["tower"].items()}
+            tower["text_model.final_layer_norm.weight"] = np.ones(8, DTYPES[self.dtype])
+            tower["logit_scale"] = np.ones((), DTYPES[self.dtype])
+            write_folder(clip, tower, self.form)
+            arguments += ["--clip", str(clip)]
+        if parts["llm"]:
+            (folder / "llm").mkdir()
+            write_folder(folder / "llm", parts["llm"], self.form, self.shards)
+            arguments += ["--llm", str(folder / "llm")]
+        return arguments

@@ -73,9 +73,8 @@ def tower(weights: dict, config: dict, clip: dict, crops: np.ndarray, routings: 
         name = f"{TOWER}.encoder.layers.{index}"
         normed = layer_norm(weights, f"{name}.layer_norm1", x, epsilon)
         heads = clip["num_attention_heads"]
-        q, k, v = (
-            split_heads(linear(weights, f"{name}.self_attn.{part}_proj", normed), heads) for part in "qkv"
-        )
+        qkv = (linear(weights, f"{name}.self_attn.{part}_proj", normed) for part in "qkv")
+        q, k, v = (split_heads(part, heads) for part in qkv)
         mixed = join_heads(attention(q, k, v, True))
         x = x + linear(weights, f"{name}.self_attn.out_proj", mixed)
         normed = layer_norm(weights, f"{name}.layer_norm2", x, epsilon)
