@@ -13,10 +13,17 @@ use crate::error::{Error, Result};
 const FORMAT: &str = "PNG";
 /// Bytes before the first chunk.
 const SIGNATURE: usize = 8;
+/// Where the header has width and height.
+const SIZE: Range<usize> = 16..24;
 /// Where the header has the bits of a channel and the colour type; 0 is gray.
 const DEPTH_AND_COLOR: Range<usize> = 24..26;
 
 pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage> {
+    // Before anything else, so that a huge image is called that and not truncated.
+    if let Some([w3, w2, w1, w0, h3, h2, h1, h0]) = bytes.get(SIZE) {
+        let (width, height) = ([*w3, *w2, *w1, *w0], [*h3, *h2, *h1, *h0]);
+        limits.check_pixels(u32::from_be_bytes(width).into(), u32::from_be_bytes(height).into())?;
+    }
     check_complete(bytes)?;
     let decoder = PngDecoder::new(Cursor::new(bytes)).map_err(|e| pixels::error(FORMAT, e))?;
     let gray_16 = bytes.get(DEPTH_AND_COLOR) == Some(&[16, 0][..]);

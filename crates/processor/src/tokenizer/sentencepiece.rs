@@ -40,6 +40,9 @@ pub(super) struct SentencePiece {
 impl SentencePiece {
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let proto = proto::ModelProto::decode(bytes).map_err(|e| damaged(e.to_string()))?;
+        if proto.pieces.is_empty() {
+            return Err(damaged("it has no pieces"));
+        }
         let trainer = proto.trainer_spec.unwrap_or_default();
         let normalizer = proto.normalizer_spec.unwrap_or_default();
         check_supported(&trainer, proto.denormalizer_spec.as_ref())?;
@@ -71,12 +74,15 @@ impl SentencePiece {
         ids
     }
 
-    /// The first special piece in a text, the longest where two begin at one place.
+    /// The first special piece in a text, the longest where two begin at one place. Looks no further
+    /// than its end, so that many pieces in a text take no more time than few.
     fn next_special(&self, text: &str) -> Option<(usize, &str, u32)> {
-        self.special
-            .iter()
-            .filter_map(|(piece, id)| Some((text.find(piece.as_str())?, piece.as_str(), *id)))
-            .min_by_key(|(at, piece, _)| (*at, usize::MAX - piece.len()))
+        let bytes = text.as_bytes();
+        (0..bytes.len()).find_map(|at| {
+            let here = |(piece, _): &&(String, u32)| bytes[at..].starts_with(piece.as_bytes());
+            let (piece, id) = self.special.iter().filter(here).max_by_key(|(p, _)| p.len())?;
+            Some((at, piece.as_str(), *id))
+        })
     }
 
     /// Encodes a text that has no special pieces.

@@ -6,6 +6,9 @@ use crate::error::Result;
 
 /// Turns ids into text as they come: never half a character, and all that [`push`](Self::push) and
 /// [`finish`](Self::finish) give is together what [`Tokenizer::decode`] gives for all ids.
+///
+/// With a `tokenizer.json` the latter holds as long as the ids' bytes are UTF-8: the decoders that
+/// such a file can ask for may change text that is already out.
 #[derive(Debug)]
 pub struct StreamDecoder<'a> {
     tokenizer: &'a Tokenizer,

@@ -1,0 +1,185 @@
+//! Vocabularies of many kinds give the ids and texts that the slow `LlamaTokenizer` gives
+//! (`fixtures/make_vocabularies.py`), and damaged ones give errors.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cumo_bundle::TokenizerKind;
+use cumo_processor::{Error, Tokenizer};
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vocabularies")
+}
+
+fn open(name: &str) -> Tokenizer {
+    Tokenizer::open(&folder().join(name)).unwrap()
+}
+
+fn mistral() -> Tokenizer {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/goldens/tokenizer.model");
+    Tokenizer::open(&path).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    serde_json::from_value(value["ids"].clone()).unwrap()
+}
+
+fn streamed(tokenizer: &Tokenizer, ids: &[u32]) -> String {
+    let (mut stream, mut text) = (tokenizer.stream(), String::new());
+    ids.iter().for_each(|&id| text += &stream.push(id).unwrap());
+    text + &stream.finish()
+}
+
+#[test]
+fn every_kind_has_the_ids_and_texts_of_the_original() {
+    let json: Value =
+        serde_json::from_slice(&fs::read(folder().join("expected.json")).unwrap()).unwrap();
+    let kinds = json.as_object().unwrap();
+    assert_eq!(kinds.len(), 10);
+    for (name, expected) in kinds {
+        let tokenizer = open(name);
+        for case in expected["texts"].as_array().unwrap() {
+            let text = case["text"].as_str().unwrap();
+            assert_eq!(tokenizer.encode(text).unwrap(), ids(case), "{name} {text:?}");
+            assert_eq!(tokenizer.decode(&ids(case)).unwrap(), case["decoded"], "{name} {text:?}");
+            assert_eq!(streamed(&tokenizer, &ids(case)), case["decoded"], "{name} {text:?}");
+        }
+        for case in expected["lists"].as_array().unwrap() {
+            assert_eq!(tokenizer.decode(&ids(case)).unwrap(), case["decoded"], "{name} {case}");
+        }
+    }
+}
+
+#[test]
+fn special_ids_come_from_the_file() {
+    let tokenizer = open("other_ids.model");
+    assert_eq!(tokenizer.kind(), TokenizerKind::SentencePiece);
+    let special = (tokenizer.unk_id(), tokenizer.bos_id(), tokenizer.eos_id());
+    assert_eq!(special, (Some(5), Some(2), Some(0)));
+    assert_eq!(tokenizer.id_to_piece(2), Some("<s>"));
+    assert_eq!(tokenizer.id_to_piece(1), Some("<pad>"));
+    assert_eq!(tokenizer.id_to_piece(tokenizer.vocab_size() as u32), None);
+    let json = open("plain.json");
+    assert_eq!(json.kind(), TokenizerKind::HuggingFace);
+    assert_eq!((json.bos_id(), json.eos_id()), (Some(1), Some(2)));
+    assert_eq!(json.vocab_size(), open("plain.model").vocab_size());
+}
+
+#[test]
+fn a_unigram_model_is_refused_by_name() {
+    let path = folder().join("unigram.model");
+    let error = Tokenizer::open(&path).unwrap_err().to_string();
+    let want = "SentencePiece model not supported: it is of type unigram, not BPE";
+    assert_eq!(error, format!("{}: {want}", path.display()));
+}
+
+#[test]
+fn files_that_are_no_vocabulary_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes, want) in [
+        ("tokenizer.model", &b"hello, this is text"[..], "not a usable SentencePiece model: "),
+        ("empty.model", b"", "not a usable SentencePiece model: it has no pieces"),
+        ("tokenizer.json", b"{\"version\": 1}", "not a usable tokenizer.json: "),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let error = Tokenizer::open(&path).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{}: {want}", path.display())), "{error}");
+    }
+    let error = Tokenizer::open(folder.path()).unwrap_err().to_string();
+    assert!(error.ends_with("not a regular file"), "{error}");
+}
+
+#[test]
+fn an_id_outside_the_vocabulary_is_an_error() {
+    for tokenizer in [mistral(), open("plain.json")] {
+        let id = tokenizer.vocab_size() as u32;
+        let error = tokenizer.decode(&[3, id]).unwrap_err();
+        assert_eq!(error.to_string(), format!("id {id} is outside the vocabulary of {id} tokens"));
+        let mut stream = tokenizer.stream();
+        assert!(matches!(stream.push(u32::MAX), Err(Error::UnknownId { .. })));
+    }
+}
+
+#[test]
+fn a_hundred_kilobytes_take_less_than_quadratic_time() {
+    let tokenizer = mistral();
+    // One merge queue, one word without a space, and special pieces that never come to an end.
+    for text in ["the quick brown fox. ", "a", "<s", "<s>", "é", "\u{fffd}🦀"] {
+        let time = |bytes: usize| {
+            let text = text.repeat(bytes / text.len());
+            let start = std::time::Instant::now();
+            assert!(!tokenizer.encode(&text).unwrap().is_empty());
+            start.elapsed()
+        };
+        time(1_000);
+        let (small, large) = (time(12_500), time(100_000));
+        // 8 times the text: 64 times the time would be quadratic. Short times vary.
+        assert!(
+            large < small * 40 + std::time::Duration::from_millis(50),
+            "{text}: {small:?} {large:?}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn streaming_gives_what_decoding_gives(ids in prop::collection::vec(0u32..32_000, 0..40)) {
+        let tokenizer = mistral_once();
+        prop_assert_eq!(streamed(tokenizer, &ids), tokenizer.decode(&ids).unwrap());
+    }
+
+    #[test]
+    fn bytes_too(ids in prop::collection::vec(prop_oneof![3u32..259, Just(28_705), Just(1)], 0..40)) {
+        let tokenizer = mistral_once();
+        prop_assert_eq!(streamed(tokenizer, &ids), tokenizer.decode(&ids).unwrap());
+    }
+
+    #[test]
+    fn text_without_special_pieces_comes_back(text in "[^<▁]*") {
+        let tokenizer = mistral_once();
+        let ids = tokenizer.encode(&text).unwrap();
+        // The slow tokenizer takes one space more away than it puts there.
+        prop_assert_eq!(tokenizer.decode(&ids).unwrap(), text.strip_prefix(' ').unwrap_or(&text));
+    }
+
+    #[test]
+    fn a_changed_vocabulary_never_panics(
+        name in prop::sample::select(vec!["plain.model", "charsmap.model", "user_defined.model", "unused.model"]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        text in ".*",
+    ) {
+        let mut bytes = fs::read(folder().join(name)).unwrap();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        use_all(&bytes, TokenizerKind::SentencePiece, &text);
+    }
+
+    #[test]
+    fn any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in ".*") {
+        use_all(&bytes, TokenizerKind::SentencePiece, &text);
+    }
+
+    #[test]
+    fn a_cut_vocabulary_never_panics(cut in any::<prop::sample::Index>()) {
+        let bytes = fs::read(folder().join("plain.model")).unwrap();
+        use_all(&bytes[..cut.index(bytes.len())], TokenizerKind::SentencePiece, "a b");
+    }
+}
+
+fn mistral_once() -> &'static Tokenizer {
+    static TOKENIZER: std::sync::OnceLock<Tokenizer> = std::sync::OnceLock::new();
+    TOKENIZER.get_or_init(mistral)
+}
+
+/// Whatever can be opened can also be used.
+fn use_all(bytes: &[u8], kind: TokenizerKind, text: &str) {
+    let Ok(tokenizer) = Tokenizer::from_bytes(bytes, kind) else { return };
+    let ids = tokenizer.encode(text).unwrap();
+    let decoded = tokenizer.decode(&ids).unwrap();
+    assert_eq!(streamed(&tokenizer, &ids), decoded);
+}
