@@ -92,7 +92,7 @@ fn an_interrupted_export_removes_what_it_wrote() {
     std::fs::create_dir(&out).unwrap();
     let mut interrupted = 0;
     for run in 0..10 {
-        let mut child = cumo_export()
+        let child = cumo_export()
             .arg("onnx")
             .arg(&checkpoint)
             .arg("-o")

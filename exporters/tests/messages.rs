@@ -115,7 +115,7 @@ fn nan_weights_are_counted_and_warned_of() {
     let mut changed = Changed::new();
     let (_, _, bytes) = changed.tensors.get_mut("model.layers.0.mlp.up_proj.weight").unwrap();
     bytes[..6].copy_from_slice(&[0xc0, 0x7f, 0xc0, 0x7f, 0x80, 0x7f]);
-    let (_, _, bytes) = changed.tensors.get_mut("model.norm.weight").unwrap();
+    let (_, _, bytes) = changed.tensors.get_mut("lm_head.weight").unwrap();
     bytes[..2].copy_from_slice(&half::bf16::from_f32(1e9).to_le_bytes());
     changed.write(&checkpoint);
     let output = export(&checkpoint, &folder.path().join("bundle"), &["--dtype", "f16"]);
@@ -123,8 +123,8 @@ fn nan_weights_are_counted_and_warned_of() {
     let message = stderr(&output);
     let up = "`model.layers.0.mlp.up_proj.weight` has numbers that are 2 NaN, 1 infinite";
     assert!(message.contains(up), "{message}");
-    let norm = "`model.norm.weight` has numbers that are 1 beyond f16's range";
-    assert!(message.contains(norm), "{message}");
+    let head = "`lm_head.weight` has numbers that are 1 beyond f16's range";
+    assert!(message.contains(head), "{message}");
 }
 
 #[test]
