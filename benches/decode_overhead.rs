@@ -1,11 +1,12 @@
 //! The runtime's own time for each generated token: what passes between two tokens and is not spent
 //! in ONNX Runtime. Sampling, text, binding and copies are in it.
 //!
-//! `cargo xtask bench decode_overhead [CHECKPOINT]`, by default the sample. The prompt fills the
+//! `cargo xtask bench decode_overhead [CHECKPOINT]`, by default the sample; relative to
+//! the repository's root. The prompt fills the
 //! cache to 1,000 positions; the limit is 20 microseconds a token, greedy and from the 50 best.
 #![allow(clippy::print_stdout, reason = "a command-line program")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use cumo_benches::{Random, Times};
@@ -26,8 +27,9 @@ const LIMIT_US: f64 = 20.0;
 
 fn main() -> Result<()> {
     let argument = std::env::args().skip(1).find(|argument| argument != "--bench");
-    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/shapes/checkpoint");
-    let checkpoint = argument.map_or(sample, PathBuf::from);
+    // Cargo starts benchmarks in their crate's folder.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let checkpoint = root.join(argument.as_deref().unwrap_or("samples/shapes/checkpoint"));
     let folder = tempfile::tempdir()?;
     println!("context {CONTEXT}, {REPETITIONS} answers of {TOKENS} tokens; microseconds a token");
     println!(
