@@ -48,11 +48,11 @@ pub(crate) struct RunArgs {
     #[arg(
         long,
         value_name = "IDS",
-        value_delimiter = ',',
+        value_parser = prompt_ids,
         allow_hyphen_values = true,
         conflicts_with_all = ["prompt", "system", "template"]
     )]
-    pub(crate) prompt_ids: Option<Vec<i64>>,
+    pub(crate) prompt_ids: Option<PromptIds>,
     #[command(flatten)]
     pub(crate) conversation: ConversationArgs,
     #[command(flatten)]
@@ -110,7 +110,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) question_file: PathBuf,
     /// Where the questions' images are
-    #[arg(long, value_name = "DIR", default_value = "")]
+    #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) image_folder: PathBuf,
     /// Where the answers go, as JSONL
     #[arg(long, value_name = "FILE")]
@@ -286,6 +286,19 @@ impl GenerationArgs {
     }
 }
 
+/// Ids as they are typed, with -200 for each image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PromptIds(pub(crate) Vec<i64>);
+
+/// Ids between commas; nothing is no ids, which the runtime refuses with the other empty prompts.
+fn prompt_ids(text: &str) -> Result<PromptIds, String> {
+    if text.trim().is_empty() {
+        return Ok(PromptIds(Vec::new()));
+    }
+    let id = |id: &str| id.trim().parse().map_err(|error| format!("`{id}`: {error}"));
+    text.split(',').map(id).collect::<Result<_, _>>().map(PromptIds)
+}
+
 fn template(text: &str) -> Result<PromptTemplate, String> {
     let known = PromptTemplate::ALL;
     known.into_iter().find(|template| template.name() == text).ok_or_else(|| {
@@ -333,7 +346,9 @@ mod tests {
     fn ids_begin_with_a_hyphen_too() {
         let cli = Cli::parse_from(["cumo", "run", "--model", "m", "--prompt-ids", "-200,1,5"]);
         let Command::Run(run) = cli.command else { panic!() };
-        assert_eq!(run.prompt_ids.unwrap(), [-200, 1, 5]);
+        assert_eq!(run.prompt_ids, Some(PromptIds(vec![-200, 1, 5])));
+        assert_eq!(prompt_ids(""), Ok(PromptIds(Vec::new())));
+        assert!(prompt_ids("1,,2").unwrap_err().contains("``"));
     }
 
     #[test]

@@ -52,8 +52,7 @@ impl<'a> Input<'a> {
 
 pub(crate) fn run(args: &ChatArgs) -> Result<ExitCode> {
     let cancel = interrupt::token()?;
-    let model = Model::open(&args.model.model, &args.model.options())
-        .with_context(|| format!("opening {}", args.model.model.display()))?;
+    let model = Model::open(&args.model.model, &args.model.options())?;
     ensure!(
         model.tokenizer().is_some(),
         "{}: this bundle has no tokenizer, so it cannot chat; `cumo run --prompt-ids` works",

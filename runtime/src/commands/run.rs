@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cumo_processor::Message;
 use cumo_runtime::{
-    Answer, CancelToken, FinishReason, GenerateOptions, ImageTimes, LogProbs, Model, question_text,
+    Answer, CancelToken, FinishReason, GenerateOptions, ImageTimes, LogProbs, Model, Prompt,
+    question_text,
 };
 use serde::Serialize;
 
@@ -30,8 +31,7 @@ struct Report<'a> {
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let cancel = interrupt::token()?;
-    let mut model = Model::open(&args.model.model, &args.model.options())
-        .with_context(|| format!("opening {}", args.model.model.display()))?;
+    let mut model = Model::open(&args.model.model, &args.model.options())?;
     match answer(args, &mut model, &cancel) {
         Err(error) if interrupt::is_cause_of(&error) => Ok(ExitCode::from(interrupt::EXIT_CODE)),
         result => result,
@@ -40,10 +40,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 
 fn answer(args: &RunArgs, model: &mut Model, cancel: &CancelToken) -> Result<ExitCode> {
     let ids = prompt_ids(args, model)?;
-    // Before images are encoded, which may take long.
-    cumo_runtime::Prompt::new(&ids, args.image.len(), model.facts())?;
-    let (images, image_times) = model.encode_images(&args.image, cancel)?;
     let options = args.generation.options(&GenerateOptions::default());
+    // Before images are encoded, which may take long.
+    Prompt::new(&ids, args.image.len(), model.facts())?;
+    options.sampling.check(model.facts().llm.vocab_size)?;
+    let (images, image_times) = model.encode_images(&args.image, cancel)?;
     let mut printer = AnswerPrinter::new(model.tokenizer().is_some(), cancel);
     let answer = model.generate(&ids, &images, &options, cancel, &mut |event| {
         if !args.json {
@@ -86,7 +87,7 @@ fn report<'a>(answer: &'a Answer, model: &Model, images: &ImageTimes) -> Report<
 
 fn prompt_ids(args: &RunArgs, model: &Model) -> Result<Vec<i64>> {
     if let Some(ids) = &args.prompt_ids {
-        return Ok(ids.clone());
+        return Ok(ids.0.clone());
     }
     let text = question_text(args.prompt.as_deref().unwrap_or_default(), args.image.len())?;
     let messages = [Message::user(text), Message::answer()];

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ::ort::LoadDynamicError;
-use ::ort::environment::Environment;
+use ::ort::environment::{Environment, GlobalThreadPoolOptions};
 use ::ort::logging::LogLevel;
 
 use crate::backend::BackendError;
+use crate::machine::physical_cores;
 
 /// The environment variable that names the library.
 const PATH_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -24,7 +25,16 @@ pub struct LibraryInfo {
 }
 
 /// The one environment that a process may have.
-static LOADED: Mutex<Option<(Environment, LibraryInfo)>> = Mutex::new(None);
+static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+
+/// An environment and what it was made of.
+pub(super) struct Loaded {
+    pub(super) environment: Environment,
+    pub(super) library: LibraryInfo,
+    /// Threads of the pool that the sessions share. Sessions with pools of their own would get in
+    /// each other's way: idle threads look for work for a while before they sleep.
+    pub(super) threads: usize,
+}
 
 /// Loads ONNX Runtime and says what was loaded. Looks at `ORT_DYLIB_PATH`; where that is not set,
 /// beside the program, in `../lib` and `../native/onnxruntime` from there, and where the system's
@@ -37,22 +47,27 @@ pub fn find_library() -> Result<LibraryInfo, BackendError> {
 }
 
 pub(super) fn load() -> Result<LibraryInfo, BackendError> {
-    with_environment(|_, library| Ok(library.clone()))
+    with_environment(physical_cores(), |loaded| Ok(loaded.library.clone()))
 }
 
-/// Calls `action` with the process's environment, made by the first call.
+/// Calls `action` with the process's environment. The first call makes it, with a pool of
+/// `threads`.
 pub(super) fn with_environment<T>(
-    action: impl FnOnce(&Environment, &LibraryInfo) -> Result<T, BackendError>,
+    threads: usize,
+    action: impl FnOnce(&Loaded) -> Result<T, BackendError>,
 ) -> Result<T, BackendError> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    let (environment, library) = match loaded.take() {
-        Some(pair) => loaded.insert(pair),
-        None => loaded.insert(load_first(&candidates(env::var_os(PATH_VARIABLE).map(Into::into)))?),
-    };
-    action(environment, library)
+    if loaded.is_none() {
+        let candidates = candidates(env::var_os(PATH_VARIABLE).map(Into::into));
+        *loaded = Some(load_first(&candidates, threads)?);
+    }
+    match loaded.as_ref() {
+        Some(loaded) => action(loaded),
+        None => Err(BackendError::MissingLibrary { tried: Vec::new() }),
+    }
 }
 
-fn load_first(candidates: &[PathBuf]) -> Result<(Environment, LibraryInfo), BackendError> {
+fn load_first(candidates: &[PathBuf], threads: usize) -> Result<Loaded, BackendError> {
     let mut tried = Vec::new();
     for path in candidates {
         // A path that is not there is not given to the loader, whose message would be longer.
@@ -66,11 +81,16 @@ fn load_first(candidates: &[PathBuf]) -> Result<(Environment, LibraryInfo), Back
                     library: path.clone(),
                     reason: error.to_string(),
                 };
-                let environment = builder.with_telemetry(false).build().map_err(failed)?;
+                let pool = GlobalThreadPoolOptions::default().with_intra_threads(threads);
+                let environment = builder
+                    .with_telemetry(false)
+                    .with_global_thread_pool(pool.map_err(failed)?)
+                    .build()
+                    .map_err(failed)?;
                 environment.set_log_level(LogLevel::Fatal);
                 let version = version(path);
                 let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-                return Ok((environment, LibraryInfo { path, version }));
+                return Ok(Loaded { environment, library: LibraryInfo { path, version }, threads });
             }
             Err(LoadDynamicError::Dlopen { error, .. }) => {
                 tried.push((path.clone(), why(&error)));
@@ -140,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_missing_library_says_what_to_do_and_where_it_looked() {
-        let error = load_first(&[PathBuf::from("/nowhere/libonnxruntime.so")]).unwrap_err();
+        let error = load_first(&[PathBuf::from("/nowhere/libonnxruntime.so")], 1).err().unwrap();
         let text = error.to_string();
         for part in ["cargo xtask setup", "ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so (no such"] {
             assert!(text.contains(part), "{part} not in {text}");
@@ -150,7 +170,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_library_is_said_to_be_none() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = load_first(&[file.path().to_owned()]).unwrap_err().to_string();
+        let error = load_first(&[file.path().to_owned()], 1).err().unwrap().to_string();
         assert!(error.contains("file too short") || error.contains("invalid"), "{error}");
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use ::ort::session::{NoSelectedOutputs, RunOptions, Session};
 
 use crate::backend::{Backend, BackendError, Buffer, Interrupt, Port, StepId, StepSpec, View};
+use crate::machine::physical_cores;
 use raw::{Binding, HostBuffer};
 
 pub use library::{LibraryInfo, find_library};
@@ -27,7 +28,8 @@ pub struct OrtOptions {
 
 /// Runs ONNX graphs with ONNX Runtime on the CPU.
 pub struct OrtBackend {
-    options: OrtOptions,
+    threads: usize,
+    library: LibraryInfo,
     /// The bundle's files, relative to its folder: all that graphs may read.
     files: Vec<String>,
     sessions: BTreeMap<String, Arc<Session>>,
@@ -59,13 +61,15 @@ impl OrtBackend {
     /// [`BackendError::MissingLibrary`] says what to do; [`BackendError::Library`] where the
     /// library is too old.
     pub fn new(options: OrtOptions, files: Vec<String>) -> Result<Self, BackendError> {
-        let library = library::load()?;
+        let threads = options.threads.map_or_else(physical_cores, NonZeroUsize::get);
+        let library = library::with_environment(threads, |loaded| Ok(loaded.library.clone()))?;
         let run_options = RunOptions::new().map_err(|error| BackendError::Library {
-            library: library.path,
+            library: library.path.clone(),
             reason: error.to_string(),
         })?;
         Ok(OrtBackend {
-            options,
+            threads,
+            library,
             files,
             sessions: BTreeMap::new(),
             steps: Vec::new(),
@@ -75,16 +79,12 @@ impl OrtBackend {
         })
     }
 
-    fn threads(&self) -> usize {
-        self.options.threads.map_or_else(crate::machine::physical_cores, NonZeroUsize::get)
-    }
-
     fn session(&mut self, graph: &str, file: &Path) -> Result<Arc<Session>, BackendError> {
         if let Some(session) = self.sessions.get(graph) {
             return Ok(session.clone());
         }
         external_data::check(file, &self.files)?;
-        let session = Arc::new(session::open(file, self.threads())?);
+        let session = Arc::new(session::open(file, self.threads)?);
         self.sessions.insert(graph.to_owned(), session.clone());
         Ok(session)
     }
@@ -106,8 +106,7 @@ fn place(buffer: Buffer) -> (usize, u32) {
 
 impl Backend for OrtBackend {
     fn description(&self) -> String {
-        let version = library::load().map(|library| library.version).unwrap_or_default();
-        format!("ONNX Runtime {version} (CPU, {} threads)", self.threads())
+        format!("ONNX Runtime {} (CPU, {} threads)", self.library.version, self.threads)
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {

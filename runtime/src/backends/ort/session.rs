@@ -13,12 +13,17 @@ use crate::backend::{BackendError, StepSpec};
 
 /// Opens a graph. Weights in external data stay mapped from their files.
 pub(super) fn open(file: &Path, threads: usize) -> Result<Session, BackendError> {
-    library::with_environment(|environment, _| {
-        let mut builder = Session::builder(environment).map_err(|error| failed(file, &error))?;
+    library::with_environment(threads, |loaded| {
+        let mut builder =
+            Session::builder(&loaded.environment).map_err(|error| failed(file, &error))?;
         builder = builder
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(|error| failed(file, &error))?;
-        builder = builder.with_intra_threads(threads).map_err(|error| failed(file, &error))?;
+        if threads != loaded.threads {
+            builder =
+                builder.with_independent_thread_pool().map_err(|error| failed(file, &error))?;
+            builder = builder.with_intra_threads(threads).map_err(|error| failed(file, &error))?;
+        }
         // The memory pattern is planned for one shape; decoding has another at every token.
         builder = builder.with_memory_pattern(false).map_err(|error| failed(file, &error))?;
         builder.commit_from_file(file).map_err(|error| failed(file, &error))

@@ -41,8 +41,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
     let questions = questions::read(&args.question_file, &args.image_folder)?;
     let questions = questions::chunk(&questions, args.num_chunks, args.chunk_idx)?;
     let cancel = interrupt::token()?;
-    let model = Model::open(&args.model.model, &args.model.options())
-        .with_context(|| format!("opening {}", args.model.model.display()))?;
+    let model = Model::open(&args.model.model, &args.model.options())?;
     let model_id = model.facts().name.clone();
     let mut answers = AnswersFile::open(&args.answers_file, &model_id)?;
 
