@@ -6,7 +6,7 @@
 //! its memory changed. Memory is made before work starts, for the largest shapes of the request.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cumo_bundle::{Bundle, Dtype, Manifest, Phase, names};
 
@@ -16,31 +16,12 @@ use crate::cache::Cache;
 use crate::error::{Error, PromptError};
 use crate::shape::Sizes;
 use crate::step::{PreparedStep, Stage};
+use crate::step_times::StepTimes;
 use crate::tensor::{self, HostTensor};
 
 /// Crops that the vision tower sees at once; an image with more goes alone. Bounds the memory of
 /// the attention between the tokens of a crop.
 const MAX_CROPS: usize = 16;
-
-/// Time spent inside the backend's graphs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StepTimes {
-    /// Steps up to the one that makes `image_features`.
-    pub vision: Duration,
-    /// Steps from there to `image_embeds`.
-    pub connector: Duration,
-    /// Token embedding.
-    pub embed: Duration,
-    /// Decoder layers and head.
-    pub decode: Duration,
-}
-
-impl StepTimes {
-    /// All of it.
-    pub fn total(&self) -> Duration {
-        self.vision + self.connector + self.embed + self.decode
-    }
-}
 
 /// An image as the language model sees it, `[image_tokens, hidden]` in the backend's memory. No two
 /// are equal.
@@ -316,12 +297,7 @@ impl Executor {
             let start = Instant::now();
             let result = self.backend.run(step.id());
             let elapsed = start.elapsed();
-            match step.stage() {
-                Stage::Vision => self.times.vision += elapsed,
-                Stage::Connector => self.times.connector += elapsed,
-                Stage::Embed => self.times.embed += elapsed,
-                Stage::Decode => self.times.decode += elapsed,
-            }
+            self.times.add(step.stage(), elapsed);
             result?;
         }
         Ok(())

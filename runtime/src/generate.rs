@@ -10,9 +10,10 @@ use crate::answer_text::AnswerText;
 use crate::backend::BackendError;
 use crate::cancel::CancelToken;
 use crate::error::Error;
-use crate::executor::{Executor, ImageEmbeds, Position, StepTimes};
+use crate::executor::{Executor, ImageEmbeds, Position};
 use crate::prompt::Prompt;
 use crate::sampling::{LogProbs, Sampler, SamplingOptions};
+use crate::step_times::StepTimes;
 
 /// Positions of a prompt that go through the model at once: bounds the memory of a pass, and the
 /// time until it can be cancelled between two.
@@ -73,8 +74,8 @@ pub enum Event<'a> {
 pub struct GenerateTimes {
     /// From the start to the prompt's last logits.
     pub prefill: Duration,
-    /// From the start to the first token.
-    pub first_token: Duration,
+    /// From the start to the first token; none where there is no token.
+    pub first_token: Option<Duration>,
     /// From the first token to the end.
     pub decode: Duration,
     /// Of `prefill`, inside graphs.
@@ -251,8 +252,8 @@ impl Generator {
             answer.finish_reason = FinishReason::Cancelled;
         }
         answer.times.decode_graphs = self.executor.take_times();
-        if !answer.times.first_token.is_zero() {
-            answer.times.decode = work.start.elapsed() - answer.times.first_token;
+        if let Some(first_token) = answer.times.first_token {
+            answer.times.decode = work.start.elapsed() - first_token;
         }
         Ok(answer)
     }
@@ -324,7 +325,7 @@ impl Generator {
             self.executor.logits(&mut self.scores)?;
             let choice = work.sampler.sample(&mut self.scores)?;
             if answer.tokens.is_empty() {
-                answer.times.first_token = work.start.elapsed();
+                answer.times.first_token = Some(work.start.elapsed());
             }
             (work.on_event)(Event::Token(choice.token));
             if !work.ignore_eos && self.model.llm.eos_token_ids.contains(&choice.token) {

@@ -20,6 +20,7 @@ mod prompt;
 mod sampling;
 mod shape;
 mod step;
+mod step_times;
 mod stop;
 mod tensor;
 #[cfg(test)]
@@ -28,12 +29,13 @@ mod testing;
 pub use cancel::CancelToken;
 pub use conversation::Conversation;
 pub use error::{Error, PromptError};
-pub use executor::{Executor, ImageEmbeds, Position, StepTimes};
+pub use executor::{Executor, ImageEmbeds, Position};
 pub use generate::{
     Answer, Event, FinishReason, GenerateOptions, GenerateTimes, Generator, Request,
 };
 pub use model::{ImageTimes, Model, ModelOptions, question_text};
 pub use prompt::Prompt;
 pub use sampling::{Choice, LogProbs, Sampler, SamplingOptions, TokenLogProb};
+pub use step_times::StepTimes;
 pub use stop::{Passed, StopStrings};
 pub use tensor::HostTensor;

@@ -18,8 +18,8 @@ pub(crate) struct Milliseconds {
     connector: f64,
     /// Prompt through the language model.
     prefill: f64,
-    /// From the request, with the bundle loaded, to the first token.
-    first_token: f64,
+    /// From the request, with the bundle loaded, to the first token; none where there is no token.
+    first_token: Option<f64>,
     /// From the first token to the last.
     decode: f64,
     /// Mean time from one token to the next; none where there is one token at most.
@@ -37,7 +37,7 @@ impl Milliseconds {
             vision: milliseconds(images.vision),
             connector: milliseconds(images.connector),
             prefill: milliseconds(answer.prefill),
-            first_token: milliseconds(before + answer.first_token),
+            first_token: answer.first_token.map(|time| milliseconds(before + time)),
             decode: milliseconds(answer.decode),
             per_token: answer.per_token().map(milliseconds),
             overhead_per_token: answer.overhead_per_token().map(milliseconds),
@@ -47,15 +47,12 @@ impl Milliseconds {
     /// One line for people.
     pub(crate) fn line(&self) -> String {
         let mut line = format!(
-            "load {:.1} ms, image {:.1} ms, vision {:.1} ms, connector {:.1} ms, prefill {:.1} ms, first token {:.1} ms, decode {:.1} ms",
-            self.load,
-            self.image,
-            self.vision,
-            self.connector,
-            self.prefill,
-            self.first_token,
-            self.decode,
+            "load {:.1} ms, image {:.1} ms, vision {:.1} ms, connector {:.1} ms, prefill {:.1} ms, decode {:.1} ms",
+            self.load, self.image, self.vision, self.connector, self.prefill, self.decode,
         );
+        if let Some(first_token) = self.first_token {
+            line += &format!(", first token after {first_token:.1} ms");
+        }
         if let (Some(per_token), Some(overhead)) = (self.per_token, self.overhead_per_token) {
             line +=
                 &format!(" ({per_token:.3} ms a token, {overhead:.4} ms of it outside the graphs)");
