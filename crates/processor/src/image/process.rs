@@ -3,7 +3,7 @@
 use cumo_bundle::{AspectRatio, ImageFacts};
 
 use super::RgbImage;
-use super::resample::{Axis, Row, resample};
+use super::resample::{Axis, resample};
 
 /// Makes `pixel_values` of images, as Hugging Face's `CLIPImageProcessor` (transformers 4.37.2,
 /// numpy) does after CuMo's `process_images`: equal bit for bit.
@@ -81,23 +81,14 @@ impl ImageProcessor {
 
     /// Pads to a square, the image in its middle, and resizes that. The square is never in memory.
     fn padded(&self, image: &RgbImage) -> Vec<u8> {
-        let (width, height) = (image.width(), image.height());
-        let side = width.max(height);
-        let axis = Axis { source: side, full: self.size, start: 0, len: self.size };
-        let (left, top) = ((side - width) / 2, (side - height) / 2);
-        resample(axis, axis, self.background, |y, scratch| {
-            let Some(pixels) = y.checked_sub(top).and_then(|y| image.row(y)) else {
-                return Row::Filled;
-            };
-            if width == side {
-                return Row::Pixels(pixels);
-            }
-            if scratch.is_empty() {
-                *scratch = self.background.repeat(side);
-            }
-            scratch[left * 3..left * 3 + pixels.len()].copy_from_slice(pixels);
-            Row::Scratch
-        })
+        let side = image.width().max(image.height());
+        let axis = |source: usize| {
+            let before = (side - source) / 2;
+            let after = side - source - before;
+            Axis { before, source, after, full: self.size, start: 0, len: self.size }
+        };
+        let (columns, rows) = (axis(image.width()), axis(image.height()));
+        resample(columns, rows, self.background, |y| image.row(y))
     }
 
     /// Resizes the short edge to `size` and takes the centre. The rest is never computed.
@@ -106,11 +97,11 @@ impl ImageProcessor {
         let axis = |source: usize| {
             // Python: int(size * source / short), a division in f64.
             let full = ((self.size * source) as f64 / short as f64) as usize;
-            Axis { source, full, start: (full - self.size) / 2, len: self.size }
+            let start = (full - self.size) / 2;
+            Axis { before: 0, source, after: 0, full, start, len: self.size }
         };
-        resample(axis(image.width()), axis(image.height()), self.background, |y, _| {
-            image.row(y).map_or(Row::Filled, Row::Pixels)
-        })
+        let (columns, rows) = (axis(image.width()), axis(image.height()));
+        resample(columns, rows, self.background, |y| image.row(y))
     }
 }
 
