@@ -218,13 +218,15 @@ impl Executor {
     }
 
     /// Runs positions through the language model, behind those that are cached, and leaves their
-    /// logits. `images` are those that [`Position::Image`] counts from.
+    /// logits. `images` are those that [`Position::Image`] counts from. What was not reserved
+    /// before is made room for now.
     ///
     /// # Errors
     /// [`Error::Backend`]; the cache is then as before.
     pub fn forward(&mut self, positions: &[Position], images: &[ImageEmbeds]) -> Result<(), Error> {
         let (past, sequence) = (self.cache.length(), positions.len());
-        if past + sequence > self.cache.capacity() {
+        let room = self.room[Phase::Decode as usize].sequence;
+        if past + sequence > self.cache.capacity() || sequence > room {
             self.reserve(past + sequence, sequence)?;
         }
         let sizes = Sizes { sequence, past, capacity: self.cache.capacity(), ..Sizes::default() };

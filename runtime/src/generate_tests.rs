@@ -122,7 +122,10 @@ fn the_cache_grows_between_turns_and_keeps_what_it_has() {
         for turn in 1..6 {
             let executor = generator.executor();
             let positions: Vec<Position> = (3..6).map(Position::Token).collect();
-            executor.reserve(positions.len() * turn, 3).unwrap();
+            // Half of the turns leave it to the pass itself.
+            if turn % 2 == 0 {
+                executor.reserve(positions.len() * turn, 3).unwrap();
+            }
             executor.forward(&positions, &[]).unwrap();
             let mut scores = Vec::new();
             executor.logits(&mut scores).unwrap();

@@ -3,6 +3,27 @@
 //! A [`Model`] is an opened bundle on a backend. It turns images into embeddings, prompts into
 //! positions, and positions into tokens, with one executor that walks the bundle's plan whatever
 //! the target, behind a small [`backend::Backend`] trait.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use cumo_processor::Message;
+//! use cumo_runtime::{CancelToken, Event, GenerateOptions, Model, ModelOptions, question_text};
+//!
+//! let mut model = Model::open("bundle".as_ref(), &ModelOptions::default())?;
+//! let cancel = CancelToken::new();
+//! let (images, _) = model.encode_images(&["cat.png".into()], &cancel)?;
+//! let question = question_text("What is on the table?", images.len())?;
+//! let ids = model.tokenize(None, None, &[Message::user(question), Message::answer()])?;
+//! let options = GenerateOptions::default();
+//! let answer = model.generate(&ids, &images, &options, &cancel, &mut |event| {
+//!     if let Event::Text(text) = event {
+//!         print!("{text}");
+//!     }
+//! })?;
+//! println!("\n{:?} after {} tokens", answer.finish_reason, answer.tokens.len());
+//! # Ok(())
+//! # }
+//! ```
 
 mod activations;
 mod answer_text;
