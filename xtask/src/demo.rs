@@ -71,7 +71,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     }
     print_table(&rows);
     println!("\n{right} of {QUESTIONS} as expected; ask more:");
-    println!("  {}", example(workspace, &programs, &bundle, &library));
+    println!("  {}", example(workspace, &programs, &bundle));
     if right == 0 {
         bail!("no answer is the expected one");
     }
@@ -149,12 +149,10 @@ fn print_table(rows: &[Row]) {
     }
 }
 
-/// A command to go on with, as typed from the root.
-fn example(workspace: &Workspace, programs: &Path, bundle: &Path, library: &Path) -> String {
+/// A command to go on with, as typed from the root; `cumo` finds the library as the demo did.
+fn example(workspace: &Workspace, programs: &Path, bundle: &Path) -> String {
     format!(
-        "{}={} {} chat --model {} --image samples/shapes/images/000.png",
-        onnxruntime::DYLIB_PATH,
-        workspace.show(library),
+        "{} chat --model {} --image samples/shapes/images/000.png",
         workspace.show(&programs.join("cumo")),
         workspace.show(bundle),
     )

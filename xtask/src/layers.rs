@@ -13,7 +13,7 @@ const ALLOWED: [(&str, &[&str]); 6] = [
     ("cumo-checkpoint", &[]),
     ("cumo-onnx", &[]),
     ("cumo-processor", &["cumo-bundle"]),
-    ("cumo-export", &["cumo-bundle", "cumo-checkpoint", "cumo-onnx", "cumo-processor"]),
+    ("cumo-export", &["cumo-bundle", "cumo-checkpoint", "cumo-onnx"]),
     ("cumo-runtime", &["cumo-bundle", "cumo-processor"]),
 ];
 

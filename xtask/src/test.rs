@@ -16,11 +16,12 @@ struct Export {
     debug_outputs: bool,
 }
 
-const EXPORTS: [Export; 4] = [
+const EXPORTS: [Export; 5] = [
     Export { target: "onnx", dtype: "f32", debug_outputs: false },
     Export { target: "onnx", dtype: "f32", debug_outputs: true },
     Export { target: "onnx", dtype: "f16", debug_outputs: false },
     Export { target: "ort-cpu", dtype: "f32", debug_outputs: false },
+    Export { target: "ort-cpu", dtype: "f16", debug_outputs: false },
 ];
 
 /// Runs everything, or, `quick`, the Rust tests.
