@@ -25,9 +25,10 @@ def _article(item):
 
 
 def _unique(scene: list[Item]) -> list[Item]:
-    """The items whose colour and shape name them, and no other."""
-    names = [item.name for item in scene]
-    return [item for item in scene if names.count(item.name) == 1]
+    """The items that a question may name: those whose colour no other has. A model of this size
+    learns to look things up by colour, and not by colour and shape together."""
+    colours = [item.colour for item in scene]
+    return [item for item in scene if colours.count(item.colour) == 1]
 
 
 def _count(scene):
@@ -42,10 +43,7 @@ def _count(scene):
 
 
 def _colour(scene):
-    shapes = [item.shape for item in scene]
     for item in scene:
-        if shapes.count(item.shape) == 1:
-            yield f"What colour is the {item.shape}?", item.colour
         yield f"What colour is the shape at the {PLACES[item.place]}?", item.colour
 
 

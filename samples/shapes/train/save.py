@@ -46,6 +46,7 @@ CONFIG = {
     "mm_use_im_start_end": False,
     "mm_use_im_patch_token": False,
     "image_aspect_ratio": "pad",
+    "conv_mode": "mistral_instruct",
     "tokenizer_model_max_length": CONTEXT,
     "tokenizer_padding_side": "right",
 }

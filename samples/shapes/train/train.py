@@ -51,10 +51,10 @@ class Stage:
 STAGES = [
     Stage("tower", steps=1200, seconds=200, images=32, rate=2e-3, cell_weight=1.0),
     Stage("dense", steps=9000, seconds=1200, images=8, rate=1.5e-3, cell_weight=0.0, comparisons_from=0.3),
-    Stage("moe", steps=3000, seconds=720, images=8, rate=1e-3, cell_weight=0.2),
+    Stage("moe", steps=1800, seconds=900, images=16, rate=8e-4, cell_weight=0.3),
 ]
 POOL = 3000  # images a worker whose features the dense stage computes once, the tower being frozen
-NOISE = 0.5  # on the upcycled copies, in units of each matrix's standard deviation
+NOISE = 0.4  # on the upcycled copies, in units of each matrix's standard deviation
 
 
 def rate_at(stage: Stage, done: float) -> float:
