@@ -66,6 +66,16 @@ impl MappedFile {
         self.map.as_deref().unwrap_or_default()
     }
 
+    /// Tells the system that `range` will be read soon, so that it reads ahead while this process
+    /// does other work. What lies beyond the file is ignored.
+    pub(crate) fn prefetch(&self, range: Range<usize>) {
+        let Some(map) = &self.map else { return };
+        let end = range.end.min(map.len());
+        if range.start < end {
+            prefetch(map, range.start, end - range.start);
+        }
+    }
+
     /// Tells the system that the pages that hold `range` are not needed in memory any more. Bytes
     /// that are read again are brought in again. A range beyond the file is cut to it.
     pub(crate) fn release(&self, range: Range<usize>) {
@@ -108,6 +118,15 @@ fn release(map: &Mmap, offset: usize, len: usize) {
 #[cfg(not(unix))]
 fn release(_map: &Mmap, _offset: usize, _len: usize) {}
 
+#[cfg(unix)]
+fn prefetch(map: &Mmap, offset: usize, len: usize) {
+    // Only advice: where the system refuses it, reading waits for the disk.
+    let _ = map.advise_range(memmap2::Advice::WillNeed, offset, len);
+}
+
+#[cfg(not(unix))]
+fn prefetch(_map: &Mmap, _offset: usize, _len: usize) {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +139,7 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let file = MappedFile::open(&path).unwrap();
         assert_eq!(file.bytes(), bytes);
+        file.prefetch(50_000..usize::MAX);
         file.release(5_000..90_000);
         file.release(99_999..usize::MAX);
         file.release(200_000..300_000);

@@ -181,6 +181,12 @@ impl Tensor {
         self.0.file.path()
     }
 
+    /// Tells the system that the tensor will be read soon, so that it comes from the disk while
+    /// this process does other work.
+    pub fn prefetch(&self) {
+        self.0.file.prefetch(self.0.range.clone());
+    }
+
     /// Tells the system that the pages that hold `range` (in bytes of this tensor) are not needed
     /// in memory any more, so that memory stays bounded by what is being read. Bytes that are
     /// read again are brought in again. What lies beyond the tensor is ignored.

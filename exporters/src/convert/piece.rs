@@ -8,17 +8,21 @@ use super::element::{self, Oddities};
 use crate::weight::{Source, Weight, matrix};
 
 /// About how many bytes a piece is written as.
-const PIECE_BYTES: usize = 4 << 20;
+pub(super) const PIECE_BYTES: usize = 3 << 20;
 
-/// Sides of the tiles that a matrix is transposed by: a tile's f32 fit the first-level cache, and
-/// one row of it reads whole cache lines.
+/// Sides of the tiles that a matrix is transposed by. A tile's f32 fit the first-level cache; one row
+/// of it reads, and one column writes, two cache lines of 16-bit weights in a row. Each row and
+/// column is another page: with one line a page, half of the time goes into waiting for memory, and
+/// pieces that are larger than the second-level cache lose more than longer rows gain.
 const TILE_ROWS: usize = 64;
-const TILE_COLUMNS: usize = 32;
+const TILE_COLUMNS: usize = 64;
 
 /// Rows of a weight, as the graph has it. A list is a matrix of one-element rows.
 pub(super) struct Piece {
     /// The weight's index.
     pub(super) weight: usize,
+    /// Whether no piece of this weight comes before.
+    pub(super) is_first: bool,
     /// Whether no piece of this weight follows.
     pub(super) is_last: bool,
     /// Bytes written.
@@ -40,30 +44,36 @@ pub(super) fn pieces(index: usize, weight: &Weight) -> impl Iterator<Item = Piec
     (0..rows).step_by(step).map(move |start| {
         let end = (start + step).min(rows);
         let num_bytes = (end - start) * row_bytes;
-        Piece { weight: index, is_last: end == rows, num_bytes, rows: start..end, columns }
+        Piece {
+            weight: index,
+            is_first: start == 0,
+            is_last: end == rows,
+            num_bytes,
+            rows: start..end,
+            columns,
+        }
     })
 }
 
 impl Piece {
-    /// The piece's bytes, and the odd numbers in it.
-    pub(super) fn convert(&self, weight: &Weight) -> (Vec<u8>, Oddities) {
-        let mut bytes = vec![0; self.num_bytes];
+    /// Fills `bytes`, which has the piece's size, and gives the odd numbers in it.
+    pub(super) fn convert(&self, weight: &Weight, bytes: &mut [u8]) -> Oddities {
         let mut oddities = Oddities::default();
         match &weight.source {
-            Source::AsIs(tensor) => self.copy(tensor, weight, &mut bytes, &mut oddities),
+            Source::AsIs(tensor) => self.copy(tensor, weight, bytes, &mut oddities),
             Source::Computed { values, .. } => {
                 let values = values.get(self.rows.clone()).unwrap_or_default();
-                element::write(values, weight.dtype, &mut bytes, &mut oddities);
+                element::write(values, weight.dtype, bytes, &mut oddities);
             }
             Source::Transposed(parts) => {
                 let mut column = 0;
                 for part in parts {
-                    self.transpose(part, column, weight, &mut bytes, &mut oddities);
+                    self.transpose(part, column, weight, bytes, &mut oddities);
                     column += matrix(part).0;
                 }
             }
         }
-        (bytes, oddities)
+        oddities
     }
 
     fn copy(&self, tensor: &Tensor, weight: &Weight, bytes: &mut [u8], oddities: &mut Oddities) {
