@@ -11,6 +11,7 @@ mod metadata;
 mod onnxruntime;
 mod process;
 mod python;
+mod sample;
 mod setup;
 mod test;
 mod tidy;

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{onnxruntime, process, python};
+use crate::{onnxruntime, process, python, sample};
 
 /// One way to export each golden checkpoint.
 struct Export {
@@ -33,16 +33,19 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
     println!("== Rust tests");
     let mut cargo = process::cargo();
     cargo.args(["test", "--locked", "--workspace"]).current_dir(&workspace.root);
-    process::run(cargo.env(onnxruntime::DYLIB_PATH, library))?;
+    process::run(cargo.env(onnxruntime::DYLIB_PATH, &library))?;
     if !quick {
+        let programs = build_programs(workspace)?;
         println!("== exported files under Python");
-        python_tests(workspace)?;
+        python_tests(workspace, &programs, &library)?;
+        println!("== the sample's held-out questions");
+        sample::check(workspace, &programs, &library)?;
     }
     Ok(())
 }
 
-fn python_tests(workspace: &Workspace) -> Result<()> {
-    let exporter = exporter(workspace)?;
+fn python_tests(workspace: &Workspace, programs: &Path, library: &Path) -> Result<()> {
+    let (exporter, cumo) = (programs.join("cumo-export"), programs.join("cumo"));
     let goldens = goldens(workspace)?;
     let folder = workspace.target.join("test/python");
     let mut bundles = Vec::new();
@@ -59,6 +62,11 @@ fn python_tests(workspace: &Workspace) -> Result<()> {
         Ok(python)
     };
     process::run(script("check_onnx.py")?.args(bundles.iter().map(|(_, _, bundle)| bundle)))?;
+    let dense = workspace.root.join("tests/goldens/mistral-dense/checkpoint");
+    process::run(script("assembled_parts.py")?.arg(&exporter).arg(dense))?;
+    let mut odd = script("odd_checkpoints.py")?;
+    odd.env(onnxruntime::DYLIB_PATH, library).arg(&exporter).arg("--cumo").arg(cumo);
+    process::run(&mut odd)?;
     let mut failed = Vec::new();
     for (golden, export, bundle) in &bundles {
         let mut compare = script("compare_goldens.py")?;
@@ -74,7 +82,7 @@ fn python_tests(workspace: &Workspace) -> Result<()> {
         bail!("{} of {} comparisons failed:\n{}", failed.len(), bundles.len(), failed.join("\n"));
     }
     // The form that test reports are read by.
-    println!("python: {} passed, 0 failed", bundles.len() + 1);
+    println!("python: {} passed, 0 failed", bundles.len() + 3);
     Ok(())
 }
 
@@ -96,12 +104,12 @@ impl Export {
     }
 }
 
-/// Builds the exporter as the tests built it.
-fn exporter(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds the programs as the tests built them; gives their folder.
+fn build_programs(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = process::cargo();
     cargo.args(["build", "--locked", "--workspace", "--bins"]).current_dir(&workspace.root);
     process::run(&mut cargo)?;
-    Ok(workspace.target.join("debug/cumo-export"))
+    Ok(workspace.target.join("debug"))
 }
 
 /// Every folder below `tests/goldens` that holds a checkpoint, by name.

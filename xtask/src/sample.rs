@@ -1,0 +1,84 @@
+//! The sample's accuracy, as `cumo eval` measures it on a fresh export.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::workspace::Workspace;
+use crate::{onnxruntime, process};
+
+/// The least accuracy, in per cent, of all questions and of each category.
+const LEAST: (f64, f64) = (95.0, 90.0);
+
+/// How many categories the questions have.
+const CATEGORIES: usize = 6;
+
+/// What `cumo eval --json` prints, as far as it is checked.
+#[derive(Deserialize)]
+struct Summary {
+    accuracy: Accuracy,
+}
+
+#[derive(Deserialize)]
+struct Accuracy {
+    #[serde(flatten)]
+    all: Share,
+    categories: BTreeMap<String, Share>,
+}
+
+#[derive(Deserialize)]
+struct Share {
+    correct: usize,
+    total: usize,
+    percent: f64,
+}
+
+/// Exports the sample for each target and asks it every held-out question.
+///
+/// # Errors
+/// A step fails, or the accuracy is lower than it must be.
+pub(crate) fn check(workspace: &Workspace, programs: &Path, library: &Path) -> Result<()> {
+    let sample = workspace.root.join("samples/shapes");
+    for target in ["onnx", "ort-cpu"] {
+        let folder = workspace.target.join("test/sample").join(target);
+        let answers = folder.with_extension("jsonl");
+        let mut export = Command::new(programs.join("cumo-export"));
+        export.arg("onnx").arg(sample.join("checkpoint")).arg("-o").arg(&folder);
+        process::run(export.args(["--target", target, "--force"]))?;
+        if answers.exists() {
+            std::fs::remove_file(&answers).with_context(|| answers.display().to_string())?;
+        }
+        let mut eval = Command::new(programs.join("cumo"));
+        eval.env(onnxruntime::DYLIB_PATH, library).arg("eval").arg("--model").arg(&folder);
+        eval.arg("--question-file").arg(sample.join("questions.jsonl"));
+        eval.arg("--image-folder").arg(sample.join("images"));
+        let output = process::read(eval.arg("--answers-file").arg(&answers).arg("--json"))?;
+        let summary: Summary = serde_json::from_str(&output)
+            .with_context(|| format!("`cumo eval --json` printed {output}"))?;
+        compare(target, &summary.accuracy)?;
+    }
+    Ok(())
+}
+
+fn compare(target: &str, accuracy: &Accuracy) -> Result<()> {
+    if accuracy.categories.len() != CATEGORIES {
+        bail!("{} categories, the sample has {CATEGORIES}", accuracy.categories.len());
+    }
+    let rows = std::iter::once(("all", &accuracy.all, LEAST.0))
+        .chain(accuracy.categories.iter().map(|(name, share)| (name.as_str(), share, LEAST.1)));
+    for (name, share, least) in rows {
+        println!(
+            "sample {target} {name:9} {:6.2} % ({} of {}), at least {least} %",
+            share.percent, share.correct, share.total
+        );
+        // Written so that NaN fails.
+        if share.percent >= least {
+            continue;
+        }
+        bail!("the sample answers {:.2} % of `{name}`, less than {least} %", share.percent);
+    }
+    Ok(())
+}
