@@ -62,7 +62,7 @@ pub enum Error {
     Exists(PathBuf),
     /// `--force` was given for a folder that is no bundle.
     #[error(
-        "{0} exists and is not a bundle (no manifest.json in it): not replaced, even with --force"
+        "{0} exists and is not a bundle (no bundle's manifest.json in it): not replaced, even with --force"
     )]
     NotABundle(PathBuf),
     /// A file could not be read or written.

@@ -1,7 +1,7 @@
 //! Opening a bundle: manifest, consistency, and the size of every file.
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -9,7 +9,7 @@ use crate::manifest::{FORMAT, FORMAT_VERSION, Manifest};
 use crate::{names, validate};
 
 /// The largest manifest read. A 70B model's, with a step a layer, has under 1 MiB.
-const MAX_MANIFEST_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 
 /// A bundle whose manifest is consistent and whose files have the sizes it says.
 #[derive(Debug, Clone)]
@@ -49,6 +49,11 @@ impl Bundle {
         let file = path.join(names::MANIFEST_FILE);
         let metadata = match fs::metadata(&file) {
             Ok(metadata) if metadata.is_file() => metadata,
+            Err(error)
+                if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Err(Error::io(file, error));
+            }
             _ => return Err(Error::NoManifest(path.to_owned())),
         };
         if metadata.len() > MAX_MANIFEST_BYTES {

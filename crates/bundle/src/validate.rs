@@ -7,8 +7,11 @@ use crate::manifest::{Dim, Graph, Manifest, Value};
 use crate::names;
 use crate::plan::{Binding, CacheSlot, CacheUpdate, Phase, Step};
 
-/// The largest size or count that a manifest may name; products of a few stay within `u64`.
+/// The largest size or count that a manifest may name.
 const MAX_SIZE: usize = 1 << 32;
+
+/// The longest edge of `pixel_values`; its square, times three channels, is taken at once.
+const MAX_IMAGE_SIZE: usize = 1 << 14;
 
 /// Every contradiction in a manifest, one sentence each; empty when there is none.
 pub(crate) fn problems(manifest: &Manifest) -> Vec<String> {
@@ -75,6 +78,9 @@ fn facts(manifest: &Manifest, problems: &mut Vec<String>) {
         if size == 0 || size > MAX_SIZE {
             problems.push(format!("model.{name} is {size}"));
         }
+    }
+    if model.image.size > MAX_IMAGE_SIZE {
+        problems.push(format!("model.image.size is {}", model.image.size));
     }
     for id in model.llm.eos_token_ids.iter().chain([&model.llm.bos_token_id]) {
         if *id as usize >= model.llm.vocab_size {
@@ -412,12 +418,18 @@ pub(crate) mod tests {
     fn absurd_numbers_are_named() {
         let found = problems_after(|m| {
             m.model.llm.vocab_size = 0;
+            m.model.image.size = 1 << 31;
             m.model.image.std[1] = 0.0;
             m.plan.cache[0].shape[1] = Dim::Fixed(usize::MAX);
             m.plan.cache[0].shape[2] = Dim::Symbol("whatever".to_owned());
         });
-        for part in ["llm.vocab_size is 0", "std not zero", "absurd shape", "`past_sequence` once"]
-        {
+        for part in [
+            "llm.vocab_size is 0",
+            "image.size is 2147483648",
+            "std not zero",
+            "absurd shape",
+            "`past_sequence` once",
+        ] {
             assert!(found.contains(part), "{part} not in {found}");
         }
     }

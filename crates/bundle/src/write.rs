@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::hash::HashingWriter;
-use crate::manifest::{FileEntry, Manifest};
+use crate::manifest::{FORMAT, FileEntry, Manifest};
 use crate::names;
+use crate::open::MAX_MANIFEST_BYTES;
 
 /// Held locked by the process that writes a partial folder, so that another can tell whether the
 /// folder was left behind.
@@ -41,10 +42,7 @@ impl BundleWriter {
         let partial = folder_builder(&prefix)
             .tempdir_in(&parent)
             .map_err(|source| Error::io(&parent, source))?;
-        let lock_path = partial.path().join(LOCK_FILE);
-        let lock = File::create(&lock_path)
-            .and_then(|file| file.lock().map(|()| file))
-            .map_err(|source| Error::io(&lock_path, source))?;
+        let lock = locked_file(partial.path())?;
         let destination = parent.join(name);
         Ok(BundleWriter { destination, partial, replace, files: BTreeMap::new(), _lock: lock })
     }
@@ -100,6 +98,19 @@ impl BundleWriter {
     }
 }
 
+/// A new lock file in `folder`, locked before it has its name: nobody sees one that is not locked
+/// yet and takes its writer for gone.
+fn locked_file(folder: &Path) -> Result<File, Error> {
+    let (new, path) = (folder.join(".lock.new"), folder.join(LOCK_FILE));
+    let lock = || {
+        let file = File::create(&new)?;
+        file.lock()?;
+        fs::rename(&new, &path)?;
+        Ok(file)
+    };
+    lock().map_err(|source| Error::io(&path, source))
+}
+
 /// A builder of folders that others may read, as far as the umask allows: the default, for the user
 /// alone, would stay with the finished bundle.
 fn folder_builder(prefix: &OsString) -> tempfile::Builder<'_, 'static> {
@@ -120,10 +131,19 @@ fn check_destination(destination: &Path, replace: bool) -> Result<(), Error> {
     if !replace {
         return Err(Error::Exists(destination.to_owned()));
     }
-    match destination.join(names::MANIFEST_FILE).is_file() {
+    match is_bundle(destination) {
         true => Ok(()),
         false => Err(Error::NotABundle(destination.to_owned())),
     }
+}
+
+/// Whether a folder has a bundle's manifest, of whatever version. The file's name alone says
+/// little: folders of other programs have a `manifest.json` too, and are not to be replaced.
+fn is_bundle(folder: &Path) -> bool {
+    let Ok(file) = File::open(folder.join(names::MANIFEST_FILE)) else { return false };
+    let reader = BufReader::new(file.take(MAX_MANIFEST_BYTES));
+    let manifest = serde_json::from_reader::<_, serde_json::Value>(reader).unwrap_or_default();
+    manifest.get("format").and_then(|format| format.as_str()) == Some(FORMAT)
 }
 
 /// The folder to write beside, absolute, and the bundle's name.
@@ -208,7 +228,11 @@ fn exchange(new: &Path, old: &Path) -> std::io::Result<()> {
 fn exchange_in_steps(new: &Path, old: &Path) -> std::io::Result<()> {
     let aside = new.with_extension("replaced");
     fs::rename(old, &aside)?;
-    fs::rename(new, old)?;
+    if let Err(error) = fs::rename(new, old) {
+        // The old bundle goes back where it was.
+        fs::rename(&aside, old)?;
+        return Err(error);
+    }
     fs::rename(&aside, new)
 }
 
@@ -278,8 +302,12 @@ mod tests {
             |replace| BundleWriter::create(&destination, replace).err().unwrap().to_string();
         assert!(refuse(false).contains("exists; give another folder, or --force"));
         assert!(refuse(true).contains("is not a bundle"));
+        // As web applications have it.
+        let manifest_file = destination.join(names::MANIFEST_FILE);
+        fs::write(&manifest_file, br#"{"name": "app", "icons": []}"#).unwrap();
+        assert!(refuse(true).contains("is not a bundle"));
 
-        fs::write(destination.join(names::MANIFEST_FILE), b"{}").unwrap();
+        fs::write(&manifest_file, br#"{"format": "cumo-bundle"}"#).unwrap();
         let mut writer = BundleWriter::create(&destination, true).unwrap();
         fill(&mut writer, b"abcd");
         assert!(destination.join("precious.txt").exists(), "untouched until the end");
@@ -287,6 +315,21 @@ mod tests {
         Bundle::open(&destination).unwrap();
         assert!(!destination.join("precious.txt").exists());
         assert_eq!(entries(folder.path()), ["bundle"]);
+    }
+
+    #[test]
+    fn folders_change_places_in_steps_or_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let (new, old) = (folder.path().join(".b.partial-x"), folder.path().join("b"));
+        for (path, content) in [(&new, "new"), (&old, "old")] {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("file"), content).unwrap();
+        }
+        exchange_in_steps(&new, &old).unwrap();
+        assert_eq!(fs::read_to_string(old.join("file")).unwrap(), "new");
+        assert_eq!(fs::read_to_string(new.join("file")).unwrap(), "old");
+        exchange_in_steps(&folder.path().join("nothing"), &old).unwrap_err();
+        assert_eq!(fs::read_to_string(old.join("file")).unwrap(), "new");
     }
 
     #[test]
