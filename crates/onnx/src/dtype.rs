@@ -30,11 +30,6 @@ impl DType {
         }
     }
 
-    /// Whether the type is a floating-point one.
-    pub fn is_float(self) -> bool {
-        matches!(self, DType::F32 | DType::F16)
-    }
-
     pub(crate) fn code(self) -> i32 {
         (match self {
             DType::F32 => DataType::Float,

@@ -173,7 +173,8 @@ impl GraphBuilder {
 
     /// Claims a name that must be free.
     fn named(&mut self, name: &str, dtype: DType, shape: Shape) -> Result<Value, Error> {
-        match self.names.insert(name.to_owned(), 0) {
+        // Counted as given once, so that a node of this name gets a number.
+        match self.names.insert(name.to_owned(), 1) {
             None => Ok(Value { name: name.into(), dtype, shape }),
             Some(_) => Err(Error::DuplicateName { place: self.place(), name: name.to_owned() }),
         }
@@ -254,5 +255,43 @@ impl GraphBuilder {
     /// An error about a node of this operator, at this place.
     pub(crate) fn fault(&self, op: &'static str, problem: impl Into<String>) -> Error {
         Error::Node { place: self.place(), op, problem: problem.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_matrix_fails_with_its_place_in_the_model() {
+        let mut g = GraphBuilder::new();
+        let x = g.input("x", DType::F32, [2, 64]).unwrap();
+        let weight = g.initializer("w", DType::F32, &[63, 8]).unwrap();
+        for part in ["connector", "expert[2]", "fc1"] {
+            g.enter(part);
+        }
+        let message = g.matmul(&x, &weight).unwrap_err().to_string();
+        assert!(message.starts_with("connector.expert[2].fc1: MatMul"), "{message}");
+        assert!(message.contains("64") && message.contains("63"), "{message}");
+    }
+
+    #[test]
+    fn names_are_given_once_also_where_a_node_would_take_an_inputs() {
+        let mut g = GraphBuilder::new();
+        let x = g.input("Sqrt", DType::F32, [2]).unwrap();
+        let (once, twice) = (g.sqrt(&x), g.sqrt(&x));
+        assert_ne!(once.name(), x.name());
+        assert_ne!(once.name(), twice.name());
+        assert!(matches!(g.input("Sqrt", DType::F32, [2]), Err(Error::DuplicateName { .. })));
+    }
+
+    #[test]
+    fn an_output_of_another_shape_or_type_is_refused() {
+        let mut g = GraphBuilder::new();
+        let x = g.input("x", DType::F32, [2]).unwrap();
+        let y = g.sqrt(&x);
+        assert!(matches!(g.output("y", &y, DType::F32, [3]), Err(Error::Output { .. })));
+        assert!(matches!(g.output("y", &y, DType::F16, [2]), Err(Error::Output { .. })));
+        g.output("y", &y, DType::F32, [2]).unwrap();
     }
 }

@@ -113,11 +113,6 @@ impl GraphBuilder {
         self.unary("Sqrt", x)
     }
 
-    /// `1 / x`.
-    pub fn reciprocal(&mut self, x: &Value) -> Value {
-        self.unary("Reciprocal", x)
-    }
-
     /// Sine.
     pub fn sin(&mut self, x: &Value) -> Value {
         self.unary("Sin", x)

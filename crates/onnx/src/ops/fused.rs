@@ -29,7 +29,8 @@ pub struct Fused<'a> {
     pub num_key_value_heads: usize,
     /// Channels of one head.
     pub head_dim: usize,
-    /// A token sees itself and this many less one before it; none sees all.
+    /// A token sees itself and this many less one before it; none sees all. So since ONNX Runtime
+    /// 1.24; before, it sees one more.
     pub sliding_window: Option<usize>,
 }
 
