@@ -24,6 +24,18 @@ pub struct LibraryInfo {
     pub version: String,
 }
 
+impl LibraryInfo {
+    /// Whether the library is known to be of this version 1 or a later one.
+    pub(super) fn is_at_least(&self, minor: u32) -> bool {
+        let mut numbers = self.version.split('.').map(|number| number.parse::<u32>().ok());
+        match (numbers.next().flatten(), numbers.next().flatten()) {
+            (Some(1), Some(found)) => found >= minor,
+            (Some(major), _) => major > 1,
+            (None, _) => false,
+        }
+    }
+}
+
 /// The one environment that a process may have.
 static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
 
@@ -156,6 +168,15 @@ mod tests {
     fn a_named_library_is_the_only_candidate() {
         assert_eq!(candidates(Some("/x/libort.so".into())), [PathBuf::from("/x/libort.so")]);
         assert!(candidates(Some(PathBuf::new())).len() > 1);
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        let is_at_least = |version: &str| {
+            LibraryInfo { path: PathBuf::new(), version: version.to_owned() }.is_at_least(24)
+        };
+        assert!(["1.24.0", "1.24.1", "1.32.0", "1.100", "2.0.0"].into_iter().all(is_at_least));
+        assert!(!["1.23.2", "1.9", "1", "0.30", "", "rel"].into_iter().any(is_at_least));
     }
 
     #[test]

@@ -19,6 +19,9 @@ use raw::{Binding, HostBuffer};
 
 pub use library::{LibraryInfo, find_library};
 
+/// The first version 1 whose GroupQueryAttention counts a sliding window as models do.
+const SLIDING_WINDOW_MINOR: u32 = 24;
+
 /// Settings of the ONNX Runtime backend.
 #[derive(Debug, Clone, Default)]
 pub struct OrtOptions {
@@ -76,6 +79,29 @@ impl OrtBackend {
             buffers: Vec::new(),
             free: Vec::new(),
             run_options: Arc::new(run_options),
+        })
+    }
+
+    /// Refuses a library whose GroupQueryAttention lets a token see one position more than a
+    /// sliding window has, as those before 1.24 do (seen on 1.20.1, 1.22.1 and 1.23.2; not on
+    /// 1.24.1): no error would come, and other answers.
+    ///
+    /// # Errors
+    /// [`BackendError::Library`].
+    pub(crate) fn check_sliding_window(&self) -> Result<(), BackendError> {
+        if self.library.is_at_least(SLIDING_WINDOW_MINOR) {
+            return Ok(());
+        }
+        let version = match self.library.version.as_str() {
+            "" => "its version is not known",
+            version => version,
+        };
+        Err(BackendError::Library {
+            library: self.library.path.clone(),
+            reason: format!(
+                "this bundle's sliding window needs ONNX Runtime 1.{SLIDING_WINDOW_MINOR} or later \
+                 (found: {version}); run `cargo xtask setup`, or export with `--target onnx`"
+            ),
         })
     }
 
