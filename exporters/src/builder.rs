@@ -65,9 +65,17 @@ impl<'a> ModelBuilder<'a> {
     /// # Errors
     /// A name that is taken.
     pub fn tensor(&mut self, tensor: &Tensor) -> Result<Value, Error> {
-        let source = Source::AsIs(tensor.clone());
-        let value = self.weight(tensor.name(), Weight { source, dtype: self.stored })?;
+        let value = self.stored(tensor)?;
         Ok(self.g.cast(&value, self.dtype))
+    }
+
+    /// A tensor of the checkpoint, in the type that weights are stored in.
+    ///
+    /// # Errors
+    /// A name that is taken.
+    pub fn stored(&mut self, tensor: &Tensor) -> Result<Value, Error> {
+        let source = Source::AsIs(tensor.clone());
+        self.weight(tensor.name(), Weight { source, dtype: self.stored })
     }
 
     /// A tensor of the checkpoint, stored and used as f32: for the small ones outside of matrix

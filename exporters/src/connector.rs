@@ -9,8 +9,8 @@ use crate::activation::Activation;
 use crate::builder::ModelBuilder;
 use crate::error::Error;
 
-/// Builds the graph, with embeddings of the type that the LLM wants: `image_features` `[images, tokens, channels * scales]` f32 to `image_embeds`
-/// `[images, tokens, hidden]`.
+/// Builds the graph: `image_features` `[images, tokens, channels * scales]` f32 to `image_embeds`
+/// `[images, tokens, hidden]` of the type that the LLM wants.
 ///
 /// # Errors
 /// Sizes that do not fit.

@@ -15,8 +15,10 @@ use crate::error::Error;
 pub fn build(b: &mut ModelBuilder<'_>, embed_tokens: &Tensor) -> Result<(), Error> {
     b.scope("embed", |b| {
         let ids = b.g.input(names::INPUT_IDS, DType::I64, dims![names::BATCH, names::SEQUENCE])?;
-        let table = b.tensor(embed_tokens)?;
+        let table = b.stored(embed_tokens)?;
+        // Rows first: the table in another type would take its size in memory once more.
         let embeds = b.g.gather_rows(&table, &ids)?;
+        let embeds = b.g.cast(&embeds, b.dtype);
         let shape = embeds.shape().clone();
         Ok(b.g.output(names::INPUTS_EMBEDS, &embeds, b.dtype, shape)?)
     })

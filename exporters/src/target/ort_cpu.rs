@@ -13,11 +13,16 @@ use crate::llm::{CachedAttention, tables};
 /// ONNX Runtime on a CPU.
 pub struct OrtCpu;
 
+/// The most cosines that are tabulated: a million positions of 64.
+const MAX_ROTARY_TABLE: usize = 1 << 26;
+
 impl OrtCpu {
     /// Whether GroupQueryAttention takes heads of this size: it turns pairs of channels in blocks
-    /// of eight (ONNX Runtime's group_query_attention_helper.h).
+    /// of eight (ONNX Runtime's group_query_attention_helper.h). It wants the cosines of every
+    /// position in a table, which a configuration can make absurdly long.
     fn has_cached_attention(config: &LlmConfig) -> bool {
-        config.head_dim.is_multiple_of(16)
+        let table = config.max_position_embeddings.saturating_mul(config.head_dim / 2);
+        config.head_dim.is_multiple_of(16) && table <= MAX_ROTARY_TABLE
     }
 }
 
