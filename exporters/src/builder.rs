@@ -124,6 +124,15 @@ impl<'a> ModelBuilder<'a> {
     }
 
     fn weight(&mut self, name: &str, weight: Weight) -> Result<Value, Error> {
+        if let Source::Transposed(parts) = &weight.source
+            && let Some(odd) = parts.iter().find(|part| {
+                part.shape().len() != 2 || part.shape().last() != parts[0].shape().last()
+            })
+        {
+            let problem = format!("`{}` {:?} is no matrix of its width", odd.name(), odd.shape());
+            let place = self.g.place();
+            return Err(cumo_onnx::Error::Node { place, op: "MatMul", problem }.into());
+        }
         let value = self.g.initializer(name, weight.dtype, &weight.shape())?;
         self.weights.push(weight);
         Ok(value)

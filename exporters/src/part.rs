@@ -1,6 +1,6 @@
 //! The parts of a bundle: one graph each, with its weights.
 
-use cumo_bundle::{Dtype, PartPrecision};
+use cumo_bundle::PartPrecision;
 use cumo_checkpoint::{Checkpoint, Config, ConnectorKind};
 use cumo_onnx::{DType, Graph};
 
@@ -8,7 +8,7 @@ use crate::builder::ModelBuilder;
 use crate::error::Error;
 use crate::target::Target;
 use crate::weight::Weight;
-use crate::{connector, embed, llm, vision};
+use crate::{connector, embed, llm, signature, vision};
 
 /// A part of the model that is a graph of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +64,6 @@ impl PartName {
     }
 }
 
-/// A part's type as the manifest calls it.
-fn float_dtype(dtype: DType) -> Dtype {
-    match dtype {
-        DType::F16 => Dtype::F16,
-        _ => Dtype::F32,
-    }
-}
-
 /// A part, built.
 pub struct Part {
     /// Which part it is.
@@ -109,8 +101,10 @@ impl Part {
             PartName::Llm => llm::build(&mut b, &model.llm, &config.llm)?,
         }
         let (graph, weights) = b.finish()?;
-        let precision =
-            PartPrecision { weights: float_dtype(stored), activations: float_dtype(dtype) };
+        let precision = PartPrecision {
+            weights: signature::dtype(stored),
+            activations: signature::dtype(dtype),
+        };
         Ok(Part { name, precision, graph, weights })
     }
 }

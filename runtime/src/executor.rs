@@ -239,7 +239,7 @@ impl Executor {
         }));
         self.write_integers(names::INPUT_IDS)?;
         self.run(Phase::EmbedTokens, sizes)?;
-        if !images.is_empty() {
+        if positions.iter().any(|position| matches!(position, Position::Image { .. })) {
             self.splice(positions, images)?;
         }
         self.ids.clear();

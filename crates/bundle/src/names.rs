@@ -13,7 +13,8 @@ pub const IMAGE_EMBEDS: &str = "image_embeds";
 pub const INPUT_IDS: &str = "input_ids";
 /// Embeddings of text and images, `[batch, sequence, hidden]`.
 pub const INPUTS_EMBEDS: &str = "inputs_embeds";
-/// One for every position to attend to, `[batch, past_sequence + sequence]` i64.
+/// One for every position to attend to, `[batch, past_sequence + sequence]` i64. Where the cache is
+/// updated in place (`ort-cpu`) it gives lengths only: ones, then zeros (right padding).
 pub const ATTENTION_MASK: &str = "attention_mask";
 /// Positions for the rotary embedding, `[batch, sequence]` i64.
 pub const POSITION_IDS: &str = "position_ids";

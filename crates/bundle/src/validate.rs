@@ -71,7 +71,8 @@ fn facts(manifest: &Manifest, problems: &mut Vec<String>) {
         ("llm.num_key_value_heads", model.llm.num_key_value_heads),
         ("llm.head_dim", model.llm.head_dim),
         ("llm.context_length", model.llm.context_length),
-        ("vision.scales", model.vision.scales.iter().copied().max().unwrap_or(0)),
+        ("vision.scales (largest)", model.vision.scales.iter().copied().max().unwrap_or(0)),
+        ("vision.scales (smallest)", model.vision.scales.iter().copied().min().unwrap_or(0)),
         ("llm.sliding_window", model.llm.sliding_window.unwrap_or(1)),
     ];
     for (name, size) in sizes {

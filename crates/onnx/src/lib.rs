@@ -25,5 +25,5 @@ pub use error::Error;
 pub use function::Function;
 pub use graph::{GraphBuilder, Initializer, Value};
 pub use model::{Graph, IR_VERSION, OPSET};
-pub use ops::{Fused, ResizeCubic, To};
+pub use ops::{GroupQueryAttention, ResizeCubic, To};
 pub use shape::{Dim, Shape, dims};

@@ -7,7 +7,7 @@ use cumo_checkpoint::model::{FeedForward, Mlp, Moe};
 use cumo_onnx::{Attribute, DType, Dim, Shape, Value};
 
 pub use experts::{Body, MOE, MoeShape, function as moe_function};
-pub use router::ROUTER;
+pub use router::{ROUTER, function as router_function};
 
 use crate::activation::Activation;
 use crate::builder::ModelBuilder;

@@ -11,8 +11,11 @@ const DOC: &str = "Router(logits [.., experts]; k) -> (weights [.., k], experts 
 over all experts in f32, the k largest, best first (of equal ones the lower index), divided by \
 their sum.";
 
-/// The function's body, for logits `[batch, tokens, experts]` f32.
-pub(super) fn function(num_experts: usize, k: usize) -> Result<Function, Error> {
+/// The function, for logits `[batch, tokens, experts]` f32.
+///
+/// # Errors
+/// None for at least one expert.
+pub fn function(num_experts: usize, k: usize) -> Result<Function, Error> {
     Function::build(DOMAIN, ROUTER, &["k"], DOC, |g| {
         let logits = g.input("logits", DType::F32, dims!["batch", "tokens", num_experts])?;
         let probs = g.softmax(&logits);

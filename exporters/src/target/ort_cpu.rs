@@ -3,7 +3,7 @@
 use cumo_bundle::{CacheUpdate, names};
 use cumo_checkpoint::model::{Attention, LayerNorm};
 use cumo_checkpoint::{LlmConfig, Tensor};
-use cumo_onnx::{DType, Dim, Fused, Value, dims};
+use cumo_onnx::{DType, Dim, GroupQueryAttention, Value, dims};
 
 use super::{Portable, Target};
 use crate::builder::ModelBuilder;
@@ -86,7 +86,8 @@ impl Target for OrtCpu {
 }
 
 /// GroupQueryAttention: queries, keys and values of one product, rotated, cached and attended to
-/// in one operator that writes the new positions into the cache where it lies.
+/// in one operator that writes the new positions into the cache where it lies. It knows how long each
+/// sequence is and no more: padding goes to the right, and positions count from there.
 struct FusedAttention {
     seqlens_k: Value,
     total_sequence_length: Value,
@@ -133,7 +134,7 @@ impl CachedAttention for FusedAttention {
         let shape = dims![names::BATCH, kv_heads, names::MAX_SEQUENCE, head_dim];
         let past_key = b.g.input(&names::past_key(layer), b.dtype, shape.clone())?;
         let past_value = b.g.input(&names::past_value(layer), b.dtype, shape.clone())?;
-        let (mixed, key, value) = b.g.group_query_attention(&Fused {
+        let (mixed, key, value) = b.g.group_query_attention(&GroupQueryAttention {
             packed_qkv: &packed_qkv,
             past_key: &past_key,
             past_value: &past_value,

@@ -8,7 +8,7 @@ const DOMAIN: &str = "com.microsoft";
 
 /// Operands of [`GraphBuilder::group_query_attention`].
 #[derive(Debug)]
-pub struct Fused<'a> {
+pub struct GroupQueryAttention<'a> {
     /// Queries, keys and values side by side, `[batch, seq, (heads + 2 * kv_heads) * head_dim]`.
     pub packed_qkv: &'a Value,
     /// Keys cached so far, `[batch, kv_heads, max_sequence, head_dim]`.
@@ -42,10 +42,10 @@ impl GraphBuilder {
     /// [`Error::Node`] where sizes differ.
     pub fn group_query_attention(
         &mut self,
-        operands: &Fused<'_>,
+        operands: &GroupQueryAttention<'_>,
     ) -> Result<(Value, Value, Value), Error> {
         const OP: &str = "GroupQueryAttention";
-        let Fused { num_heads, num_key_value_heads, head_dim, .. } = *operands;
+        let GroupQueryAttention { num_heads, num_key_value_heads, head_dim, .. } = *operands;
         let packed = (num_heads + 2 * num_key_value_heads) * head_dim;
         let [batch, sequence, width] = operands.packed_qkv.shape().dims() else {
             return Err(self.fault(OP, format!("qkv is {}", operands.packed_qkv.describe())));

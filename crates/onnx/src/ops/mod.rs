@@ -12,6 +12,6 @@ mod reduce;
 mod select;
 mod shape;
 
-pub use fused::Fused;
+pub use fused::GroupQueryAttention;
 pub use image::ResizeCubic;
 pub use shape::To;

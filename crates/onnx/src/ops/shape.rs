@@ -57,7 +57,9 @@ impl GraphBuilder {
             let problem = format!("to {shape} by {}", target.describe());
             return Err(self.fault("Reshape", problem));
         }
-        Ok(self.add("Reshape", &[x, target], x.dtype(), shape, vec![]))
+        // A computed zero is a size of zero, not a size to keep.
+        let attributes = vec![("allowzero", Attribute::Int(1))];
+        Ok(self.add("Reshape", &[x, target], x.dtype(), shape, attributes))
     }
 
     /// Dimensions in another order: dimension `i` of the result is `order[i]` of `x`.
