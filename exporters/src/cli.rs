@@ -85,7 +85,8 @@ pub(crate) struct OnnxArguments {
     /// The runtime that the graphs are spelled for.
     #[arg(long, value_enum, default_value = "onnx")]
     pub target: TargetArgument,
-    /// The type of weights and activations. Norms, softmax, routing and logits stay in f32.
+    /// The type that weights are stored in. With f16, dense parts multiply in it too; parts that
+    /// route, and norms, softmax and logits, compute in f32.
     #[arg(long, value_enum, default_value = "f32")]
     pub dtype: DtypeArgument,
     /// The conversation template. By default `conv_mode` of config.json where it is there, else

@@ -38,6 +38,15 @@ struct Report {
 }
 
 pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
+    if let (Ok(questions), Ok(answers)) =
+        (args.question_file.canonicalize(), args.answers_file.canonicalize())
+        && questions == answers
+    {
+        anyhow::bail!(
+            "{} is the file of the questions; answers need another one",
+            args.answers_file.display()
+        );
+    }
     let questions = questions::read(&args.question_file, &args.image_folder)?;
     let questions = questions::chunk(&questions, args.num_chunks, args.chunk_idx)?;
     let cancel = interrupt::token()?;
