@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValue;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cumo_bundle::{PromptTemplate, Target};
 use cumo_checkpoint::Sources;
@@ -92,8 +92,8 @@ pub(crate) struct OnnxArguments {
     /// The conversation template. By default `conv_mode` of config.json where it is there, else
     /// that of the original's command line: mistral_instruct_system for Mistral and Mixtral, v1
     /// for Llama.
-    #[arg(long, value_enum)]
-    pub template: Option<TemplateArgument>,
+    #[arg(long, value_parser = template_parser())]
+    pub template: Option<PromptTemplate>,
     /// Make each router's probabilities and choices outputs of the graphs.
     #[arg(long)]
     pub debug_outputs: bool,
@@ -142,23 +142,8 @@ impl ValueEnum for DtypeArgument {
     }
 }
 
-/// `--template`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TemplateArgument(pub PromptTemplate);
-
-impl ValueEnum for TemplateArgument {
-    fn value_variants<'a>() -> &'a [Self] {
-        const ALL: [TemplateArgument; 5] = [
-            TemplateArgument(PromptTemplate::ALL[0]),
-            TemplateArgument(PromptTemplate::ALL[1]),
-            TemplateArgument(PromptTemplate::ALL[2]),
-            TemplateArgument(PromptTemplate::ALL[3]),
-            TemplateArgument(PromptTemplate::ALL[4]),
-        ];
-        &ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.0.name()))
-    }
+/// `--template`: the help lists every template there is.
+fn template_parser() -> impl TypedValueParser<Value = PromptTemplate> {
+    PossibleValuesParser::new(PromptTemplate::ALL.map(PromptTemplate::name))
+        .try_map(|name| PromptTemplate::by_name(&name).ok_or("no such template"))
 }

@@ -37,7 +37,7 @@ pub(crate) fn default_template(config: &Config) -> Result<PromptTemplate, Error>
             Family::Llama => PromptTemplate::V1,
         });
     };
-    PromptTemplate::ALL.into_iter().find(|template| template.name() == name).ok_or_else(|| {
+    PromptTemplate::by_name(name).ok_or_else(|| {
         let known = PromptTemplate::ALL.map(PromptTemplate::name).to_vec();
         Error::Template { found: name.clone(), known }
     })

@@ -47,9 +47,7 @@ impl PartName {
     pub fn data_file(self) -> String {
         format!("{}.onnx.data", self.name())
     }
-}
 
-impl PartName {
     /// The type a part computes in, of weights stored as `stored`. A part that routes computes in
     /// f32: f16 is too coarse to tell near equal experts apart, and a token at the wrong expert is
     /// off by far more than rounding (a quarter of the largest feature, seen on small random

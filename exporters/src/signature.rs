@@ -1,5 +1,7 @@
 //! Graphs as the manifest describes them, and the plan that runs them.
 
+use std::collections::HashMap;
+
 use cumo_bundle::{Binding, CacheSlot, CacheUpdate, Dim, Dtype, Graph, Plan, Step, Value, names};
 use cumo_checkpoint::LlmConfig;
 use cumo_onnx::DType;
@@ -54,19 +56,21 @@ pub(crate) fn plan(parts: &[Part], config: &LlmConfig, update: CacheUpdate) -> P
 }
 
 fn bind(part: &Part, config: &LlmConfig) -> Step {
-    let slot = |name: &str| {
-        (0..config.num_hidden_layers).find_map(|layer| {
-            let pairs = [
-                (names::past_key(layer), names::present_key(layer)),
-                (names::past_value(layer), names::present_value(layer)),
-            ];
-            pairs.into_iter().find(|(past, present)| past == name || present == name)
+    let slot_of: HashMap<String, String> = (0..config.num_hidden_layers)
+        .flat_map(|layer| {
+            let (key, value) = (names::past_key(layer), names::past_value(layer));
+            [
+                (key.clone(), key.clone()),
+                (names::present_key(layer), key),
+                (value.clone(), value.clone()),
+                (names::present_value(layer), value),
+            ]
         })
-    };
+        .collect();
     let binding = |value: &cumo_onnx::Value| {
         let name = value.name().to_owned();
-        let binding = match slot(&name) {
-            Some((past, _)) => Binding::Cache(past),
+        let binding = match slot_of.get(&name) {
+            Some(slot) => Binding::Cache(slot.clone()),
             None => Binding::Activation(name.clone()),
         };
         (name, binding)

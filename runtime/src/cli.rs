@@ -300,10 +300,8 @@ fn prompt_ids(text: &str) -> Result<PromptIds, String> {
 }
 
 fn template(text: &str) -> Result<PromptTemplate, String> {
-    let known = PromptTemplate::ALL;
-    known.into_iter().find(|template| template.name() == text).ok_or_else(|| {
-        let names: Vec<&str> = known.iter().map(|template| template.name()).collect();
-        format!("known templates are {}", names.join(", "))
+    PromptTemplate::by_name(text).ok_or_else(|| {
+        format!("known templates are {}", PromptTemplate::ALL.map(PromptTemplate::name).join(", "))
     })
 }
 

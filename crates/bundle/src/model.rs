@@ -149,6 +149,11 @@ impl PromptTemplate {
         PromptTemplate::Plain,
     ];
 
+    /// The template of this name; none where it is not known.
+    pub fn by_name(name: &str) -> Option<PromptTemplate> {
+        PromptTemplate::ALL.into_iter().find(|template| template.name() == name)
+    }
+
     /// The template's name on the command line and in the manifest.
     pub fn name(self) -> &'static str {
         match self {

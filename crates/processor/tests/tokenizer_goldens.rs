@@ -57,7 +57,7 @@ fn conversations_have_the_prompts_and_ids_of_the_original() {
     assert_eq!(conversations.len(), 26);
     for conversation in conversations {
         let mode = conversation["mode"].as_str().unwrap();
-        let template = PromptTemplate::ALL.into_iter().find(|t| t.name() == mode).unwrap();
+        let template = PromptTemplate::by_name(mode).unwrap();
         let messages: Vec<Message> = (conversation["messages"].as_array().unwrap().iter())
             .zip([Role::User, Role::Assistant].into_iter().cycle())
             .map(|(message, role)| Message { role, text: message[1].as_str().map(str::to_owned) })

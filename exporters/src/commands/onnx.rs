@@ -20,7 +20,7 @@ pub(crate) fn run(arguments: &OnnxArguments) -> anyhow::Result<()> {
         output: arguments.output.clone(),
         target: arguments.target.0,
         dtype: arguments.dtype.0,
-        template: arguments.template.map(|template| template.0),
+        template: arguments.template,
         debug_outputs: arguments.debug_outputs,
         force: arguments.force,
     };

@@ -127,11 +127,8 @@ fn convert(piece: &Piece, weight: &Weight, buffers: &Buffers) -> Done {
 
 /// Pieces of all weights in the order of the file, in batches that give every thread one.
 fn batches(weights: &[Weight]) -> impl Iterator<Item = Vec<Piece>> {
-    let mut pieces = weights
-        .iter()
-        .enumerate()
-        .flat_map(|(index, weight)| piece::pieces(index, weight))
-        .peekable();
+    let mut pieces =
+        weights.iter().enumerate().flat_map(|(index, weight)| piece::pieces(index, weight));
     let batch_bytes = (rayon::current_num_threads() * PIECE_BYTES).min(MAX_BATCH_BYTES);
     std::iter::from_fn(move || {
         let (mut batch, mut bytes) = (Vec::new(), 0);

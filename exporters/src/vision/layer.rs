@@ -45,6 +45,7 @@ fn attention(
     weights: &Attention,
     config: &VisionConfig,
 ) -> Result<Value, Error> {
+    let x = &b.g.cast(x, b.dtype);
     let query = b.scope("q_proj", |b| b.linear(x, &weights.q_proj))?;
     let key = b.scope("k_proj", |b| b.linear(x, &weights.k_proj))?;
     let value = b.scope("v_proj", |b| b.linear(x, &weights.v_proj))?;

@@ -2,7 +2,7 @@
 //! (docs/ContribOperators.md of ONNX Runtime).
 
 use crate::attribute::Attribute;
-use crate::{DType, Dim, Error, GraphBuilder, Shape, Value};
+use crate::{Dim, Error, GraphBuilder, Shape, Value};
 
 const DOMAIN: &str = "com.microsoft";
 
@@ -177,31 +177,17 @@ impl GraphBuilder {
         }
         let names: Vec<&str> =
             [x, skip].into_iter().chain(parameters.iter().copied()).map(Value::name).collect();
-        // Outputs 1 and 2, mean and deviation, are for training; a node with four results whose
-        // second and third are not read says the same as one that leaves them out.
         let attributes = vec![("epsilon", Attribute::Float(epsilon))];
         let result = (x.dtype(), x.shape().clone());
-        let mut two =
-            self.add_node_with_gap(op, DOMAIN, &names, [result.clone(), result], attributes);
+        let results = vec![result.clone(), result];
+        let mut two = self.add_node(op, DOMAIN, &names, results, attributes).into_iter();
+        // The sum is output 3: 1 and 2, mean and deviation, are for training and left out.
+        if let Some(node) = self.nodes.last_mut() {
+            node.output.splice(1..1, [String::new(), String::new()]);
+        }
         match (two.next(), two.next()) {
             (Some(normalised), Some(sum)) => Ok((normalised, sum)),
             _ => Err(self.fault(op, "no results")),
         }
-    }
-
-    /// A node whose outputs 0 and 3 are used and 1 and 2 left out.
-    fn add_node_with_gap(
-        &mut self,
-        op: &'static str,
-        domain: &str,
-        inputs: &[&str],
-        results: [(DType, Shape); 2],
-        attributes: Vec<(&str, Attribute)>,
-    ) -> std::vec::IntoIter<Value> {
-        let values = self.add_node(op, domain, inputs, results.into(), attributes);
-        if let Some(node) = self.nodes.last_mut() {
-            node.output.splice(1..1, [String::new(), String::new()]);
-        }
-        values.into_iter()
     }
 }
