@@ -6,7 +6,12 @@ use anyhow::{Result, bail};
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask <command>
 
-  setup [--python]        get ONNX Runtime's library (and the Python tools of the tests)
+  setup [--python] [--tensorrt]
+                          get ONNX Runtime's library;
+                          --python: and the Python tools of the tests;
+                          --tensorrt: and NVIDIA's CUDA compiler, TensorRT-RTX, lean runtimes and
+                          headers (about 400 MB, under NVIDIA's licences), CMake where missing
+  native                  build the CMake project native/ and run its tests
   demo                    export the sample and ask it three questions about three images
   test [--quick]          Rust tests, then the exported files under Python's onnx and onnxruntime;
                           --quick: Rust tests only
@@ -25,8 +30,10 @@ Environment:
 pub(crate) enum Command {
     /// Prints [`HELP`].
     Help,
-    /// Native library, and Python tools where asked.
-    Setup { python: bool },
+    /// Native library, and Python tools and TensorRT's packages where asked.
+    Setup { python: bool, tensorrt: bool },
+    /// The C++ and CUDA side: build and test.
+    Native,
     /// All tests, or those in Rust.
     Test { quick: bool },
     /// The sample, from checkpoint to answers.
@@ -49,8 +56,15 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
     let args: Vec<String> = args.collect();
     let Some((name, rest)) = args.split_first() else { return Ok(Command::Help) };
     let command = match name.as_str() {
-        "setup" => Command::Setup { python: switch(name, rest, "--python")? },
-        "test" => Command::Test { quick: switch(name, rest, "--quick")? },
+        "setup" => {
+            let [python, tensorrt] = switches(name, rest, ["--python", "--tensorrt"])?;
+            Command::Setup { python, tensorrt }
+        }
+        "native" => none(name, rest, Command::Native)?,
+        "test" => {
+            let [quick] = switches(name, rest, ["--quick"])?;
+            Command::Test { quick }
+        }
         "demo" => none(name, rest, Command::Demo)?,
         "lint" => none(name, rest, Command::Lint)?,
         "licences" | "licenses" => none(name, rest, Command::Licences)?,
@@ -65,11 +79,13 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
     Ok(command)
 }
 
-fn switch(command: &str, rest: &[String], known: &str) -> Result<bool> {
-    if let Some(unknown) = rest.iter().find(|arg| *arg != known) {
-        bail!("`{command}` has no option `{unknown}`, only `{known}`");
+/// Which of the known options were given.
+fn switches<const N: usize>(command: &str, rest: &[String], known: [&str; N]) -> Result<[bool; N]> {
+    if let Some(unknown) = rest.iter().find(|arg| !known.contains(&arg.as_str())) {
+        let known = known.map(|option| format!("`{option}`")).join(", ");
+        bail!("`{command}` has no option `{unknown}`, only {known}");
     }
-    Ok(!rest.is_empty())
+    Ok(known.map(|option| rest.iter().any(|arg| arg == option)))
 }
 
 fn none(name: &str, rest: &[String], command: Command) -> Result<Command> {
@@ -90,8 +106,9 @@ mod tests {
     #[test]
     fn reads_commands_and_options() {
         assert_eq!(parse("").unwrap(), Command::Help);
-        assert_eq!(parse("setup").unwrap(), Command::Setup { python: false });
-        assert_eq!(parse("setup --python").unwrap(), Command::Setup { python: true });
+        assert_eq!(parse("setup").unwrap(), Command::Setup { python: false, tensorrt: false });
+        let both = Command::Setup { python: true, tensorrt: true };
+        assert_eq!(parse("setup --tensorrt --python").unwrap(), both);
         assert_eq!(parse("test --quick").unwrap(), Command::Test { quick: true });
         let bench = Command::Bench { name: Some("moe".into()), args: vec!["--rows".into()] };
         assert_eq!(parse("bench moe --rows").unwrap(), bench);
@@ -102,6 +119,8 @@ mod tests {
         assert!(parse("tset").unwrap_err().to_string().starts_with("no command `tset`"));
         let error = parse("test --fast").unwrap_err().to_string();
         assert_eq!(error, "`test` has no option `--fast`, only `--quick`");
+        let error = parse("setup --x").unwrap_err().to_string();
+        assert_eq!(error, "`setup` has no option `--x`, only `--python`, `--tensorrt`");
         assert_eq!(parse("demo x").unwrap_err().to_string(), "`demo` takes no option, got `x`");
     }
 }

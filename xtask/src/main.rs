@@ -8,7 +8,9 @@ mod layers;
 mod licences;
 mod lint;
 mod metadata;
+mod native;
 mod onnxruntime;
+mod pinned;
 mod process;
 mod python;
 mod sample;
@@ -41,8 +43,9 @@ fn run() -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
     match command {
         Command::Help => Ok(()),
-        Command::Setup { python } => setup::run(&workspace, python),
+        Command::Setup { python, tensorrt } => setup::run(&workspace, python, tensorrt),
         Command::Test { quick } => test::run(&workspace, quick),
+        Command::Native => native::run(&workspace),
         Command::Demo => demo::run(&workspace),
         Command::Lint => lint::run(&workspace),
         Command::Licences => licences::run(&workspace),

@@ -1,0 +1,30 @@
+//! What TensorRT's side needs besides Rust: NVIDIA's packages, and the CMake project `native/`.
+//!
+//! NVIDIA's files come under NVIDIA's licences: they are fetched by the user, into
+//! `target/native`, and are neither committed nor shipped.
+
+mod build;
+mod headers;
+mod packages;
+mod system;
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+
+pub(crate) use build::run;
+
+/// Fetches all that building and testing `native/` needs. What is there is kept.
+///
+/// # Errors
+/// A package cannot be fetched or is not the pinned one.
+pub(crate) fn setup(workspace: &Workspace) -> Result<()> {
+    for folder in packages::for_this_machine() {
+        packages::ensure(workspace, folder)?;
+    }
+    headers::ensure(workspace)?;
+    for installed in system::tensorrt() {
+        println!("TensorRT {}: {} (installed)", installed.version, installed.include.display());
+    }
+    Ok(())
+}
