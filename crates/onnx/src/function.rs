@@ -2,7 +2,7 @@
 
 use crate::attribute::Attribute;
 use crate::proto::{FunctionProto, OperatorSetIdProto};
-use crate::{DType, Error, GraphBuilder, OPSET, Shape, Value};
+use crate::{DType, Error, GraphBuilder, Opset, Shape, Value};
 
 /// A function with a body, for calls whose operands have the types and ranks it was built with.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,27 +11,30 @@ pub struct Function {
 }
 
 impl Function {
-    /// Builds a function of the domain `domain`. `build` declares the inputs with
+    /// Builds a function of the domain `domain` in standard operators of `opset`, which must be that
+    /// of the models that call it. `build` declares the inputs with
     /// [`GraphBuilder::input`], in order, and gives the results; constants in it are nodes, since
     /// a function has no initializers. `attributes` are the names a call may set.
     ///
     /// # Errors
     /// Those of `build`, and [`Error::Node`] where it declared initializers.
     pub fn build(
+        opset: Opset,
         domain: &str,
         name: &'static str,
         attributes: &[&str],
         doc: &str,
         build: impl FnOnce(&mut GraphBuilder) -> Result<Vec<Value>, Error>,
     ) -> Result<Function, Error> {
-        let mut body = GraphBuilder::new();
+        let mut body = GraphBuilder::with_opset(opset);
         body.enter(name);
         let results = build(&mut body)?;
         if let Some(initializer) = body.initializers.first() {
             let problem = format!("a function cannot hold the initializer `{}`", initializer.name);
             return Err(body.fault(name, problem));
         }
-        let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) };
+        let opset =
+            OperatorSetIdProto { domain: Some(String::new()), version: Some(opset.version()) };
         let proto = FunctionProto {
             name: Some(name.to_owned()),
             domain: Some(domain.to_owned()),
@@ -60,7 +63,7 @@ impl GraphBuilder {
     ///
     /// # Errors
     /// [`Error::Node`] where the number of operands is not the body's, an attribute is not one of
-    /// the function's, or another body of this name is in the model.
+    /// the function's, another body of this name is in the model, or the body is of another opset.
     pub fn call(
         &mut self,
         function: &Function,
@@ -84,6 +87,10 @@ impl GraphBuilder {
             attributes.iter().find(|(name, _)| !proto.attribute.iter().any(|known| known == name))
         {
             return fault(format!("{} has no attribute `{name}`", function.name()));
+        }
+        let opset = proto.opset_import.first().map_or(0, OperatorSetIdProto::version);
+        if opset != self.opset().version() {
+            return fault(format!("{} is in operators of version {opset}", function.name()));
         }
         let same_name = self
             .functions

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::attribute::Attribute;
 use crate::proto::NodeProto;
-use crate::{DType, Error, Function, Shape};
+use crate::{DType, Error, Function, Opset, Shape};
 
 /// A value of a graph: cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +57,9 @@ impl Initializer {
 
 /// Builds a graph node by node; every method of an operator checks its operands and gives its
 /// result with dtype and shape (see `ops/`).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct GraphBuilder {
+    opset: Opset,
     pub(crate) inputs: Vec<Value>,
     pub(crate) outputs: Vec<Value>,
     pub(crate) nodes: Vec<NodeProto>,
@@ -71,9 +72,28 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// An empty graph.
+    /// An empty graph in operators of the default version.
     pub fn new() -> Self {
         GraphBuilder::default()
+    }
+
+    /// An empty graph in operators of version `opset`.
+    pub fn with_opset(opset: Opset) -> Self {
+        GraphBuilder { opset, ..GraphBuilder::default() }
+    }
+
+    /// The version of the operators.
+    pub fn opset(&self) -> Opset {
+        self.opset
+    }
+
+    /// An error where the operator is not in the graph's version.
+    pub(crate) fn needs(&self, op: &'static str, first: Opset) -> Result<(), Error> {
+        let (has, first) = (self.opset.version(), first.version());
+        match has >= first {
+            true => Ok(()),
+            false => Err(self.fault(op, format!("needs opset {first}, the graph is of {has}"))),
+        }
     }
 
     /// Enters a part of the model, until [`GraphBuilder::leave`]. Parts nest, and join with dots in

@@ -12,6 +12,7 @@ mod function;
 mod graph;
 mod model;
 mod ops;
+mod opset;
 mod shape;
 
 /// The ONNX messages, as prost makes them of `proto/onnx.proto`.
@@ -24,6 +25,7 @@ pub use dtype::DType;
 pub use error::Error;
 pub use function::Function;
 pub use graph::{GraphBuilder, Initializer, Value};
-pub use model::{Graph, IR_VERSION, OPSET};
-pub use ops::{GroupQueryAttention, ResizeCubic, To};
+pub use model::Graph;
+pub use ops::{Attention, GroupQueryAttention, ResizeCubic, To};
+pub use opset::Opset;
 pub use shape::{Dim, Shape, dims};

@@ -12,15 +12,8 @@ use crate::proto::{
 };
 use crate::{Dim, Shape};
 
-/// The IR version of the models: the first with model-local functions.
-pub const IR_VERSION: i64 = 8;
-
-/// The version of the standard operators that models use: the first with LayerNormalization, so
-/// that a model runs wherever ONNX 1.12 (2022) does.
-pub const OPSET: i64 = 17;
-
 /// A finished graph.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Graph {
     builder: GraphBuilder,
     layout: Layout,
@@ -78,7 +71,7 @@ impl Graph {
             doc_string: None,
         };
         let model = ModelProto {
-            ir_version: Some(IR_VERSION),
+            ir_version: Some(builder.opset().ir_version()),
             producer_name: Some(producer.0.to_owned()),
             producer_version: Some(producer.1.to_owned()),
             graph: Some(graph),
@@ -104,7 +97,7 @@ impl Graph {
             domain: Some(domain.to_owned()),
             version: Some(version),
         };
-        std::iter::once(import("", OPSET))
+        std::iter::once(import("", self.builder.opset().version()))
             .chain(domains.into_iter().map(|domain| import(domain, 1)))
             .collect()
     }

@@ -1,7 +1,7 @@
 //! Operators that work on each element, with broadcasting.
 
 use crate::attribute::Attribute;
-use crate::{DType, Error, GraphBuilder, Value};
+use crate::{DType, Error, GraphBuilder, Opset, Value};
 
 impl GraphBuilder {
     /// `left + right`.
@@ -121,6 +121,25 @@ impl GraphBuilder {
     /// Cosine.
     pub fn cos(&mut self, x: &Value) -> Value {
         self.unary("Cos", x)
+    }
+
+    /// `x * sigmoid(alpha x)`.
+    ///
+    /// # Errors
+    /// [`Error::Node`] before opset 24.
+    pub fn swish(&mut self, x: &Value, alpha: f32) -> Result<Value, Error> {
+        self.needs("Swish", Opset::V24)?;
+        let attributes = vec![("alpha", Attribute::Float(alpha))];
+        Ok(self.add("Swish", &[x], x.dtype(), x.shape().clone(), attributes))
+    }
+
+    /// `x / 2 * (1 + erf(x / sqrt 2))`.
+    ///
+    /// # Errors
+    /// [`Error::Node`] before opset 20.
+    pub fn gelu(&mut self, x: &Value) -> Result<Value, Error> {
+        self.needs("Gelu", Opset::V24)?;
+        Ok(self.unary("Gelu", x))
     }
 
     /// `x` in another type; `x` itself where it has it.

@@ -1,7 +1,7 @@
 //! Softmax and layer normalisation.
 
 use crate::attribute::Attribute;
-use crate::{Error, GraphBuilder, Value};
+use crate::{Error, GraphBuilder, Opset, Value};
 
 impl GraphBuilder {
     /// Softmax over the last dimension.
@@ -28,6 +28,23 @@ impl GraphBuilder {
         let attributes = vec![("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(epsilon))];
         let shape = x.shape().clone();
         Ok(self.add("LayerNormalization", &[x, weight, bias], x.dtype(), shape, attributes))
+    }
+
+    /// RMS normalisation over the last dimension, computed in f32; `weight` is `[channels]`.
+    ///
+    /// # Errors
+    /// [`Error::Node`] where types or the number of channels differ, or before opset 23.
+    pub fn rms_normalization(
+        &mut self,
+        x: &Value,
+        weight: &Value,
+        epsilon: f32,
+    ) -> Result<Value, Error> {
+        const OP: &str = "RMSNormalization";
+        self.needs(OP, Opset::V24)?;
+        self.check_channels(OP, x, weight)?;
+        let attributes = vec![("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(epsilon))];
+        Ok(self.add(OP, &[x, weight], x.dtype(), x.shape().clone(), attributes))
     }
 
     /// Checks that `parameter` is one number for each of `x`'s channels, its last dimension.

@@ -1,7 +1,7 @@
 //! Sums and means over dimensions.
 
 use crate::attribute::Attribute;
-use crate::{Dim, Error, GraphBuilder, Shape, Value};
+use crate::{Dim, Error, GraphBuilder, Opset, Shape, Value};
 
 impl GraphBuilder {
     /// Mean over `axes`; reduced dimensions stay, with size 1, where `keep` is set.
@@ -10,10 +10,19 @@ impl GraphBuilder {
     /// [`Error::Node`] where an axis is not one of `x`'s.
     pub fn reduce_mean(&mut self, x: &Value, axes: &[usize], keep: bool) -> Result<Value, Error> {
         let shape = self.reduced("ReduceMean", x, axes, keep)?;
-        let list = axes.iter().map(|axis| *axis as i64).collect();
-        let attributes =
-            vec![("axes", Attribute::Ints(list)), ("keepdims", Attribute::Int(i64::from(keep)))];
-        Ok(self.add("ReduceMean", &[x], x.dtype(), shape, attributes))
+        let list: Vec<i64> = axes.iter().map(|axis| *axis as i64).collect();
+        let keepdims = ("keepdims", Attribute::Int(i64::from(keep)));
+        // The axes became an operand in opset 18.
+        Ok(match self.opset() {
+            Opset::V17 => {
+                let attributes = vec![("axes", Attribute::Ints(list)), keepdims];
+                self.add("ReduceMean", &[x], x.dtype(), shape, attributes)
+            }
+            Opset::V24 => {
+                let list = self.ints(&list);
+                self.add("ReduceMean", &[x, &list], x.dtype(), shape, vec![keepdims])
+            }
+        })
     }
 
     /// Sum over `axes`; reduced dimensions stay, with size 1, where `keep` is set.

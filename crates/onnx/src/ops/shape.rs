@@ -144,6 +144,52 @@ impl GraphBuilder {
         Ok(self.add("Slice", &[x, &from, &end, &axis], x.dtype(), dims, vec![]))
     }
 
+    /// Elements `0..end` of dimension `axis`, or `end..` where `behind` is set; `end` is `[1]` i64,
+    /// and `size` how the result's size there is called.
+    ///
+    /// # Errors
+    /// [`Error::Node`] where `x` has no such dimension or `end` is not `[1]` i64.
+    pub fn slice_at(
+        &mut self,
+        x: &Value,
+        axis: usize,
+        (end, behind): (&Value, bool),
+        size: Dim,
+    ) -> Result<Value, Error> {
+        let fits = end.dtype() == DType::I64 && *end.shape() == Shape::from([1]);
+        if axis >= x.shape().rank() || !fits {
+            let problem = format!("axis {axis} of {} at {}", x.describe(), end.describe());
+            return Err(self.fault("Slice", problem));
+        }
+        let mut dims = x.shape().dims().to_vec();
+        dims[axis] = size;
+        let axis = self.ints(&[axis as i64]);
+        let bound = self.ints(&[if behind { i64::MAX } else { 0 }]);
+        let (from, to) = if behind { (end, &bound) } else { (&bound, end) };
+        Ok(self.add("Slice", &[x, from, to, &axis], x.dtype(), dims, vec![]))
+    }
+
+    /// Dimension `axis` of `x` cut into parts of these sizes.
+    ///
+    /// # Errors
+    /// [`Error::Node`] where the sizes do not add to the dimension's.
+    pub fn split(&mut self, x: &Value, axis: usize, sizes: &[usize]) -> Result<Vec<Value>, Error> {
+        let whole = x.shape().dims().get(axis).and_then(Dim::fixed);
+        if whole != Some(sizes.iter().sum()) {
+            let problem = format!("{sizes:?} on axis {axis} of {}", x.describe());
+            return Err(self.fault("Split", problem));
+        }
+        let results = sizes.iter().map(|size| {
+            let mut dims = x.shape().dims().to_vec();
+            dims[axis] = Dim::Fixed(*size);
+            (x.dtype(), Shape::from(dims))
+        });
+        let results = results.collect();
+        let list = self.ints(&sizes.iter().map(|size| *size as i64).collect::<Vec<_>>());
+        let axis = vec![("axis", Attribute::Int(axis as i64))];
+        Ok(self.add_node("Split", "", &[x.name(), list.name()], results, axis))
+    }
+
     /// Removes dimension `axis`, of size 1.
     ///
     /// # Errors
