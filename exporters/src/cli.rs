@@ -120,6 +120,8 @@ impl ValueEnum for TargetArgument {
             Target::OrtCpu => {
                 "ONNX Runtime's fused operators on the CPU; the cache is updated where it lies"
             }
+            Target::Tensorrt => "A graph a kind of layer, for engines of TensorRT 11 and RTX",
+            Target::Tensorrt103 => "The same in the operators of TensorRT 10.3",
         };
         Some(PossibleValue::new(self.0.name()).help(help))
     }

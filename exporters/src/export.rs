@@ -169,6 +169,7 @@ fn manifest(
             .map(|part| (part.name.name().to_owned(), signature::graph(part)))
             .collect(),
         plan: signature::plan(parts, llm, update),
+        weights: std::collections::BTreeMap::new(),
         files: Default::default(),
     }
 }

@@ -12,6 +12,7 @@ use crate::part::{Part, PartName};
 pub(crate) fn graph(part: &Part) -> Graph {
     Graph {
         file: part.name.graph_file(),
+        twin: None,
         inputs: part.graph.inputs().iter().map(value).collect(),
         outputs: part.graph.outputs().iter().map(value).collect(),
     }
@@ -52,6 +53,7 @@ pub(crate) fn plan(parts: &[Part], config: &LlmConfig, update: CacheUpdate) -> P
         encode_images: [step(PartName::Vision), step(PartName::Connector)].concat(),
         embed_tokens: step(PartName::Embed),
         decode: step(PartName::Llm),
+        attended: Vec::new(),
     }
 }
 
@@ -83,14 +85,10 @@ fn bind(part: &Part, config: &LlmConfig) -> Step {
 }
 
 fn cache_slots(config: &LlmConfig, dtype: Dtype, update: CacheUpdate) -> Vec<CacheSlot> {
-    let positions = match update {
-        CacheUpdate::Append => names::PAST_SEQUENCE,
-        CacheUpdate::InPlace => names::MAX_SEQUENCE,
-    };
     let shape = vec![
         Dim::Symbol(names::BATCH.to_owned()),
         Dim::Fixed(config.num_key_value_heads),
-        Dim::Symbol(positions.to_owned()),
+        Dim::Symbol(update.input_positions().to_owned()),
         Dim::Fixed(config.head_dim),
     ];
     (0..config.num_hidden_layers)

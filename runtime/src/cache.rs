@@ -119,7 +119,7 @@ impl Cache {
         let slot = self.slots.get(slot)?;
         match slot.update {
             CacheUpdate::Append => slot.other,
-            CacheUpdate::InPlace => slot.current,
+            CacheUpdate::InPlace | CacheUpdate::Rows => slot.current,
         }
     }
 
@@ -156,7 +156,7 @@ impl Slot {
     fn copies(&self) -> usize {
         match self.update {
             CacheUpdate::Append => 2,
-            CacheUpdate::InPlace => 1,
+            CacheUpdate::InPlace | CacheUpdate::Rows => 1,
         }
     }
 
@@ -176,7 +176,7 @@ impl Slot {
         if let Some(smaller) = self.current.replace(larger) {
             let (from, to) = match self.update {
                 CacheUpdate::Append => (length, length),
-                CacheUpdate::InPlace => (old_capacity, capacity),
+                CacheUpdate::InPlace | CacheUpdate::Rows => (old_capacity, capacity),
             };
             self.copy_rows(backend, (smaller, from), (larger, to), length)?;
             backend.release(smaller);

@@ -76,6 +76,7 @@ impl PreparedStep {
             let place = match binding {
                 Binding::Activation(name) => Place::Activation(activations.add(name, value.dtype)?),
                 Binding::Cache(name) => Place::CacheInput(slot(name).ok_or_else(|| missing(name))?),
+                Binding::Weight(name) => return Err(missing(name)),
             };
             ports.push(BoundPort::new(&step.graph, Port::Input(index), place, value)?);
         }
@@ -85,6 +86,7 @@ impl PreparedStep {
                 Binding::Cache(name) => {
                     Place::CacheOutput(slot(name).ok_or_else(|| missing(name))?)
                 }
+                Binding::Weight(name) => return Err(missing(name)),
             };
             ports.push(BoundPort::new(&step.graph, Port::Output(index), place, value)?);
         }

@@ -103,7 +103,7 @@ fn step(graph: &str, inputs: &[Value], outputs: &[Value]) -> (String, Graph, Ste
         outputs: outputs.iter().map(bind).collect(),
     };
     let file = format!("{graph}.onnx");
-    (graph.to_owned(), Graph { file, inputs: inputs.to_vec(), outputs: outputs.to_vec() }, step)
+    (graph.to_owned(), Graph { file, twin: None, inputs: inputs.to_vec(), outputs: outputs.to_vec() }, step)
 }
 
 /// The manifest of the model, with a cache of one kind or the other.
@@ -111,7 +111,7 @@ pub(crate) fn bundle(update: CacheUpdate) -> Bundle {
     let f32 = Dtype::F32;
     let (past, present) = match update {
         CacheUpdate::Append => ("past_sequence", "total_sequence"),
-        CacheUpdate::InPlace => ("max_sequence", "max_sequence"),
+        CacheUpdate::InPlace | CacheUpdate::Rows => ("max_sequence", "max_sequence"),
     };
     let features = value("image_features", f32, &["images", "3", "1"]);
     let embeds = value("image_embeds", f32, &["images", "3", "1"]);
@@ -153,6 +153,7 @@ pub(crate) fn bundle(update: CacheUpdate) -> Bundle {
         encode_images: vec![vision.2, connector.2],
         embed_tokens: vec![embed.2],
         decode: vec![llm.2],
+        attended: Vec::new(),
     };
     let graphs =
         [(vision.0, vision.1), (connector.0, connector.1), (embed.0, embed.1), (llm.0, llm.1)];
@@ -165,6 +166,7 @@ pub(crate) fn bundle(update: CacheUpdate) -> Bundle {
         model: facts(),
         graphs: graphs.into(),
         plan,
+        weights: BTreeMap::new(),
         files: BTreeMap::new(),
     };
     Bundle { path: PathBuf::from("nowhere"), manifest }

@@ -22,6 +22,7 @@ pub use error::Error;
 pub use hash::{HashingWriter, Sha256Hex};
 pub use manifest::{
     Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, PartPrecision, Target, Value,
+    WEIGHT_ALIGNMENT, WeightEntry,
 };
 pub use model::{
     AspectRatio, ImageFacts, LlmFacts, ModelFacts, MoeFacts, PromptTemplate, TokenizerKind,

@@ -14,6 +14,10 @@ pub const FORMAT: &str = "cumo-bundle";
 /// The manifest's version. A reader refuses any other.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// A weight starts at a multiple of this many bytes of its file, so that it starts a page of a
+/// mapped file, and a block that is read past the page cache.
+pub const WEIGHT_ALIGNMENT: u64 = 4096;
+
 /// The content of `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +38,10 @@ pub struct Manifest {
     pub graphs: BTreeMap<String, Graph>,
     /// What runs, in order.
     pub plan: Plan,
+    /// Every weight that a step binds to a graph's input, by name; none where graphs hold their
+    /// weights themselves.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, WeightEntry>,
     /// Every file of the bundle but the manifest itself, by path relative to the bundle.
     pub files: BTreeMap<String, FileEntry>,
 }
@@ -46,17 +54,26 @@ pub enum Target {
     Onnx,
     /// ONNX Runtime's fused operators for its CPU provider.
     OrtCpu,
+    /// One graph a kind of layer with its weights as inputs, in the operators of TensorRT 11 and
+    /// TensorRT-RTX.
+    Tensorrt,
+    /// The same in the operators of TensorRT 10.3, JetPack 6's.
+    #[serde(rename = "tensorrt-10.3")]
+    Tensorrt103,
 }
 
 impl Target {
     /// Every target, in the order of the help text.
-    pub const ALL: [Target; 2] = [Target::Onnx, Target::OrtCpu];
+    pub const ALL: [Target; 4] =
+        [Target::Onnx, Target::OrtCpu, Target::Tensorrt, Target::Tensorrt103];
 
     /// The target's name on the command line and in the manifest.
     pub fn name(self) -> &'static str {
         match self {
             Target::Onnx => "onnx",
             Target::OrtCpu => "ort-cpu",
+            Target::Tensorrt => "tensorrt",
+            Target::Tensorrt103 => "tensorrt-10.3",
         }
     }
 }
@@ -124,6 +141,10 @@ pub struct PartPrecision {
 pub struct Graph {
     /// Path relative to the bundle.
     pub file: String,
+    /// Another file of the same signature for runtimes that cannot run `file`: with function bodies
+    /// where `file` has plugin nodes. ONNX Runtime is given this one where it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub twin: Option<String>,
     /// Inputs in the graph's order.
     pub inputs: Vec<Value>,
     /// Outputs in the graph's order.
@@ -158,6 +179,28 @@ impl fmt::Display for Dim {
             Dim::Fixed(size) => write!(f, "{size}"),
             Dim::Symbol(name) => f.write_str(name),
         }
+    }
+}
+
+/// Where a weight lies: a tensor, row-major and without gaps, in one of the bundle's files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightEntry {
+    /// The file, relative to the bundle.
+    pub file: String,
+    /// Bytes from the file's start to the tensor's first, a multiple of [`WEIGHT_ALIGNMENT`].
+    pub offset: u64,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape, every dimension at least one.
+    pub shape: Vec<usize>,
+}
+
+impl WeightEntry {
+    /// The tensor's bytes; none where they are too many to count.
+    pub fn bytes(&self) -> Option<u64> {
+        let size = self.shape.iter().try_fold(self.dtype.size(), |all, dim| all.checked_mul(*dim));
+        size.and_then(|bytes| u64::try_from(bytes).ok())
     }
 }
 

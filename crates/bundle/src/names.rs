@@ -18,7 +18,13 @@ pub const INPUTS_EMBEDS: &str = "inputs_embeds";
 pub const ATTENTION_MASK: &str = "attention_mask";
 /// Positions for the rotary embedding, `[batch, sequence]` i64.
 pub const POSITION_IDS: &str = "position_ids";
-/// Logits of every given position, `[batch, sequence, vocab]`.
+/// Where the rows of a pass go in a cache of a fixed size, `[batch]` i64: the number of positions
+/// that are in it already.
+pub const WRITE_INDICES: &str = "write_indices";
+/// Positions of the cache that a pass looks at, `[attended]` i64: 0, 1, 2 and so on.
+pub const CACHE_POSITIONS: &str = "cache_positions";
+/// Logits of every given position, `[batch, sequence, vocab]`, or of the last one alone,
+/// `[batch, 1, vocab]`.
 pub const LOGITS: &str = "logits";
 
 /// Symbol: images in one call.
@@ -35,6 +41,9 @@ pub const PAST_SEQUENCE: &str = "past_sequence";
 pub const TOTAL_SEQUENCE: &str = "total_sequence";
 /// Symbol: positions that an in-place cache has room for.
 pub const MAX_SEQUENCE: &str = "max_sequence";
+/// Symbol: positions of the cache that a pass looks at, counted from the first: the smallest rung of
+/// [`crate::Plan::attended`] that holds those in the cache and the new ones.
+pub const ATTENDED: &str = "attended";
 
 /// Name of a layer's cached keys as an input.
 pub fn past_key(layer: usize) -> String {

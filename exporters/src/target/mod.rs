@@ -75,7 +75,11 @@ pub trait Target: Sync {
 /// The spelling of a target.
 pub fn spelling(target: cumo_bundle::Target) -> &'static dyn Target {
     match target {
-        cumo_bundle::Target::Onnx => &Portable,
+        // TensorRT's graphs are not of this kind: one a layer, with weights as inputs. The command
+        // line does not offer them yet.
+        cumo_bundle::Target::Onnx
+        | cumo_bundle::Target::Tensorrt
+        | cumo_bundle::Target::Tensorrt103 => &Portable,
         cumo_bundle::Target::OrtCpu => &OrtCpu,
     }
 }
