@@ -120,7 +120,9 @@ fn regular_file_problem(metadata: &fs::Metadata, name: &str, bytes: u64) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::tests::manifest;
+    use crate::plan::CacheUpdate;
+    use crate::validate::tests::{layered, manifest};
+    use crate::{Dim, Dtype, Target, WeightEntry};
     use proptest::prelude::*;
 
     fn write(manifest: &Manifest) -> tempfile::TempDir {
@@ -171,7 +173,95 @@ mod tests {
         assert!(error.contains("`plam`") && error.contains("line "), "{error}");
     }
 
+    #[test]
+    fn a_cut_weights_file_is_named_with_both_sizes() {
+        let folder = write(&layered());
+        assert_eq!(Bundle::open(folder.path()).unwrap().manifest, layered());
+        let file = fs::File::options().write(true).open(folder.path().join("llm.weights"));
+        file.unwrap().set_len(12000).unwrap();
+        let error = Bundle::open(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("`llm.weights` has 12000 bytes, the manifest says 12288"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_manifest_from_before_weights_and_ladders_is_read() {
+        let mut text = serde_json::to_value(manifest()).unwrap();
+        assert!(text.get("weights").is_none() && text["plan"].get("attended").is_none());
+        assert!(text["graphs"]["llm"].get("twin").is_none());
+        text["target"] = "ort-cpu".into();
+        let read = parse_manifest(Path::new("m"), text.to_string().as_bytes()).unwrap();
+        assert_eq!(read.target, Target::OrtCpu);
+        assert!(read.weights.is_empty() && read.plan.attended.is_empty());
+    }
+
+    #[test]
+    fn a_target_is_called_in_the_manifest_what_it_is_called_elsewhere() {
+        for target in Target::ALL {
+            assert_eq!(serde_json::to_value(target).unwrap(), target.name());
+        }
+    }
+
+    /// Numbers, and ends of ranges, that a damaged manifest could have in place of another.
+    const NUMBERS: [&str; 6] = ["0", "1", "-1", "18446744073709551615", "4294967296", "1e300"];
+
     proptest! {
+        #[test]
+        fn whatever_is_written_is_read(
+            offsets in proptest::collection::vec(0_u64..3, 0..5),
+            shape in proptest::collection::vec(1_usize..=8, 0..=3),
+            dtype in proptest::sample::select(vec![Dtype::F32, Dtype::F16, Dtype::I64, Dtype::I32]),
+            rungs in proptest::collection::btree_set(1_usize..64, 0..6),
+            rows: bool,
+            target in proptest::sample::select(Target::ALL.to_vec()),
+        ) {
+            let mut written = layered();
+            written.target = target;
+            written.plan.attended = rungs.into_iter().chain([64]).collect();
+            if rows {
+                written.plan.cache.iter_mut().for_each(|slot| slot.update = CacheUpdate::Rows);
+                let layer = written.graphs.get_mut("decoder_layer").unwrap();
+                layer.outputs[1].shape[2] = Dim::Symbol(names::SEQUENCE.to_owned());
+            }
+            for (index, offset) in offsets.iter().enumerate() {
+                let (file, shape) = ("llm.weights".to_owned(), shape.clone());
+                let weight = WeightEntry { file, offset: offset * 4096, dtype, shape };
+                written.weights.insert(format!("more.{index}"), weight);
+            }
+            let text = serde_json::to_vec(&written).unwrap();
+            prop_assert_eq!(parse_manifest(Path::new("m"), &text).unwrap(), written);
+        }
+
+        #[test]
+        fn another_number_anywhere_never_panics(
+            at in any::<proptest::sample::Index>(),
+            number in proptest::sample::select(NUMBERS.to_vec()),
+        ) {
+            let text = serde_json::to_string(&layered()).unwrap();
+            let digits = |pair: &(usize, char)| pair.1.is_ascii_digit();
+            let places: Vec<usize> = text.char_indices().filter(digits).map(|p| p.0).collect();
+            let at = places[at.index(places.len())];
+            let end = text[at..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |n| at + n);
+            let damaged = [&text[..at], number, &text[end..]].concat();
+            let _ = parse_manifest(Path::new("m"), damaged.as_bytes());
+        }
+
+        #[test]
+        fn a_piece_put_elsewhere_never_panics(
+            from in any::<proptest::sample::Index>(),
+            length in 0_usize..200,
+            to in any::<proptest::sample::Index>(),
+        ) {
+            let text = serde_json::to_vec(&layered()).unwrap();
+            let from = from.index(text.len());
+            let piece = &text[from..text.len().min(from + length)];
+            let to = to.index(text.len());
+            let damaged = [&text[..to], piece, &text[to..]].concat();
+            let _ = parse_manifest(Path::new("m"), &damaged);
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
             let _ = parse_manifest(Path::new("m"), &bytes);
