@@ -1,0 +1,133 @@
+#include "registry.h"
+
+#include <dlfcn.h>
+
+#include <cstring>
+#include <stdexcept>
+
+void Messages::log(Severity severity, nvinfer1::AsciiChar const* message) noexcept {
+    if (severity <= Severity::kERROR) text_ += std::string(message) + "\n";
+}
+
+std::string Messages::take() {
+    std::string text;
+    text.swap(text_);
+    return text;
+}
+
+Fields& Fields::text(char const* name, std::string value) {
+    values_.push_back(std::make_unique<Value>(Value{name, std::move(value), 0}));
+    auto const& kept = *values_.back();
+    return raw({kept.name.c_str(), kept.text.data(), nvinfer1::PluginFieldType::kCHAR,
+                static_cast<int32_t>(kept.text.size())});
+}
+
+Fields& Fields::integer(char const* name, int32_t value) {
+    values_.push_back(std::make_unique<Value>(Value{name, "", value}));
+    auto const& kept = *values_.back();
+    return raw({kept.name.c_str(), &kept.integer, nvinfer1::PluginFieldType::kINT32, 1});
+}
+
+Fields& Fields::raw(nvinfer1::PluginField field) {
+    without(field.name);
+    fields_.push_back(field);
+    return *this;
+}
+
+Fields& Fields::without(char const* name) {
+    for (size_t i = 0; i < fields_.size(); ++i) {
+        if (std::strcmp(fields_[i].name, name) == 0) fields_.erase(fields_.begin() + static_cast<long>(i));
+    }
+    return *this;
+}
+
+nvinfer1::PluginFieldCollection const* Fields::collection() {
+    collection_ = {static_cast<int32_t>(fields_.size()), fields_.data()};
+    return &collection_;
+}
+
+namespace tensorrt_10 {
+
+/// The first entries of TensorRT 10's IPluginRegistry. It begins with calls of old plugin versions, which the headers
+/// of 11 and RTX do not have, so that theirs name other entries. (Not in an unnamed namespace: there the compiler would
+/// see that nothing derives from it.)
+class PluginRegistry {
+public:
+    virtual bool register_creator_v2() noexcept = 0;
+    virtual void* get_plugin_creator_list() const noexcept = 0;
+    virtual void* get_plugin_creator() noexcept = 0;
+    virtual ~PluginRegistry() noexcept = default;
+    virtual void set_error_recorder() noexcept = 0;
+    virtual void* get_error_recorder() const noexcept = 0;
+    virtual bool deregister_creator_v2() noexcept = 0;
+    virtual bool is_parent_search_enabled() const = 0;
+    virtual void set_parent_search_enabled(bool enabled) = 0;
+    virtual void* load_library(char const* path) noexcept = 0;
+    virtual void deregister_library(void* handle) noexcept = 0;
+    virtual bool register_creator() noexcept = 0;
+    virtual void* get_all_creators() const noexcept = 0;
+    virtual nvinfer1::IPluginCreatorInterface* get_creator(char const* name, char const* version,
+                                                           char const* name_space) noexcept = 0;
+};
+
+}  // namespace tensorrt_10
+
+namespace {
+
+class CallsOf10 final : public RegistryCalls {
+public:
+    explicit CallsOf10(void* registry) : registry_(*static_cast<tensorrt_10::PluginRegistry*>(registry)) {}
+    void* load_library(char const* path) override { return registry_.load_library(path); }
+    void deregister_library(void* handle) override { registry_.deregister_library(handle); }
+    nvinfer1::IPluginCreatorInterface* get_creator() override { return registry_.get_creator("CumoMoE", "1", ""); }
+
+private:
+    tensorrt_10::PluginRegistry& registry_;
+};
+
+class CallsOfHeaders final : public RegistryCalls {
+public:
+    explicit CallsOfHeaders(void* registry) : registry_(*static_cast<nvinfer1::IPluginRegistry*>(registry)) {}
+    void* load_library(char const* path) override { return registry_.loadLibrary(path); }
+    void deregister_library(void* handle) override { registry_.deregisterLibrary(handle); }
+    nvinfer1::IPluginCreatorInterface* get_creator() override { return registry_.getCreator("CumoMoE", "1", ""); }
+
+private:
+    nvinfer1::IPluginRegistry& registry_;
+};
+
+template <class Function>
+Function symbol(void* library, char const* name) {
+    void* address = dlsym(library, name);
+    if (!address) throw std::runtime_error(dlerror());
+    return reinterpret_cast<Function>(address);
+}
+
+}  // namespace
+
+Registry::Registry(std::string const& tensorrt, std::string const& plugin, Messages& messages) {
+    void* library = dlopen(tensorrt.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!library) throw std::runtime_error(dlerror());
+    auto* registry = symbol<void* (*)()>(library, "getPluginRegistry")();
+    if (!registry) throw std::runtime_error("there is no plugin registry");
+    bool const ten = symbol<int32_t (*)()>(library, "getInferLibMajorVersion")() == 10;
+    if (ten)
+        registry_ = std::make_unique<CallsOf10>(registry);
+    else
+        registry_ = std::make_unique<CallsOfHeaders>(registry);
+
+    handle_ = registry_->load_library(plugin.c_str());
+    if (!handle_) throw std::runtime_error("the registry did not load " + plugin);
+    creator_ = static_cast<nvinfer1::IPluginCreatorV3One*>(registry_->get_creator());
+    if (!creator_) throw std::runtime_error("the registry has no creator of CumoMoE 1");
+    void* loaded = dlopen(plugin.c_str(), RTLD_NOW | RTLD_NOLOAD);
+    if (!loaded) throw std::runtime_error("the plugin is not loaded");
+    set_logger_finder_ = symbol<void (*)(nvinfer1::ILoggerFinder*)>(loaded, "setLoggerFinder");
+    set_logger_finder_(&messages);
+    dlclose(loaded);
+}
+
+bool Registry::unload() {
+    registry_->deregister_library(handle_);
+    return registry_->get_creator() == nullptr;
+}
