@@ -46,43 +46,29 @@ nvinfer1::PluginFieldCollection const* Fields::collection() {
     return &collection_;
 }
 
-namespace tensorrt_10 {
-
-/// The first entries of TensorRT 10's IPluginRegistry. It begins with calls of old plugin versions, which the headers
-/// of 11 and RTX do not have, so that theirs name other entries. (Not in an unnamed namespace: there the compiler would
-/// see that nothing derives from it.)
-class PluginRegistry {
-public:
-    virtual bool register_creator_v2() noexcept = 0;
-    virtual void* get_plugin_creator_list() const noexcept = 0;
-    virtual void* get_plugin_creator() noexcept = 0;
-    virtual ~PluginRegistry() noexcept = default;
-    virtual void set_error_recorder() noexcept = 0;
-    virtual void* get_error_recorder() const noexcept = 0;
-    virtual bool deregister_creator_v2() noexcept = 0;
-    virtual bool is_parent_search_enabled() const = 0;
-    virtual void set_parent_search_enabled(bool enabled) = 0;
-    virtual void* load_library(char const* path) noexcept = 0;
-    virtual void deregister_library(void* handle) noexcept = 0;
-    virtual bool register_creator() noexcept = 0;
-    virtual void* get_all_creators() const noexcept = 0;
-    virtual nvinfer1::IPluginCreatorInterface* get_creator(char const* name, char const* version,
-                                                           char const* name_space) noexcept = 0;
-};
-
-}  // namespace tensorrt_10
-
 namespace {
 
+/// TensorRT 10's IPluginRegistry begins with calls of old plugin versions, which the headers of 11 and RTX do not have:
+/// its functions are taken by their place in the table of virtual functions, as 10's headers order them.
 class CallsOf10 final : public RegistryCalls {
 public:
-    explicit CallsOf10(void* registry) : registry_(*static_cast<tensorrt_10::PluginRegistry*>(registry)) {}
-    void* load_library(char const* path) override { return registry_.load_library(path); }
-    void deregister_library(void* handle) override { registry_.deregister_library(handle); }
-    nvinfer1::IPluginCreatorInterface* get_creator() override { return registry_.get_creator("CumoMoE", "1", ""); }
+    explicit CallsOf10(void* registry) : registry_(registry) {}
+    void* load_library(char const* path) override {
+        return function<void* (*)(void*, char const*)>(10)(registry_, path);
+    }
+    void deregister_library(void* handle) override { function<void (*)(void*, void*)>(11)(registry_, handle); }
+    nvinfer1::IPluginCreatorInterface* get_creator() override {
+        using Function = nvinfer1::IPluginCreatorInterface* (*)(void*, char const*, char const*, char const*);
+        return function<Function>(14)(registry_, "CumoMoE", "1", "");
+    }
 
 private:
-    tensorrt_10::PluginRegistry& registry_;
+    template <class Function>
+    Function function(size_t place) const {
+        return reinterpret_cast<Function>((*static_cast<void***>(registry_))[place]);
+    }
+
+    void* registry_;
 };
 
 class CallsOfHeaders final : public RegistryCalls {
