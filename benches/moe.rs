@@ -15,7 +15,7 @@ use cumo_benches::{Random, Times};
 use cumo_bundle::{Dim, Dtype, Value};
 use cumo_export::Activation;
 use cumo_export::moe::{Body, DOMAIN, MoeShape, moe_function};
-use cumo_onnx::{Attribute, DType, Graph, GraphBuilder, Shape, dims};
+use cumo_onnx::{Attribute, DType, Graph, GraphBuilder, Opset, Shape, dims};
 use cumo_runtime::backend::{Backend, Buffer, Port, StepId, StepSpec, View};
 use cumo_runtime::backends::ort::{OrtBackend, OrtOptions};
 
@@ -236,7 +236,7 @@ fn graph(body: Body) -> Result<Graph> {
     ];
     let shape = Shape::from(dims!["batch", "tokens", SHAPE.outputs]);
     let operands: Vec<_> = operands.iter().collect();
-    let function = moe_function(&SHAPE, body)?;
+    let function = moe_function(Opset::default(), &SHAPE, body)?;
     let results = g.call(&function, &operands, attributes, vec![(SHAPE.dtype, shape.clone())])?;
     let y = results.first().with_context(|| format!("{DOMAIN}.MoE gives nothing"))?;
     g.output("y", y, SHAPE.dtype, shape)?;

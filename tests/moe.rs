@@ -5,7 +5,7 @@
 use cumo_bundle::{Dim, Dtype, Value};
 use cumo_export::Activation;
 use cumo_export::moe::{Body, MoeShape, moe_function, router_function};
-use cumo_onnx::{Attribute, DType, Function, GraphBuilder, Shape, dims};
+use cumo_onnx::{Attribute, DType, Function, GraphBuilder, Opset, Shape, dims};
 use cumo_runtime::backend::{Backend, Port, StepSpec, View};
 use cumo_runtime::backends::ort::{OrtBackend, OrtOptions};
 use cumo_tests::{Tolerances, onnxruntime_is_there};
@@ -273,7 +273,7 @@ fn both_bodies_of_moe_compute_what_its_definition_says() {
         let want = reference(case, &operands);
         let largest = want.iter().fold(0.0, |largest: f64, v| largest.max(v.abs()));
         for body in [Body::Sparse, Body::Dense] {
-            let function = moe_function(&case.shape, body).unwrap();
+            let function = moe_function(Opset::default(), &case.shape, body).unwrap();
             let attributes = vec![
                 ("activation", Attribute::Text(case.shape.activation.name())),
                 ("gated", Attribute::Int(i64::from(case.shape.gated))),
@@ -295,7 +295,7 @@ fn both_bodies_of_moe_compute_what_its_definition_says() {
 fn the_router_takes_the_lower_index_of_equals_and_its_weights_sum_to_one() {
     let logits = [[0.0; 4], [1.0, 3.0, 3.0, 0.0], [-80.0, 80.0, 0.0, 80.0]];
     let operand = floats("logits", vec![1, 3, 4], logits.concat());
-    let function = router_function(4, 2).unwrap();
+    let function = router_function(Opset::default(), 4, 2).unwrap();
     let results = [(DType::F32, vec![1, 3, 2]), (DType::I64, vec![1, 3, 2])];
     let both = call(&function, vec![("k", Attribute::Int(2))], &[operand], &results);
     let (experts, _) = both[1].as_chunks::<8>();

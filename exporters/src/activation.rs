@@ -1,6 +1,6 @@
 //! Activations in standard operators.
 
-use cumo_onnx::{Error, GraphBuilder, Value};
+use cumo_onnx::{Error, GraphBuilder, Opset, Value};
 
 /// The non-linearity between the layers of an MLP or expert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +23,20 @@ impl Activation {
         }
     }
 
-    /// Adds the activation to a graph or function body.
+    /// Adds the activation to a graph or function body, as one operator where the opset has it.
     ///
     /// # Errors
     /// None for floating-point values.
     pub fn apply(self, g: &mut GraphBuilder, x: &Value) -> Result<Value, Error> {
+        match (self, g.opset()) {
+            (Activation::QuickGelu, Opset::V24) => g.swish(x, 1.702),
+            (Activation::Silu, Opset::V24) => g.swish(x, 1.0),
+            (Activation::Gelu, Opset::V24) => g.gelu(x),
+            (_, Opset::V17) => self.spell_out(g, x),
+        }
+    }
+
+    fn spell_out(self, g: &mut GraphBuilder, x: &Value) -> Result<Value, Error> {
         match self {
             Activation::QuickGelu => {
                 let scaled = g.scale(x, 1.702)?;

@@ -3,25 +3,69 @@
 use cumo_bundle::names;
 use cumo_checkpoint::Tensor;
 use cumo_checkpoint::model::Linear;
-use cumo_onnx::{DType, GraphBuilder, Value};
+use cumo_onnx::{DType, Dim, GraphBuilder, To, Value};
 
 use crate::error::Error;
 use crate::target::Target;
 use crate::weight::{Source, Weight};
 
+/// The types of a graph. Residuals, norms and routing are f32 whatever they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Types {
+    /// What goes into matrix products.
+    pub product: DType,
+    /// What comes out of them: biases are added and activations computed in it.
+    pub between: DType,
+    /// Weights in the file.
+    pub stored: DType,
+}
+
+/// What a graph's weights are to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WeightsAs {
+    /// Constants, in a file beside the graph.
+    Constants,
+    /// Inputs, for a graph that runs more than once with different ones.
+    Inputs {
+        /// The module of the checkpoint that the graph is built of; its name and a dot are cut off
+        /// the front of the weights' names, so that graphs of modules that are alike are equal.
+        module: String,
+    },
+}
+
 /// What every module of the model is given to build itself with.
 pub struct ModelBuilder<'a> {
     /// The graph so far.
     pub g: GraphBuilder,
-    /// The type of what goes into matrix products. Residuals, norms and routing are f32 whatever it
-    /// is.
+    /// The type of what goes into matrix products.
     pub dtype: DType,
-    /// The type of weights in the file.
-    stored: DType,
+    types: Types,
     /// How operators are spelled.
     pub target: &'a dyn Target,
-    weights: Vec<Weight>,
+    weights_as: WeightsAs,
+    weights: Vec<NamedWeight>,
     routers: Option<Vec<Router>>,
+}
+
+/// A weight of a graph.
+#[derive(Debug, Clone)]
+pub struct NamedWeight {
+    /// The constant's or input's name.
+    pub local: String,
+    /// The name in the whole model.
+    pub name: String,
+    /// What it is made of.
+    pub weight: Weight,
+}
+
+/// A finished graph.
+pub struct Built {
+    /// The graph.
+    pub graph: cumo_onnx::Graph,
+    /// Its weights, in the order of its constants or weight inputs.
+    pub weights: Vec<NamedWeight>,
+    /// Outputs with routers' probabilities and choices, and their names in the whole model.
+    pub routers: Vec<(String, String)>,
 }
 
 /// A router's probabilities and choices, kept to become outputs.
@@ -32,17 +76,27 @@ struct Router {
 }
 
 impl<'a> ModelBuilder<'a> {
-    /// An empty graph that computes in `dtype` with weights stored as `stored`; with
-    /// `debug_outputs`, routers become outputs.
-    pub fn new(dtype: DType, stored: DType, target: &'a dyn Target, debug_outputs: bool) -> Self {
+    /// An empty graph; with `debug_outputs`, routers become outputs.
+    pub fn new(
+        types: Types,
+        weights_as: WeightsAs,
+        target: &'a dyn Target,
+        debug_outputs: bool,
+    ) -> Self {
         ModelBuilder {
-            g: GraphBuilder::new(),
-            dtype,
-            stored,
+            g: GraphBuilder::with_opset(target.opset()),
+            dtype: types.product,
+            types,
             target,
+            weights_as,
             weights: Vec::new(),
             routers: debug_outputs.then(Vec::new),
         }
+    }
+
+    /// The type of what comes out of matrix products.
+    pub fn between(&self) -> DType {
+        self.types.between
     }
 
     /// Builds a part of the model under its name.
@@ -74,8 +128,8 @@ impl<'a> ModelBuilder<'a> {
     /// # Errors
     /// A name that is taken.
     pub fn stored(&mut self, tensor: &Tensor) -> Result<Value, Error> {
-        let source = Source::AsIs(tensor.clone());
-        self.weight(tensor.name(), Weight { source, dtype: self.stored })
+        let source = Source::Joined(vec![tensor.clone()]);
+        self.weight(tensor.name(), Weight { source, dtype: self.types.stored })
     }
 
     /// A tensor of the checkpoint, stored and used as f32: for the small ones outside of matrix
@@ -84,7 +138,7 @@ impl<'a> ModelBuilder<'a> {
     /// # Errors
     /// A name that is taken.
     pub fn tensor_f32(&mut self, tensor: &Tensor) -> Result<Value, Error> {
-        let source = Source::AsIs(tensor.clone());
+        let source = Source::Joined(vec![tensor.clone()]);
         self.weight(tensor.name(), Weight { source, dtype: DType::F32 })
     }
 
@@ -95,7 +149,7 @@ impl<'a> ModelBuilder<'a> {
     /// A name that is taken.
     pub fn matrix(&mut self, name: &str, parts: &[&Tensor]) -> Result<Value, Error> {
         let source = Source::Transposed(parts.iter().map(|part| (*part).clone()).collect());
-        let value = self.weight(name, Weight { source, dtype: self.stored })?;
+        let value = self.weight(name, Weight { source, dtype: self.types.stored })?;
         Ok(self.g.cast(&value, self.dtype))
     }
 
@@ -125,35 +179,118 @@ impl<'a> ModelBuilder<'a> {
 
     fn weight(&mut self, name: &str, weight: Weight) -> Result<Value, Error> {
         if let Source::Transposed(parts) = &weight.source
-            && let Some(odd) = parts.iter().find(|part| {
-                part.shape().len() != 2 || part.shape().last() != parts[0].shape().last()
-            })
+            && let Some(odd) = parts
+                .iter()
+                .find(|part| part.shape().len() < 2 || part.shape()[1..] != parts[0].shape()[1..])
         {
             let problem = format!("`{}` {:?} is no matrix of its width", odd.name(), odd.shape());
             let place = self.g.place();
             return Err(cumo_onnx::Error::Node { place, op: "MatMul", problem }.into());
         }
-        let value = self.g.initializer(name, weight.dtype, &weight.shape())?;
-        self.weights.push(weight);
+        let local = self.local_name(name).to_owned();
+        let value = match &self.weights_as {
+            WeightsAs::Constants => self.g.initializer(&local, weight.dtype, &weight.shape())?,
+            WeightsAs::Inputs { .. } => {
+                self.g.input(&local, weight.dtype, weight.shape().as_slice())?
+            }
+        };
+        self.weights.push(NamedWeight { local, name: name.to_owned(), weight });
         Ok(value)
     }
 
-    /// `x W^T + b`, in the part's type.
+    /// A name of the checkpoint as the graph has it.
+    fn local_name<'n>(&self, name: &'n str) -> &'n str {
+        match &self.weights_as {
+            WeightsAs::Constants => name,
+            WeightsAs::Inputs { module } => name
+                .strip_prefix(module.as_str())
+                .and_then(|name| name.strip_prefix('.'))
+                .unwrap_or(name),
+        }
+    }
+
+    /// `x W^T + b`, of the type between products.
     ///
     /// # Errors
     /// Sizes that do not fit.
     pub fn linear(&mut self, x: &Value, linear: &Linear) -> Result<Value, Error> {
-        let weight = &linear.weight;
-        let matrix = self.matrix(weight.name(), &[weight])?;
-        let x = self.g.cast(x, self.dtype);
-        let product = self.g.matmul(&x, &matrix)?;
-        match &linear.bias {
-            None => Ok(product),
-            Some(bias) => {
-                let bias = self.tensor(bias)?;
-                Ok(self.g.add_values(&product, &bias)?)
+        self.product(x, linear.weight.name(), &[linear])
+    }
+
+    /// Several linear layers of the same `x`, each under its name: as one matrix product with the
+    /// matrices side by side, called `together`, where the target wants it so.
+    ///
+    /// # Errors
+    /// Sizes that do not fit.
+    pub fn projections<const N: usize>(
+        &mut self,
+        x: &Value,
+        together: &str,
+        layers: [(&str, &Linear); N],
+    ) -> Result<[Value; N], Error> {
+        let mut results = Vec::with_capacity(N);
+        if self.target.joins_projections() {
+            let parts = layers.map(|(_, layer)| layer);
+            let name = sibling(parts[0].weight.name(), together);
+            let all = self.scope(together, |b| b.product(x, &name, &parts))?;
+            let sizes = parts.map(|part| part.weight.shape().first().copied().unwrap_or(0));
+            let axis = all.shape().rank().saturating_sub(1);
+            results = self.g.split(&all, axis, &sizes)?;
+        } else {
+            for (name, layer) in layers {
+                results.push(self.scope(name, |b| b.linear(x, layer))?);
             }
         }
+        results.try_into().map_err(|_| {
+            let problem = "results are missing".to_owned();
+            cumo_onnx::Error::Node { place: self.g.place(), op: "Split", problem }.into()
+        })
+    }
+
+    /// `x W^T + b` for the rows of all layers, of which all or none have biases.
+    fn product(&mut self, x: &Value, name: &str, layers: &[&Linear]) -> Result<Value, Error> {
+        let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
+        let matrix = self.matrix(name, &weights)?;
+        let x = self.g.cast(x, self.dtype);
+        let product = self.g.matmul(&x, &matrix)?;
+        let product = self.g.cast(&product, self.types.between);
+        let biases: Vec<Tensor> = layers.iter().filter_map(|layer| layer.bias.clone()).collect();
+        if biases.is_empty() {
+            return Ok(product);
+        }
+        // Small, so nothing is saved by storing them in less than what they are added in.
+        let dtype = match self.types.between == self.types.product {
+            true => self.types.stored,
+            false => self.types.between,
+        };
+        let name = format!("{}.bias", name.strip_suffix(".weight").unwrap_or(name));
+        let bias = self.weight(&name, Weight { source: Source::Joined(biases), dtype })?;
+        let bias = self.g.cast(&bias, self.types.between);
+        Ok(self.g.add_values(&product, &bias)?)
+    }
+
+    /// `[batch, heads, sequence, head_dim]` of a projection `[batch, sequence, heads * head_dim]`.
+    ///
+    /// # Errors
+    /// Sizes that do not fit.
+    pub fn split_heads(&mut self, x: &Value, heads: usize) -> Result<Value, Error> {
+        let channels = x.shape().dims().get(2).and_then(Dim::fixed).unwrap_or_default();
+        let head_dim = channels / heads.max(1);
+        let parts = [To::Keep, To::Keep, To::Size(heads), To::Size(head_dim)];
+        let parts = self.g.reshape(x, &parts)?;
+        Ok(self.g.transpose(&parts, &[0, 2, 1, 3])?)
+    }
+
+    /// `[batch, sequence, heads * head_dim]` of `[batch, heads, sequence, head_dim]`.
+    ///
+    /// # Errors
+    /// Sizes that do not fit.
+    pub fn join_heads(&mut self, x: &Value) -> Result<Value, Error> {
+        let dims = x.shape().dims();
+        let size = |axis: usize| dims.get(axis).and_then(Dim::fixed).unwrap_or_default();
+        let channels = size(1) * size(3);
+        let x = self.g.transpose(x, &[0, 2, 1, 3])?;
+        Ok(self.g.reshape(&x, &[To::Keep, To::Keep, To::Size(channels)])?)
     }
 
     /// A branch's result added to the residual, in the residual's type.
@@ -173,18 +310,32 @@ impl<'a> ModelBuilder<'a> {
         routers.push(Router { module: module.to_owned(), probs, experts: experts.clone() });
     }
 
-    /// Ends the building: the graph and, in the order of its initializers, the weights.
+    /// Ends the building.
     ///
     /// # Errors
     /// A name that is taken.
-    pub fn finish(mut self) -> Result<(cumo_onnx::Graph, Vec<Weight>), Error> {
+    pub fn finish(mut self) -> Result<Built, Error> {
+        let mut routers = Vec::new();
         for Router { module, probs, experts } in self.routers.take().unwrap_or_default() {
+            let local = self.local_name(&module).to_owned();
+            type Name = fn(&str) -> String;
             for (name, value) in
-                [(names::router_probs(&module), probs), (names::router_experts(&module), experts)]
+                [(names::router_probs as Name, probs), (names::router_experts as Name, experts)]
             {
-                self.g.output(&name, &value, value.dtype(), value.shape().clone())?;
+                self.g.output(&name(&local), &value, value.dtype(), value.shape().clone())?;
+                routers.push((name(&local), name(&module)));
             }
         }
-        Ok((self.g.finish(), self.weights))
+        Ok(Built { graph: self.g.finish(), weights: self.weights, routers })
     }
+}
+
+/// The weight of a layer beside the one of `weight`: `a.q_proj.weight` and `qkv_proj` give
+/// `a.qkv_proj.weight`.
+fn sibling(weight: &str, layer: &str) -> String {
+    let module = weight
+        .rsplit('.')
+        .nth(1)
+        .map_or("", |layer| weight.strip_suffix(&format!("{layer}.weight")).unwrap_or_default());
+    format!("{module}{layer}.weight")
 }

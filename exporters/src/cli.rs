@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use cumo_bundle::{PromptTemplate, Target};
 use cumo_checkpoint::Sources;
 use cumo_export::FloatType;
+use cumo_export::layered::MoeKind;
 
 /// Exports CuMo checkpoints to bundles of ONNX graphs, without PyTorch.
 #[derive(Debug, Parser)]
@@ -74,7 +75,8 @@ pub(crate) struct InspectArguments {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cumo-export onnx CuMo-mistral-7b -o cumo-7b.bundle --dtype f16
-  cumo-export onnx CuMo-mistral-7b -o cumo-7b.bundle --target ort-cpu --force")]
+  cumo-export onnx CuMo-mistral-7b -o cumo-7b.bundle --target ort-cpu --force
+  cumo-export onnx CuMo-mistral-7b -o cumo-7b-trt.bundle --target tensorrt")]
 pub(crate) struct OnnxArguments {
     /// Where the checkpoint is.
     #[command(flatten)]
@@ -86,9 +88,16 @@ pub(crate) struct OnnxArguments {
     #[arg(long, value_enum, default_value = "onnx")]
     pub target: TargetArgument,
     /// The type that weights are stored in. With f16, dense parts multiply in it too; parts that
-    /// route, and norms, softmax and logits, compute in f32.
-    #[arg(long, value_enum, default_value = "f32")]
-    pub dtype: DtypeArgument,
+    /// route, and norms, softmax and logits, compute in f32. For tensorrt and tensorrt-10.3 f16 is
+    /// the default and the only one: all parts multiply in it, and compute the rest, routing too, in
+    /// f32. For the others the default is f32.
+    #[arg(long, value_enum)]
+    pub dtype: Option<DtypeArgument>,
+    /// How graphs for tensorrt and tensorrt-10.3 hold a mixture of experts: as a node of the CumoMoE
+    /// plugin (by default; ONNX Runtime gets twins of these graphs with functions in it), or as a
+    /// function of standard operators that computes every expert for every token.
+    #[arg(long, value_enum)]
+    pub moe: Option<MoeArgument>,
     /// The conversation template. By default `conv_mode` of config.json where it is there, else
     /// that of the original's command line: mistral_instruct_system for Mistral and Mixtral, v1
     /// for Llama.
@@ -111,7 +120,13 @@ pub(crate) struct TargetArgument(pub Target);
 
 impl ValueEnum for TargetArgument {
     fn value_variants<'a>() -> &'a [Self] {
-        &[TargetArgument(Target::Onnx), TargetArgument(Target::OrtCpu)]
+        const ALL: [TargetArgument; 4] = [
+            TargetArgument(Target::Onnx),
+            TargetArgument(Target::OrtCpu),
+            TargetArgument(Target::Tensorrt),
+            TargetArgument(Target::Tensorrt103),
+        ];
+        &ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
@@ -120,10 +135,29 @@ impl ValueEnum for TargetArgument {
             Target::OrtCpu => {
                 "ONNX Runtime's fused operators on the CPU; the cache is updated where it lies"
             }
-            Target::Tensorrt => "A graph a kind of layer, for engines of TensorRT 11 and RTX",
-            Target::Tensorrt103 => "The same in the operators of TensorRT 10.3",
+            Target::Tensorrt => {
+                "A graph a kind of layer, its weights inputs: TensorRT 10.15 and later, TensorRT-RTX"
+            }
+            Target::Tensorrt103 => "The same in the operators of TensorRT 10.3 (JetPack 6)",
         };
         Some(PossibleValue::new(self.0.name()).help(help))
+    }
+}
+
+/// `--moe`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MoeArgument(pub MoeKind);
+
+impl ValueEnum for MoeArgument {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[MoeArgument(MoeKind::Plugin), MoeArgument(MoeKind::Function)]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self.0 {
+            MoeKind::Plugin => "plugin",
+            MoeKind::Function => "function",
+        }))
     }
 }
 
@@ -137,10 +171,7 @@ impl ValueEnum for DtypeArgument {
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(match self.0 {
-            FloatType::F32 => "f32",
-            FloatType::F16 => "f16",
-        }))
+        Some(PossibleValue::new(self.0.name()))
     }
 }
 

@@ -18,8 +18,8 @@ pub fn build(b: &mut ModelBuilder<'_>, embed_tokens: &Tensor) -> Result<(), Erro
         let table = b.stored(embed_tokens)?;
         // Rows first: the table in another type would take its size in memory once more.
         let embeds = b.g.gather_rows(&table, &ids)?;
-        let embeds = b.g.cast(&embeds, b.dtype);
+        let embeds = b.g.cast(&embeds, b.between());
         let shape = embeds.shape().clone();
-        Ok(b.g.output(names::INPUTS_EMBEDS, &embeds, b.dtype, shape)?)
+        Ok(b.g.output(names::INPUTS_EMBEDS, &embeds, b.between(), shape)?)
     })
 }

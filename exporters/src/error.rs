@@ -31,6 +31,24 @@ pub enum Error {
         /// The templates' names.
         known: Vec<&'static str>,
     },
+    /// A target's graphs are not of the type that was asked for.
+    #[error(
+        "target {target} is f16 alone (matrix products in f16, all between them in f32), not {dtype}"
+    )]
+    Dtype {
+        /// The target.
+        target: cumo_bundle::Target,
+        /// The type's name.
+        dtype: &'static str,
+    },
+    /// A target has no choice of how experts are held.
+    #[error(
+        "target {target} has experts as functions alone; --moe is for tensorrt and tensorrt-10.3"
+    )]
+    Moe {
+        /// The target.
+        target: cumo_bundle::Target,
+    },
     /// The user interrupted the export.
     #[error("interrupted; nothing was written")]
     Interrupted,

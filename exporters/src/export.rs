@@ -4,16 +4,20 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use cumo_bundle::{BundleWriter, FORMAT, FORMAT_VERSION, Manifest, PromptTemplate, Target};
+use cumo_bundle::{
+    BundleWriter, FORMAT, FORMAT_VERSION, Manifest, ModelFacts, Plan, PromptTemplate, Target,
+};
 use cumo_checkpoint::{Checkpoint, Sources, TokenizerFile};
-use cumo_onnx::DType;
+use cumo_onnx::{DType, Graph};
 
 use crate::convert::{OddWeight, write_weights};
 use crate::error::Error;
+use crate::layered::{self, Assembly, LayerOptions, MoeKind, Version, WeightsFile};
 use crate::part::{Part, PartName};
 use crate::progress::Progress;
-use crate::target::spelling;
-use crate::{facts, signature};
+use crate::target::{OrtCpu, Portable, Target as Spelling};
+use crate::weight::Weight;
+use crate::{facts, part, signature};
 
 /// The program and version that a bundle names as its producer.
 pub const PRODUCER: (&str, &str) = ("cumo-export", env!("CARGO_PKG_VERSION"));
@@ -31,6 +35,9 @@ pub struct OnnxOptions {
     pub dtype: FloatType,
     /// The conversation template; by default the one of the model's family.
     pub template: Option<PromptTemplate>,
+    /// How a mixture of experts is held by graphs for TensorRT, which is the only target with a
+    /// choice; by default as a plugin's node.
+    pub moe: Option<MoeKind>,
     /// Whether routers' probabilities and choices become outputs.
     pub debug_outputs: bool,
     /// Whether an existing bundle is replaced.
@@ -48,6 +55,22 @@ pub enum FloatType {
 }
 
 impl FloatType {
+    /// The type's name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            FloatType::F32 => "f32",
+            FloatType::F16 => "f16",
+        }
+    }
+
+    /// What a target is exported in where nothing is asked for.
+    pub fn default_for(target: Target) -> FloatType {
+        match target {
+            Target::Onnx | Target::OrtCpu => FloatType::F32,
+            Target::Tensorrt | Target::Tensorrt103 => FloatType::F16,
+        }
+    }
+
     fn graph_type(self) -> DType {
         match self {
             FloatType::F32 => DType::F32,
@@ -80,34 +103,121 @@ pub fn export_onnx(options: &OnnxOptions, progress: &dyn Progress) -> Result<Sum
         Some(template) => template,
         None => facts::default_template(&checkpoint.config)?,
     };
-    let parts = build_parts(&checkpoint, options)?;
-    let mut odd_weights = Vec::new();
-    for part in &parts {
-        write_graph(&mut writer, part)?;
-        odd_weights.extend(write_data(&mut writer, part, progress)?);
-    }
+    let model = facts::model_facts(&checkpoint, template);
+    let mut manifest = manifest(model, options.target);
+    let odd_weights = match form(options)? {
+        Form::Parts(spelling) => {
+            let parts = build_parts(&checkpoint, spelling, options)?;
+            let update = spelling.cache_update(&checkpoint.config.llm);
+            manifest.plan = signature::plan(&parts, &checkpoint.config.llm, update);
+            write_parts(&mut writer, &parts, &mut manifest, progress)?
+        }
+        Form::Layers(layers) => {
+            let assembly = layered::assemble(&checkpoint, layers)?;
+            write_layers(&mut writer, assembly, &mut manifest, progress)?
+        }
+    };
     if let Some(tokenizer) = &checkpoint.tokenizer {
         copy_tokenizer(&mut writer, tokenizer)?;
     }
     if progress.interrupted() {
         return Err(Error::Interrupted);
     }
-    let bytes = writer.finish(manifest(&checkpoint, &parts, options.target, template))?;
+    let bytes = writer.finish(manifest)?;
     Ok(Summary { seconds: start.elapsed().as_secs_f64(), bytes, odd_weights })
 }
 
-fn build_parts(checkpoint: &Checkpoint, options: &OnnxOptions) -> Result<Vec<Part>, Error> {
-    let spelling = spelling(options.target);
+/// What a bundle's graphs are.
+enum Form {
+    /// One a part, with its weights.
+    Parts(&'static dyn Spelling),
+    /// One a kind of layer, whose weights are inputs.
+    Layers(LayerOptions),
+}
+
+fn form(options: &OnnxOptions) -> Result<Form, Error> {
+    let target = options.target;
+    let parts = |spelling| match options.moe {
+        None => Ok(Form::Parts(spelling)),
+        Some(_) => Err(Error::Moe { target }),
+    };
+    let layers = |version| match options.dtype {
+        FloatType::F16 => Ok(Form::Layers(LayerOptions {
+            version,
+            moe: options.moe.unwrap_or_default(),
+            debug_outputs: options.debug_outputs,
+        })),
+        FloatType::F32 => Err(Error::Dtype { target, dtype: options.dtype.name() }),
+    };
+    match target {
+        Target::Onnx => parts(&Portable),
+        Target::OrtCpu => parts(&OrtCpu),
+        Target::Tensorrt => layers(Version::Current),
+        Target::Tensorrt103 => layers(Version::V10_3),
+    }
+}
+
+/// Writes one graph a part with its weights beside it.
+fn write_parts(
+    writer: &mut BundleWriter,
+    parts: &[Part],
+    manifest: &mut Manifest,
+    progress: &dyn Progress,
+) -> Result<Vec<OddWeight>, Error> {
+    let mut odd_weights = Vec::new();
+    for part in parts {
+        let name = part.name.name().to_owned();
+        manifest.precision.insert(name.clone(), part.precision);
+        manifest.graphs.insert(name, signature::graph(part));
+        write_graph(writer, (part.name.graph_file(), part.name.name()), &part.graph)?;
+        odd_weights.extend(write_data(writer, part, progress)?);
+    }
+    Ok(odd_weights)
+}
+
+/// Writes one graph a kind of layer, its twin, and a file of weights a part.
+fn write_layers(
+    writer: &mut BundleWriter,
+    assembly: Assembly,
+    manifest: &mut Manifest,
+    progress: &dyn Progress,
+) -> Result<Vec<OddWeight>, Error> {
+    for kind in &assembly.kinds {
+        write_graph(writer, (kind.file(), &kind.name), &kind.graph)?;
+        if let Some(twin) = &kind.twin {
+            write_graph(writer, (kind.twin_file(), &kind.name), twin)?;
+        }
+        manifest.graphs.insert(kind.name.clone(), signature::kind(kind));
+        manifest.precision.insert(kind.part.name().to_owned(), Assembly::precision());
+    }
+    let mut odd_weights = Vec::new();
+    for (part, weights) in assembly.weights {
+        let file = WeightsFile::new(part, weights);
+        odd_weights.extend(file.write(writer, progress)?);
+        manifest.weights.extend(file.entries());
+    }
+    manifest.plan = assembly.plan;
+    Ok(odd_weights)
+}
+
+fn build_parts(
+    checkpoint: &Checkpoint,
+    spelling: &dyn Spelling,
+    options: &OnnxOptions,
+) -> Result<Vec<Part>, Error> {
     let dtype = options.dtype.graph_type();
     let build = |name| Part::build(name, checkpoint, spelling, dtype, options.debug_outputs);
     PartName::ALL.into_iter().map(build).collect()
 }
 
-fn write_graph(writer: &mut BundleWriter, part: &Part) -> Result<(), Error> {
-    let (name, data) = (part.name.graph_file(), part.name.data_file());
-    let path = writer.partial_path(&name);
-    let bytes = part.graph.encode(part.name.name(), &data, PRODUCER);
-    writer.write_file(&name, |out| {
+fn write_graph(
+    writer: &mut BundleWriter,
+    (file, name): (String, &str),
+    graph: &Graph,
+) -> Result<(), Error> {
+    let path = writer.partial_path(&file);
+    let bytes = graph.encode(name, &part::data_file(name), PRODUCER);
+    writer.write_file(&file, |out| {
         out.write_all(&bytes).map_err(|source| Error::Io { path, source })
     })?;
     Ok(())
@@ -120,14 +230,14 @@ fn write_data(
 ) -> Result<Vec<OddWeight>, Error> {
     let name = part.name.data_file();
     let path = writer.partial_path(&name);
-    let names: Vec<&str> =
-        part.graph.initializers().iter().map(|initializer| initializer.name.as_str()).collect();
+    let names: Vec<&str> = part.weights.iter().map(|weight| weight.name.as_str()).collect();
+    let weights: Vec<Weight> = part.weights.iter().map(|weight| weight.weight.clone()).collect();
     let layout = part.graph.layout();
     progress.begin(part.name.name(), layout.total_bytes());
     let mut odd = Vec::new();
     writer.write_file(&name, |out| {
         let failed = |source| Error::Io { path: path.clone(), source };
-        odd = write_weights(&names, &part.weights, layout, out, progress, failed)?;
+        odd = write_weights(&names, &weights, layout, out, progress, failed)?;
         Ok::<(), Error>(())
     })?;
     Ok(odd)
@@ -149,27 +259,24 @@ fn copy_tokenizer(writer: &mut BundleWriter, tokenizer: &TokenizerFile) -> Resul
     Ok(())
 }
 
-fn manifest(
-    checkpoint: &Checkpoint,
-    parts: &[Part],
-    target: Target,
-    template: PromptTemplate,
-) -> Manifest {
-    let llm = &checkpoint.config.llm;
-    let update = spelling(target).cache_update(llm);
+/// A manifest without graphs and plan.
+fn manifest(model: ModelFacts, target: Target) -> Manifest {
     Manifest {
         format: FORMAT.to_owned(),
         format_version: FORMAT_VERSION,
         producer: format!("{} {}", PRODUCER.0, PRODUCER.1),
         target,
-        precision: parts.iter().map(|part| (part.name.name().to_owned(), part.precision)).collect(),
-        model: facts::model_facts(checkpoint, template),
-        graphs: parts
-            .iter()
-            .map(|part| (part.name.name().to_owned(), signature::graph(part)))
-            .collect(),
-        plan: signature::plan(parts, llm, update),
-        weights: std::collections::BTreeMap::new(),
+        precision: Default::default(),
+        model,
+        graphs: Default::default(),
+        plan: Plan {
+            cache: Vec::new(),
+            encode_images: Vec::new(),
+            embed_tokens: Vec::new(),
+            decode: Vec::new(),
+            attended: Vec::new(),
+        },
+        weights: Default::default(),
         files: Default::default(),
     }
 }

@@ -2,7 +2,7 @@
 
 use cumo_checkpoint::Tensor;
 use cumo_checkpoint::model::LayerNorm;
-use cumo_onnx::{DType, Value};
+use cumo_onnx::{DType, Opset, Value};
 
 use crate::builder::ModelBuilder;
 use crate::error::Error;
@@ -22,12 +22,16 @@ impl ModelBuilder<'_> {
         Ok(self.g.layer_normalization(x, &weight, &bias, epsilon)?)
     }
 
-    /// RMS normalisation of a residual (f32) over the channels (`MistralRMSNorm` of transformers).
+    /// RMS normalisation of a residual (f32) over the channels (`MistralRMSNorm` of transformers),
+    /// as one operator where the opset has it.
     ///
     /// # Errors
     /// Sizes that do not fit.
     pub fn rms_norm(&mut self, x: &Value, weight: &Tensor, epsilon: f32) -> Result<Value, Error> {
         let weight = self.tensor_f32(weight)?;
+        if self.g.opset() == Opset::V24 {
+            return Ok(self.g.rms_normalization(x, &weight, epsilon)?);
+        }
         let square = self.g.mul(x, x)?;
         let mean = self.g.reduce_mean(&square, &[x.shape().rank().saturating_sub(1)], true)?;
         let epsilon = self.g.scalar(DType::F32, f64::from(epsilon));

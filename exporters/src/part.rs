@@ -4,10 +4,9 @@ use cumo_bundle::PartPrecision;
 use cumo_checkpoint::{Checkpoint, Config, ConnectorKind};
 use cumo_onnx::{DType, Graph};
 
-use crate::builder::ModelBuilder;
+use crate::builder::{Built, ModelBuilder, NamedWeight, Types, WeightsAs};
 use crate::error::Error;
 use crate::target::Target;
-use crate::weight::Weight;
 use crate::{connector, embed, llm, signature, vision};
 
 /// A part of the model that is a graph of its own.
@@ -45,7 +44,7 @@ impl PartName {
 
     /// The weights' file in the bundle.
     pub fn data_file(self) -> String {
-        format!("{}.onnx.data", self.name())
+        data_file(self.name())
     }
 
     /// The type a part computes in, of weights stored as `stored`. A part that routes computes in
@@ -62,6 +61,11 @@ impl PartName {
     }
 }
 
+/// The file of a graph's constants.
+pub(crate) fn data_file(graph: &str) -> String {
+    format!("{graph}.onnx.data")
+}
+
 /// A part, built.
 pub struct Part {
     /// Which part it is.
@@ -71,7 +75,7 @@ pub struct Part {
     /// Its graph.
     pub graph: Graph,
     /// Its weights, in the order of the graph's initializers.
-    pub weights: Vec<Weight>,
+    pub weights: Vec<NamedWeight>,
 }
 
 impl Part {
@@ -88,7 +92,8 @@ impl Part {
     ) -> Result<Part, Error> {
         let (model, config) = (&checkpoint.model, &checkpoint.config);
         let dtype = name.compute_dtype(config, stored);
-        let mut b = ModelBuilder::new(dtype, stored, target, debug_outputs);
+        let types = Types { product: dtype, between: dtype, stored };
+        let mut b = ModelBuilder::new(types, WeightsAs::Constants, target, debug_outputs);
         match name {
             PartName::Vision => vision::build(&mut b, &model.vision, &config.vision)?,
             PartName::Connector => {
@@ -98,7 +103,7 @@ impl Part {
             PartName::Embed => embed::build(&mut b, &model.llm.embed_tokens)?,
             PartName::Llm => llm::build(&mut b, &model.llm, &config.llm)?,
         }
-        let (graph, weights) = b.finish()?;
+        let Built { graph, weights, .. } = b.finish()?;
         let precision = PartPrecision {
             weights: signature::dtype(stored),
             activations: signature::dtype(dtype),

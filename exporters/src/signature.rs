@@ -6,15 +6,25 @@ use cumo_bundle::{Binding, CacheSlot, CacheUpdate, Dim, Dtype, Graph, Plan, Step
 use cumo_checkpoint::LlmConfig;
 use cumo_onnx::DType;
 
+use crate::layered::Kind;
 use crate::part::{Part, PartName};
 
 /// The manifest's entry of a part's graph.
 pub(crate) fn graph(part: &Part) -> Graph {
+    entry(part.name.graph_file(), None, &part.graph)
+}
+
+/// The manifest's entry of a kind of layer.
+pub(crate) fn kind(kind: &Kind) -> Graph {
+    entry(kind.file(), kind.twin.as_ref().map(|_| kind.twin_file()), &kind.graph)
+}
+
+fn entry(file: String, twin: Option<String>, graph: &cumo_onnx::Graph) -> Graph {
     Graph {
-        file: part.name.graph_file(),
-        twin: None,
-        inputs: part.graph.inputs().iter().map(value).collect(),
-        outputs: part.graph.outputs().iter().map(value).collect(),
+        file,
+        twin,
+        inputs: graph.inputs().iter().map(value).collect(),
+        outputs: graph.outputs().iter().map(value).collect(),
     }
 }
 
@@ -84,7 +94,7 @@ fn bind(part: &Part, config: &LlmConfig) -> Step {
     }
 }
 
-fn cache_slots(config: &LlmConfig, dtype: Dtype, update: CacheUpdate) -> Vec<CacheSlot> {
+pub(crate) fn cache_slots(config: &LlmConfig, dtype: Dtype, update: CacheUpdate) -> Vec<CacheSlot> {
     let shape = vec![
         Dim::Symbol(names::BATCH.to_owned()),
         Dim::Fixed(config.num_key_value_heads),

@@ -3,7 +3,7 @@
 use cumo_checkpoint::Tensor;
 use cumo_onnx::DType;
 
-/// One constant of a graph, made of the checkpoint's tensors as it is written.
+/// One tensor of a graph, made of the checkpoint's tensors as it is written.
 #[derive(Debug, Clone)]
 pub struct Weight {
     /// Where the elements come from.
@@ -15,9 +15,10 @@ pub struct Weight {
 /// Where a weight's elements come from.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// A tensor as it is.
-    AsIs(Tensor),
-    /// Matrices `[out, in]`, one below the other, transposed to `[in, out]` for `x @ W`.
+    /// Tensors as they are, one behind the other along the first dimension.
+    Joined(Vec<Tensor>),
+    /// Matrices `[out, in]`, one below the other, transposed to `[in, out]` for `x @ W`. What has
+    /// more dimensions than two counts as a matrix of rows `[out, ..]`.
     Transposed(Vec<Tensor>),
     /// Numbers that follow from the configuration, `[rows, columns]` or a list.
     Computed {
@@ -32,7 +33,13 @@ impl Weight {
     /// The shape in the graph.
     pub fn shape(&self) -> Vec<usize> {
         match &self.source {
-            Source::AsIs(tensor) => tensor.shape().to_vec(),
+            Source::Joined(parts) => {
+                let mut shape = parts.first().map_or(vec![0], |part| part.shape().to_vec());
+                if let Some(first) = shape.first_mut().filter(|_| parts.len() > 1) {
+                    *first = parts.iter().map(|part| part.shape().first().unwrap_or(&0)).sum();
+                }
+                shape
+            }
             Source::Transposed(parts) => {
                 let columns = parts.first().map_or(0, |part| matrix(part).1);
                 vec![columns, parts.iter().map(|part| matrix(part).0).sum()]
@@ -44,17 +51,16 @@ impl Weight {
     /// The checkpoint's tensors it is made of.
     pub fn tensors(&self) -> &[Tensor] {
         match &self.source {
-            Source::AsIs(tensor) => std::slice::from_ref(tensor),
-            Source::Transposed(parts) => parts,
+            Source::Joined(parts) | Source::Transposed(parts) => parts,
             Source::Computed { .. } => &[],
         }
     }
 }
 
-/// Rows and columns of a matrix.
+/// Rows of a tensor of at least two dimensions, and the elements of each.
 pub(crate) fn matrix(tensor: &Tensor) -> (usize, usize) {
     match tensor.shape() {
-        [rows, columns] => (*rows, *columns),
+        [rows, columns @ ..] if !columns.is_empty() => (*rows, columns.iter().product()),
         _ => (0, 0),
     }
 }

@@ -18,6 +18,7 @@ class Bundle:
         self.plan = self.manifest["plan"]
         self.target = self.manifest["target"]
         self.sessions = {}
+        self.weights = {}
 
     def graph(self, name: str) -> dict:
         """A graph's entry in the manifest."""
@@ -29,9 +30,36 @@ class Bundle:
             options = ort.SessionOptions()
             options.log_severity_level = 3
             options.intra_op_num_threads = 1
-            path = self.folder / self.graph(name)["file"]
+            graph = self.graph(name)
+            path = self.folder / graph.get("twin", graph["file"])
             self.sessions[name] = ort.InferenceSession(path, options, ["CPUExecutionProvider"])
         return self.sessions[name]
+
+    def weight(self, name: str) -> ort.OrtValue:
+        """A weight of the manifest's table, as its file has it."""
+        if name not in self.weights:
+            entry = self.manifest["weights"][name]
+            dtype, shape = NUMPY[entry["dtype"]], tuple(entry["shape"])
+            path = self.folder / entry["file"]
+            array = np.fromfile(path, dtype, int(np.prod(shape)), offset=entry["offset"])
+            self.weights[name] = ort.OrtValue.ortvalue_from_numpy(array.reshape(shape))
+        return self.weights[name]
+
+    def rung(self, positions: int) -> int:
+        """Positions of the cache that a pass looks at, which needs this many."""
+        return min(rung for rung in self.plan["attended"] if rung >= positions)
+
+    def run_until(self, made: str, phase: str, values: dict) -> list[dict]:
+        """Runs the first steps of a phase, up to the one that makes `made`; gives the others."""
+        steps = list(self.plan[phase])
+        while made not in values:
+            self.run_step(steps.pop(0), values, None, ())
+        return steps
+
+    def run_steps(self, steps: list[dict], values: dict) -> None:
+        """Runs steps without a cache."""
+        for step in steps:
+            self.run_step(step, values, None, ())
 
     def run(self, phase: str, values: dict, cache: "Cache | None" = None, extra=()) -> dict:
         """Runs the steps of a phase; `values` and the result are activations by name.
@@ -39,6 +67,11 @@ class Bundle:
         `extra`: prefix of outputs to compute that the plan does not name (router outputs).
         """
         values = dict(values)
+        if phase == "decode" and self.plan.get("attended"):
+            positions = values["position_ids"]
+            values["write_indices"] = np.ascontiguousarray(positions[:, 0])
+            rung = self.rung(int(positions[:, 0].max()) + positions.shape[1])
+            values["cache_positions"] = np.arange(rung, dtype=np.int64)
         for step in self.plan[phase]:
             self.run_step(step, values, cache, extra)
         return values
@@ -53,6 +86,8 @@ class Bundle:
             kind, bound_to = only_item(step["inputs"][name])
             if kind == "cache":
                 binding.bind_ortvalue_input(name, cache.slots[bound_to])
+            elif kind == "weight":
+                binding.bind_ortvalue_input(name, self.weight(bound_to))
             else:
                 array = np.ascontiguousarray(values[bound_to].astype(dtype))
                 alive.append(ort.OrtValue.ortvalue_from_numpy(array))
@@ -76,14 +111,16 @@ class Bundle:
         for (kind, bound_to), output in zip(wanted, binding.get_outputs(), strict=True):
             if kind == "activation":
                 values[bound_to] = output.numpy()
-            elif not cache.in_place(bound_to):
-                cache.slots[bound_to] = output
+            else:
+                cache.update(bound_to, output, values.get("write_indices"))
 
 
 class Cache:
     """The key/value cache: a tensor a slot, empty, or zeroed with room for `max_sequence`."""
 
     def __init__(self, bundle: Bundle, batch: int, max_sequence: int):
+        if bundle.plan.get("attended"):
+            max_sequence = bundle.rung(max_sequence)
         sizes = {"batch": batch, "past_sequence": 0, "max_sequence": max_sequence}
         self.entries = {slot["name"]: slot for slot in bundle.plan["cache"]}
         self.slots = {}
@@ -95,6 +132,17 @@ class Cache:
     def in_place(self, name: str) -> bool:
         """Whether a step writes into the slot's own memory."""
         return self.entries[name]["update"] == "in_place"
+
+    def update(self, name: str, output: ort.OrtValue, write_indices: np.ndarray) -> None:
+        """Takes in what a step gave for a slot."""
+        match self.entries[name]["update"]:
+            case "append":
+                self.slots[name] = output
+            case "rows":
+                rows, slot = output.numpy(), self.slots[name].numpy().copy()
+                for batch, start in enumerate(write_indices):
+                    slot[batch, :, start : start + rows.shape[2]] = rows[batch]
+                self.slots[name] = ort.OrtValue.ortvalue_from_numpy(slot)
 
 
 def only_item(binding: dict) -> tuple[str, str]:

@@ -29,7 +29,12 @@ class Report:
         print(f"{'stage':66} {'error/max':>10} {'limit':>8}")
 
     def numbers(self, stage: str, got: np.ndarray, want: np.ndarray) -> None:
-        """Compares within the tolerance of the number format."""
+        """Compares within the tolerance of the number format.
+
+        A bundle may give the last position's logits alone: these are then compared.
+        """
+        if stage.startswith("logits") and got.shape[1] == 1:
+            want = want[:, -1:]
         if got.shape != want.shape:
             self.line(stage, f"shape {list(got.shape)}, not {list(want.shape)}", "", False)
             return
@@ -58,15 +63,13 @@ class Report:
 
 def compare_images(golden: Golden, bundle: Bundle, report: Report) -> None:
     """pixel_values -> image_features, and golden image_features -> image_embeds."""
-    vision, *connector = bundle.plan["encode_images"]
     for image in golden.images:
         values = {"pixel_values": golden.pixel_values(image)}
-        bundle.run_step(vision, values, None, ())
+        connector = bundle.run_until("image_features", "encode_images", values)
         name = f"image_features.{image}"
         report.numbers(name, values["image_features"], golden.tensors[name])
         values["image_features"] = golden.tensors[name]
-        for step in connector:
-            bundle.run_step(step, values, None, ())
+        bundle.run_steps(connector, values)
         name = f"image_embeds.{image}"
         report.numbers(name, values["image_embeds"], golden.tensors[name])
 

@@ -160,13 +160,11 @@ def output_of(command: list) -> str:
 
 def compare(case: Case, bundle: Bundle, report: Report) -> None:
     """Every stage, each with the numpy model's input of that stage."""
-    vision, *connector = bundle.plan["encode_images"]
     values = {"pixel_values": case.pixels}
-    bundle.run_step(vision, values, None, ())
+    connector = bundle.run_until("image_features", "encode_images", values)
     report.numbers("image_features, 3 images", values["image_features"], case.features)
     values["image_features"] = case.features
-    for step in connector:
-        bundle.run_step(step, values, None, ())
+    bundle.run_steps(connector, values)
     report.numbers("image_embeds, 3 images", values["image_embeds"], case.image_embeds)
     text = [token for token in case.ids[0] if token != IMAGE_ID]
     report.numbers("inputs_embeds, text", embed(bundle, [text]), case.model.inputs_embeds(text, []))

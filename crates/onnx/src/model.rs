@@ -49,6 +49,11 @@ impl Graph {
         &self.layout
     }
 
+    /// Whether a node is of the operator `op` of `domain`.
+    pub fn has_operator(&self, domain: &str, op: &str) -> bool {
+        self.builder.nodes.iter().any(|node| node.domain() == domain && node.op_type() == op)
+    }
+
     /// The ONNX file's bytes; `name` is the graph's, `data_file` the external data file's,
     /// relative to the ONNX file, and `producer` the program and its version.
     pub fn encode(&self, name: &str, data_file: &str, producer: (&str, &str)) -> Vec<u8> {

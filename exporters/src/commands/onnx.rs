@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Context;
 use cumo_export::convert::OddWeight;
-use cumo_export::{OnnxOptions, Summary, export_onnx};
+use cumo_export::{FloatType, OnnxOptions, Summary, export_onnx};
 
 use crate::cli::OnnxArguments;
 use crate::progress_bar::Display;
@@ -19,7 +19,10 @@ pub(crate) fn run(arguments: &OnnxArguments) -> anyhow::Result<()> {
         sources: arguments.checkpoint.sources(),
         output: arguments.output.clone(),
         target: arguments.target.0,
-        dtype: arguments.dtype.0,
+        dtype: arguments
+            .dtype
+            .map_or_else(|| FloatType::default_for(arguments.target.0), |dtype| dtype.0),
+        moe: arguments.moe.map(|moe| moe.0),
         template: arguments.template,
         debug_outputs: arguments.debug_outputs,
         force: arguments.force,

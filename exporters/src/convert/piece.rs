@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use cumo_checkpoint::Tensor;
+use cumo_onnx::DType;
 
 use super::element::{self, Oddities};
 use crate::weight::{Source, Weight, matrix};
@@ -60,7 +61,23 @@ impl Piece {
     pub(super) fn convert(&self, weight: &Weight, bytes: &mut [u8]) -> Oddities {
         let mut oddities = Oddities::default();
         match &weight.source {
-            Source::AsIs(tensor) => self.copy(tensor, weight, bytes, &mut oddities),
+            Source::Joined(parts) => {
+                let (mut first, mut bytes) = (0, bytes);
+                for part in parts {
+                    let (start, end) = (self.rows.start.max(first), self.rows.end);
+                    first += part.num_elements();
+                    let rows = start..end.min(first);
+                    if rows.is_empty() {
+                        continue;
+                    }
+                    let size = rows.len() * weight.dtype.size();
+                    let (mine, rest) = std::mem::take(&mut bytes).split_at_mut(size);
+                    let before = first - part.num_elements();
+                    let elements = rows.start - before..rows.end - before;
+                    copy(part, elements, weight.dtype, mine, &mut oddities);
+                    bytes = rest;
+                }
+            }
             Source::Computed { values, .. } => {
                 let values = values.get(self.rows.clone()).unwrap_or_default();
                 element::write(values, weight.dtype, bytes, &mut oddities);
@@ -74,22 +91,6 @@ impl Piece {
             }
         }
         oddities
-    }
-
-    fn copy(&self, tensor: &Tensor, weight: &Weight, bytes: &mut [u8], oddities: &mut Oddities) {
-        let size = tensor.dtype().size();
-        let range = self.rows.start * size..self.rows.end * size;
-        let source = tensor.bytes().get(range.clone()).unwrap_or_default();
-        let mut values = [0f32; 1024];
-        let chunks = source
-            .chunks(values.len() * size)
-            .zip(bytes.chunks_mut(values.len() * weight.dtype.size()));
-        for (source, bytes) in chunks {
-            let values = &mut values[..source.len() / size];
-            element::read(source, tensor.dtype(), values);
-            element::write(values, weight.dtype, bytes, oddities);
-        }
-        tensor.release(range);
     }
 
     /// Rows of the result are columns of `part` `[out, in]`, whose rows go to the result's columns
@@ -128,4 +129,26 @@ impl Piece {
             }
         }
     }
+}
+
+/// Writes elements of a tensor as `dtype`.
+fn copy(
+    tensor: &Tensor,
+    elements: Range<usize>,
+    dtype: DType,
+    bytes: &mut [u8],
+    oddities: &mut Oddities,
+) {
+    let size = tensor.dtype().size();
+    let range = elements.start * size..elements.end * size;
+    let source = tensor.bytes().get(range.clone()).unwrap_or_default();
+    let mut values = [0f32; 1024];
+    let chunks =
+        source.chunks(values.len() * size).zip(bytes.chunks_mut(values.len() * dtype.size()));
+    for (source, bytes) in chunks {
+        let values = &mut values[..source.len() / size];
+        element::read(source, tensor.dtype(), values);
+        element::write(values, dtype, bytes, oddities);
+    }
+    tensor.release(range);
 }

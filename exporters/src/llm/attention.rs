@@ -2,8 +2,8 @@
 
 use cumo_bundle::{CacheUpdate, names};
 use cumo_checkpoint::LlmConfig;
-use cumo_checkpoint::model::{Attention, Linear};
-use cumo_onnx::{DType, To, Value, dims};
+use cumo_checkpoint::model::Attention;
+use cumo_onnx::{DType, Dim, To, Value, dims};
 
 use super::mask;
 use super::rotary::{self, Rotary};
@@ -32,9 +32,9 @@ pub struct StandardAttention {
     rotary: Rotary,
     /// What is added to the scores, `[batch, 1, sequence, total_sequence]` f32.
     mask: Value,
-    heads: usize,
     kv_heads: usize,
     head_dim: usize,
+    heads: usize,
 }
 
 impl StandardAttention {
@@ -65,20 +65,6 @@ impl StandardAttention {
         })
     }
 
-    /// `[batch, heads, sequence, head_dim]` of a projection of `x`.
-    fn project(
-        &self,
-        b: &mut ModelBuilder<'_>,
-        x: &Value,
-        layer: &Linear,
-        heads: usize,
-    ) -> Result<Value, Error> {
-        let flat = b.linear(x, layer)?;
-        let parts = [To::Keep, To::Keep, To::Size(heads), To::Size(self.head_dim)];
-        let parts = b.g.reshape(&flat, &parts)?;
-        Ok(b.g.transpose(&parts, &[0, 2, 1, 3])?)
-    }
-
     /// The cache of one layer with the new positions behind it, as an output.
     fn extend(
         &self,
@@ -102,42 +88,93 @@ impl CachedAttention for StandardAttention {
         x: &Value,
         weights: &Attention,
     ) -> Result<Value, Error> {
-        let (heads, kv_heads) = (self.heads, self.kv_heads);
-        let x = &b.g.cast(x, b.dtype);
-        let query = b.scope("q_proj", |b| self.project(b, x, &weights.q_proj, heads))?;
-        let key = b.scope("k_proj", |b| self.project(b, x, &weights.k_proj, kv_heads))?;
-        let value = b.scope("v_proj", |b| self.project(b, x, &weights.v_proj, kv_heads))?;
+        let [query, key, value] = project(b, x, weights, (self.heads, self.kv_heads))?;
         let query = self.rotary.rotate(b, &query)?;
         let key = self.rotary.rotate(b, &key)?;
         let keys = self.extend(b, &key, (names::past_key(layer), names::present_key(layer)))?;
         let values =
             self.extend(b, &value, (names::past_value(layer), names::present_value(layer)))?;
 
-        // Queries that share keys are one matrix, so that keys and values are not repeated.
-        let grouped = [
-            To::Keep,
-            To::Size(kv_heads),
-            To::Rest("group_sequence".into()),
-            To::Size(self.head_dim),
-        ];
         let query = b.g.scale(&query, (self.head_dim as f64).sqrt().recip())?;
-        let query = b.g.reshape(&query, &grouped)?;
-        let keys = b.g.transpose(&keys, &[0, 1, 3, 2])?;
-        let scores = b.g.matmul(&query, &keys)?;
-        let by_head = [To::Keep, To::Size(heads), To::Rest(names::SEQUENCE.into()), To::Keep];
-        let scores = b.g.reshape(&scores, &by_head)?;
-        let scores = b.g.cast(&scores, DType::F32);
+        let scores = scores(b, &query, &keys)?;
         let scores = b.g.add_values(&scores, &self.mask)?;
         let probs = b.g.softmax(&scores);
-        let probs = b.g.cast(&probs, b.dtype);
-        let by_group = [To::Keep, To::Size(kv_heads), To::Rest("group_sequence".into()), To::Keep];
-        let probs = b.g.reshape(&probs, &by_group)?;
-        let mixed = b.g.matmul(&probs, &values)?;
-        let by_head =
-            [To::Keep, To::Size(heads), To::Rest(names::SEQUENCE.into()), To::Size(self.head_dim)];
-        let mixed = b.g.reshape(&mixed, &by_head)?;
-        let mixed = b.g.transpose(&mixed, &[0, 2, 1, 3])?;
-        let mixed = b.g.reshape(&mixed, &[To::Keep, To::Keep, To::Size(heads * self.head_dim)])?;
+        let mixed = mix(b, &probs, &values)?;
+        let mixed = b.join_heads(&mixed)?;
         b.scope("o_proj", |b| b.linear(&mixed, &weights.out_proj))
     }
+}
+
+/// Queries, keys and values of `x`, `[batch, heads or kv_heads, sequence, head_dim]` each.
+pub(crate) fn project(
+    b: &mut ModelBuilder<'_>,
+    x: &Value,
+    weights: &Attention,
+    (heads, kv_heads): (usize, usize),
+) -> Result<[Value; 3], Error> {
+    let x = &b.g.cast(x, b.dtype);
+    let parts =
+        [("q_proj", &weights.q_proj), ("k_proj", &weights.k_proj), ("v_proj", &weights.v_proj)];
+    let [query, key, value] = b.projections(x, "qkv_proj", parts)?;
+    Ok([
+        b.split_heads(&query, heads)?,
+        b.split_heads(&key, kv_heads)?,
+        b.split_heads(&value, kv_heads)?,
+    ])
+}
+
+/// `query @ keys^T`, `[batch, heads, sequence, positions]` f32, of `query` `[batch, heads, sequence,
+/// head_dim]` and `keys` `[batch, kv_heads, positions, head_dim]`. Queries that share keys are one
+/// matrix, so that keys are not repeated.
+pub(crate) fn scores(
+    b: &mut ModelBuilder<'_>,
+    query: &Value,
+    keys: &Value,
+) -> Result<Value, Error> {
+    let query = b.g.cast(query, b.dtype);
+    let query = group(b, &query, keys)?;
+    let keys = b.g.transpose(keys, &[0, 1, 3, 2])?;
+    let scores = b.g.matmul(&query.grouped, &keys)?;
+    let scores = ungroup(b, &scores, query.heads)?;
+    Ok(b.g.cast(&scores, DType::F32))
+}
+
+/// `probs @ values`, `[batch, heads, sequence, head_dim]` between products' type, of `probs`
+/// `[batch, heads, sequence, positions]` and `values` `[batch, kv_heads, positions, head_dim]`.
+pub(crate) fn mix(b: &mut ModelBuilder<'_>, probs: &Value, values: &Value) -> Result<Value, Error> {
+    let probs = b.g.cast(probs, b.dtype);
+    let probs = group(b, &probs, values)?;
+    let mixed = b.g.matmul(&probs.grouped, values)?;
+    let mixed = ungroup(b, &mixed, probs.heads)?;
+    Ok(b.g.cast(&mixed, b.between()))
+}
+
+struct Grouped {
+    /// `[batch, kv_heads, heads / kv_heads * sequence, ..]`.
+    grouped: Value,
+    heads: Dim,
+}
+
+fn group(b: &mut ModelBuilder<'_>, x: &Value, keys: &Value) -> Result<Grouped, Error> {
+    let dim = |value: &Value, axis: usize| value.shape().dims().get(axis).cloned();
+    let (heads, kv_heads) = (dim(x, 1), dim(keys, 1).and_then(|dim| dim.fixed()));
+    let parts = [
+        To::Keep,
+        To::Size(kv_heads.unwrap_or_default()),
+        To::Rest("group_sequence".into()),
+        match dim(x, 3).and_then(|dim| dim.fixed()) {
+            Some(size) => To::Size(size),
+            None => To::Keep,
+        },
+    ];
+    Ok(Grouped { grouped: b.g.reshape(x, &parts)?, heads: heads.unwrap_or(Dim::Fixed(0)) })
+}
+
+fn ungroup(b: &mut ModelBuilder<'_>, x: &Value, heads: Dim) -> Result<Value, Error> {
+    let last = match x.shape().dims().get(3).and_then(Dim::fixed) {
+        Some(size) => To::Size(size),
+        None => To::Keep,
+    };
+    let heads = To::Size(heads.fixed().unwrap_or_default());
+    Ok(b.g.reshape(x, &[To::Keep, heads, To::Rest(names::SEQUENCE.into()), last])?)
 }

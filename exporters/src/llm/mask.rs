@@ -1,7 +1,7 @@
 //! The causal mask.
 
 use cumo_bundle::names;
-use cumo_onnx::{DType, Value};
+use cumo_onnx::{DType, GraphBuilder, Value};
 
 use crate::builder::ModelBuilder;
 use crate::error::Error;
@@ -24,16 +24,52 @@ pub(super) fn causal(
     let seeing = g.range(&new, names::SEQUENCE.into())?;
     let seeing = g.add_values(&seeing, &past)?;
     let seeing = g.unsqueeze(&seeing, &[1])?;
-    let mut visible = g.less_or_equal(&seen, &seeing)?;
-    if let Some(window) = window {
-        let reach = g.scalar(DType::I64, window as f64);
-        let last_hidden = g.sub(&seeing, &reach)?;
-        let near = g.less(&last_hidden, &seen)?;
-        visible = g.and(&visible, &near)?;
-    }
+    let visible = visible(g, &seen, &seeing, window)?;
     let present = g.cast(attention_mask, DType::Bool);
     let present = g.unsqueeze(&present, &[1, 2])?;
     let visible = g.and(&visible, &present)?;
-    let (zero, lowest) = (g.scalar(DType::F32, 0.0), g.scalar(DType::F32, f64::from(f32::MIN)));
-    Ok(g.select(&visible, &zero, &lowest)?)
+    Ok(additive(g, &visible, DType::F32)?)
+}
+
+/// Whether a position sees another: itself and those before it, as far as the window reaches.
+pub(crate) fn visible(
+    g: &mut GraphBuilder,
+    seen: &Value,
+    seeing: &Value,
+    window: Option<usize>,
+) -> Result<Value, cumo_onnx::Error> {
+    let visible = g.less_or_equal(seen, seeing)?;
+    match window {
+        None => Ok(visible),
+        Some(window) => {
+            let near = near(g, seen, seeing, window)?;
+            g.and(&visible, &near)
+        }
+    }
+}
+
+/// Whether a position lies within the window of one that comes after it.
+pub(crate) fn near(
+    g: &mut GraphBuilder,
+    seen: &Value,
+    seeing: &Value,
+    window: usize,
+) -> Result<Value, cumo_onnx::Error> {
+    let reach = g.scalar(DType::I64, window as f64);
+    let last_hidden = g.sub(seeing, &reach)?;
+    g.less(&last_hidden, seen)
+}
+
+/// What is added to scores: zero where `visible`, else the lowest number of the type.
+pub(crate) fn additive(
+    g: &mut GraphBuilder,
+    visible: &Value,
+    dtype: DType,
+) -> Result<Value, cumo_onnx::Error> {
+    let lowest = match dtype {
+        DType::F16 => -65504.0,
+        _ => f64::from(f32::MIN),
+    };
+    let (zero, lowest) = (g.scalar(dtype, 0.0), g.scalar(dtype, lowest));
+    g.select(visible, &zero, &lowest)
 }

@@ -1,16 +1,16 @@
 //! The decoder LLM: Mistral, Mixtral and Llama are one file that asks dense or MoE.
 
-mod attention;
-mod mask;
-mod rotary;
+pub(crate) mod attention;
+pub(crate) mod mask;
+pub(crate) mod rotary;
 
 use cumo_bundle::names;
 use cumo_checkpoint::LlmConfig;
-use cumo_checkpoint::model::Llm;
+use cumo_checkpoint::Tensor;
+use cumo_checkpoint::model::{DecoderLayer, Llm};
 use cumo_onnx::{DType, Value, dims};
 
 pub use attention::{CachedAttention, StandardAttention};
-pub(crate) use rotary::tables;
 
 use crate::activation::Activation;
 use crate::builder::ModelBuilder;
@@ -28,13 +28,25 @@ pub fn build(b: &mut ModelBuilder<'_>, llm: &Llm, config: &LlmConfig) -> Result<
         let attention = b.target.cached_attention(b, &embeds, config)?;
         let x = b.g.cast(&embeds, DType::F32);
         let normed = b.scope("layers", |b| layers(b, x, attention.as_ref(), llm, config))?;
-        let head = b.matrix("lm_head.weight", &[&llm.lm_head])?;
-        let normed = b.g.cast(&normed, b.dtype);
-        let logits = b.g.matmul(&normed, &head)?;
-        let logits = b.g.cast(&logits, DType::F32);
+        let logits = logits(b, &normed, &llm.lm_head)?;
         let shape = dims![names::BATCH, names::SEQUENCE, config.vocab_size];
         Ok(b.g.output(names::LOGITS, &logits, DType::F32, shape)?)
     })
+}
+
+/// Logits f32 of normed states.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub(crate) fn logits(
+    b: &mut ModelBuilder<'_>,
+    normed: &Value,
+    lm_head: &Tensor,
+) -> Result<Value, Error> {
+    let head = b.matrix("lm_head.weight", &[lm_head])?;
+    let normed = b.g.cast(normed, b.dtype);
+    let logits = b.g.matmul(&normed, &head)?;
+    Ok(b.g.cast(&logits, DType::F32))
 }
 
 /// Every layer: norm, attention, residual, norm, MLP or experts, residual; and the final norm. A
@@ -54,12 +66,26 @@ fn layers(
         b.scope(format!("{index}"), |b| {
             let attended =
                 b.scope("self_attn", |b| attention.attend(b, index, &normed, &layer.self_attn))?;
-            let norm = &layer.post_attention_layernorm;
-            (normed, x) = b.target.add_rms_norm(b, &attended, &x, norm, epsilon)?;
-            let out = b.feed_forward(&normed, &layer.feed_forward, Activation::Silu)?;
-            (normed, x) = b.target.add_rms_norm(b, &out, &x, next, epsilon)?;
+            let (out, residual) = after_attention(b, &attended, &x, layer, epsilon)?;
+            (normed, x) = b.target.add_rms_norm(b, &out, &residual, next, epsilon)?;
             Ok(())
         })?;
     }
     Ok(normed)
+}
+
+/// Residual, norm, MLP or experts: gives the last one's result, and the residual to add it to.
+///
+/// # Errors
+/// Sizes that do not fit.
+pub(crate) fn after_attention(
+    b: &mut ModelBuilder<'_>,
+    attended: &Value,
+    x: &Value,
+    layer: &DecoderLayer,
+    epsilon: f32,
+) -> Result<(Value, Value), Error> {
+    let norm = &layer.post_attention_layernorm;
+    let (normed, x) = b.target.add_rms_norm(b, attended, x, norm, epsilon)?;
+    Ok((b.feed_forward(&normed, &layer.feed_forward, Activation::Silu)?, x))
 }

@@ -7,11 +7,13 @@ use cumo_onnx::{DType, Dim, Value, dims};
 
 use crate::builder::ModelBuilder;
 use crate::error::Error;
+use crate::ports;
 
-/// Cosines and sines at the new positions, `[batch, 1, sequence, head_dim / 2]` each.
-pub(super) struct Rotary {
-    cos: Value,
-    sin: Value,
+/// Cosines and sines at the new positions, `[batch, 1, sequence, head_dim / 2]` each, of the type of
+/// what they turn.
+pub(crate) struct Rotary {
+    pub(crate) cos: Value,
+    pub(crate) sin: Value,
 }
 
 /// One over the wavelength of each pair of channels, in f32 as the original computes it.
@@ -30,7 +32,7 @@ pub(crate) fn tables(config: &LlmConfig, positions: usize) -> (Vec<f32>, Vec<f32
 }
 
 /// Cosines and sines at `position_ids` `[batch, sequence]`.
-pub(super) fn at_positions(
+pub(crate) fn at_positions(
     b: &mut ModelBuilder<'_>,
     position_ids: &Value,
     config: &LlmConfig,
@@ -46,7 +48,7 @@ pub(super) fn at_positions(
         dims![names::BATCH, 1, names::SEQUENCE, half].as_slice()
     );
     let (cos, sin) = (b.g.cos(&angles), b.g.sin(&angles));
-    Ok(Rotary { cos: b.g.cast(&cos, b.dtype), sin: b.g.cast(&sin, b.dtype) })
+    Ok(Rotary { cos: b.g.cast(&cos, b.between()), sin: b.g.cast(&sin, b.between()) })
 }
 
 impl Rotary {
@@ -54,7 +56,7 @@ impl Rotary {
     ///
     /// # Errors
     /// Sizes that do not fit.
-    pub(super) fn rotate(&self, b: &mut ModelBuilder<'_>, x: &Value) -> Result<Value, Error> {
+    pub(crate) fn rotate(&self, b: &mut ModelBuilder<'_>, x: &Value) -> Result<Value, Error> {
         let g = &mut b.g;
         let channels = x.shape().dims().get(3).and_then(Dim::fixed).unwrap_or_default();
         let half = channels / 2;
@@ -66,4 +68,37 @@ impl Rotary {
         let right = g.add_values(&second_cos, &first_sin)?;
         Ok(g.concat(&[&left, &right], 3, Dim::Fixed(channels))?)
     }
+}
+
+/// The most cosines that are tabulated: a million positions of 64.
+pub(crate) const MAX_TABLE: usize = 1 << 26;
+
+/// Makes cosines and sines at `position_ids` `[batch, sequence]` outputs of the graph,
+/// `[batch, sequence, head_dim / 2]` each: rows of tables, where a table is of a sensible size.
+pub(crate) fn output(
+    b: &mut ModelBuilder<'_>,
+    position_ids: &Value,
+    config: &LlmConfig,
+) -> Result<(), Error> {
+    let (positions, half) = (config.max_position_embeddings, config.head_dim / 2);
+    let (cos, sin) = if positions.saturating_mul(half) <= MAX_TABLE {
+        let (cos, sin) = tables(config, positions);
+        let shape = [positions, half];
+        let cos = b.computed("rotary_emb.cos_cache", cos, &shape, b.between())?;
+        let sin = b.computed("rotary_emb.sin_cache", sin, &shape, b.between())?;
+        (b.g.gather_rows(&cos, position_ids)?, b.g.gather_rows(&sin, position_ids)?)
+    } else {
+        let Rotary { cos, sin } = at_positions(b, position_ids, config)?;
+        (b.g.squeeze(&cos, 1)?, b.g.squeeze(&sin, 1)?)
+    };
+    let shape = dims![names::BATCH, names::SEQUENCE, half];
+    b.g.output(ports::COS, &cos, b.between(), shape.clone())?;
+    Ok(b.g.output(ports::SIN, &sin, b.between(), shape)?)
+}
+
+/// Declares the inputs that [`output`] makes.
+pub(crate) fn input(b: &mut ModelBuilder<'_>, config: &LlmConfig) -> Result<(Value, Value), Error> {
+    let shape = dims![names::BATCH, names::SEQUENCE, config.head_dim / 2];
+    let cos = b.g.input(ports::COS, b.between(), shape.clone())?;
+    Ok((cos, b.g.input(ports::SIN, b.between(), shape)?))
 }

@@ -1,7 +1,7 @@
 //! `ai.cumo.MoE`, version 1, and its two bodies in standard operators.
 
 use cumo_checkpoint::model::{Mlp, Moe};
-use cumo_onnx::{DType, Dim, Error, Function, GraphBuilder, To, Value, dims};
+use cumo_onnx::{DType, Dim, Error, Function, GraphBuilder, Opset, To, Value, dims};
 
 use super::DOMAIN;
 use crate::activation::Activation;
@@ -87,8 +87,8 @@ impl MoeShape {
 ///
 /// # Errors
 /// None for a shape that [`MoeShape::of`] gave.
-pub fn function(shape: &MoeShape, body: Body) -> Result<Function, Error> {
-    Function::build(DOMAIN, MOE, &["activation", "gated"], DOC, |g| {
+pub fn function(opset: Opset, shape: &MoeShape, body: Body) -> Result<Function, Error> {
+    Function::build(opset, DOMAIN, MOE, &["activation", "gated"], DOC, |g| {
         let k = shape.num_experts_per_tok;
         let x = g.input("x", shape.dtype, dims!["batch", "tokens", shape.inputs])?;
         let weights = g.input("weights", DType::F32, dims!["batch", "tokens", k])?;
@@ -108,6 +108,7 @@ pub fn function(shape: &MoeShape, body: Body) -> Result<Function, Error> {
         let leading = g.slice(&sizes, 0, (0, Some(2)), Dim::Fixed(2))?;
         let channels = g.ints(&[shape.outputs as i64]);
         let sizes = g.concat(&[&leading, &channels], 0, Dim::Fixed(3))?;
+        let y = g.cast(&y, shape.dtype);
         Ok(vec![g.reshape_to(&y, &sizes, dims!["batch", "tokens", shape.outputs])?])
     })
 }
@@ -156,15 +157,22 @@ impl Expert {
             let gate = up.apply(g, x)?;
             hidden = g.mul(&hidden, &gate)?;
         }
+        let hidden = g.cast(&hidden, x.dtype());
         self.fc2.apply(g, &hidden)
     }
 }
 
 impl Layer {
+    /// The product in the operands' type; from there on all is f32 until the next product, as in
+    /// kernels that add up in f32.
     fn apply(&self, g: &mut GraphBuilder, x: &Value) -> Result<Value, Error> {
         let product = g.matmul(x, &self.weight)?;
+        let product = g.cast(&product, DType::F32);
         match &self.bias {
-            Some(bias) => g.add_values(&product, bias),
+            Some(bias) => {
+                let bias = g.cast(bias, DType::F32);
+                g.add_values(&product, &bias)
+            }
             None => Ok(product),
         }
     }
@@ -198,8 +206,7 @@ fn sparse(
     let by_route = g.gather_rows(&by_expert, &order)?;
     let parts = [To::Rest("rows".into()), To::Size(k), To::Size(shape.outputs)];
     let by_route = g.reshape(&by_route, &parts)?;
-    let weights = g.cast(&routes.weights, shape.dtype);
-    let weights = g.unsqueeze(&weights, &[2])?;
+    let weights = g.unsqueeze(&routes.weights, &[2])?;
     let weighted = g.mul(&by_route, &weights)?;
     g.reduce_sum(&weighted, &[1], false)
 }
@@ -219,7 +226,6 @@ fn dense(
         let mine = g.equal(&routes.chosen, &this)?;
         let weight = g.select(&mine, &routes.weights, &nothing)?;
         let weight = g.reduce_sum(&weight, &[1], true)?;
-        let weight = g.cast(&weight, shape.dtype);
         let result = expert.apply(g, rows, shape.activation)?;
         let result = g.mul(&result, &weight)?;
         sum = Some(match sum {

@@ -16,6 +16,18 @@ use crate::error::Error;
 /// The domain of the custom operators.
 pub const DOMAIN: &str = "ai.cumo";
 
+/// The name of `ai.cumo.MoE` as a TensorRT plugin.
+pub const PLUGIN: &str = "CumoMoE";
+
+/// What a graph holds of the custom operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Functions of the model; MoE with one of its bodies.
+    Functions(Body),
+    /// MoE as a node that a TensorRT plugin implements, and the router's operators in place.
+    Plugin,
+}
+
 impl ModelBuilder<'_> {
     /// What follows attention in a layer; `module` is the router's name in the checkpoint.
     ///
@@ -39,12 +51,18 @@ impl ModelBuilder<'_> {
     /// Sizes that do not fit.
     pub fn mlp(&mut self, x: &Value, mlp: &Mlp, activation: Activation) -> Result<Value, Error> {
         let x = &self.g.cast(x, self.dtype);
-        let hidden = self.scope("fc1", |b| b.linear(x, &mlp.fc1))?;
-        let mut hidden = activation.apply(&mut self.g, &hidden)?;
-        if let Some(up) = &mlp.up {
-            let gate = self.scope("up", |b| b.linear(x, up))?;
-            hidden = self.g.mul(&hidden, &gate)?;
-        }
+        let hidden = match &mlp.up {
+            None => {
+                let hidden = self.scope("fc1", |b| b.linear(x, &mlp.fc1))?;
+                activation.apply(&mut self.g, &hidden)?
+            }
+            Some(up) => {
+                let parts = [("fc1", &mlp.fc1), ("up", up)];
+                let [hidden, up] = self.projections(x, "gate_up_proj", parts)?;
+                let hidden = activation.apply(&mut self.g, &hidden)?;
+                self.g.mul(&hidden, &up)?
+            }
+        };
         self.scope("fc2", |b| b.linear(&hidden, &mlp.fc2))
     }
 
@@ -56,7 +74,6 @@ impl ModelBuilder<'_> {
     pub fn moe(&mut self, x: &Value, moe: &Moe, activation: Activation) -> Result<Value, Error> {
         let (weights, chosen) = self.scope("router", |b| b.route(x, moe))?;
         let shape = MoeShape::of(moe, activation, self.dtype)?;
-        let function = experts::function(&shape, Body::Sparse)?;
         let mut operands = vec![self.g.cast(x, self.dtype), weights, chosen];
         for (index, expert) in moe.experts.iter().enumerate() {
             self.scope(format!("expert[{index}]"), |b| b.expert_operands(expert, &mut operands))?;
@@ -65,24 +82,53 @@ impl ModelBuilder<'_> {
         if let Some(channels) = result.last_mut() {
             *channels = Dim::Fixed(shape.outputs);
         }
-        let attributes = vec![
+        let result = (self.dtype, Shape::from(result));
+        let mut attributes = vec![
             ("activation", Attribute::Text(activation.name())),
             ("gated", Attribute::Int(i64::from(shape.gated))),
         ];
-        let operands: Vec<&Value> = operands.iter().collect();
-        let results = vec![(self.dtype, Shape::from(result))];
-        Ok(self.g.call(&function, &operands, attributes, results)?.remove(0))
+        match self.target.moe_form() {
+            Form::Functions(body) => {
+                let function = experts::function(self.g.opset(), &shape, body)?;
+                let operands: Vec<&Value> = operands.iter().collect();
+                Ok(self.g.call(&function, &operands, attributes, vec![result])?.remove(0))
+            }
+            Form::Plugin => {
+                attributes.extend([
+                    ("biased", Attribute::Int(i64::from(shape.biased))),
+                    ("num_experts", Attribute::Int(shape.num_experts as i64)),
+                    ("num_experts_per_tok", Attribute::Int(shape.num_experts_per_tok as i64)),
+                    ("plugin_version", Attribute::Text("1")),
+                    ("plugin_namespace", Attribute::Text("")),
+                ]);
+                if let Some(chosen) = operands.get_mut(2) {
+                    *chosen = self.g.cast(chosen, DType::I32);
+                }
+                let operands: Vec<&Value> = operands.iter().collect();
+                Ok(self.g.plugin((DOMAIN, PLUGIN), &operands, attributes, result))
+            }
+        }
     }
 
     /// Routing weights `[.., k]` f32 and chosen experts `[.., k]` i64 for each token. The router's
     /// matrix and everything after it is f32, whatever the part's type: a choice between near equals
     /// must not hang on rounding.
     fn route(&mut self, x: &Value, moe: &Moe) -> Result<(Value, Value), Error> {
-        let name = moe.gate.name();
-        let gate = self.matrix_f32(&moe.gate)?;
         let x = self.g.cast(x, DType::F32);
-        let logits = self.g.matmul(&x, &gate)?;
+        let logits = self.target.router_logits(self, &x, &moe.gate)?;
+        let (weights, chosen) = self.choose(&logits, moe)?;
+        let name = moe.gate.name();
+        self.keep_router(name.strip_suffix(".weight").unwrap_or(name), &logits, &chosen);
+        Ok((weights, chosen))
+    }
+
+    /// `ai.cumo.Router`, called or in place.
+    fn choose(&mut self, logits: &Value, moe: &Moe) -> Result<(Value, Value), Error> {
         let k = moe.num_experts_per_tok;
+        if self.target.moe_form() == Form::Plugin {
+            let count = self.g.ints(&[k as i64]);
+            return Ok(router::body(&mut self.g, logits, &count, k)?);
+        }
         let mut dims = logits.shape().dims().to_vec();
         if let Some(last) = dims.last_mut() {
             *last = Dim::Fixed(k);
@@ -90,10 +136,9 @@ impl ModelBuilder<'_> {
         let shape = Shape::from(dims);
         let results = vec![(DType::F32, shape.clone()), (DType::I64, shape)];
         let attributes = vec![("k", Attribute::Int(k as i64))];
-        let function = router::function(moe.experts.len(), k)?;
-        let mut both = self.g.call(&function, &[&logits], attributes, results)?;
+        let function = router::function(self.g.opset(), moe.experts.len(), k)?;
+        let mut both = self.g.call(&function, &[logits], attributes, results)?;
         let (chosen, weights) = (both.remove(1), both.remove(0));
-        self.keep_router(name.strip_suffix(".weight").unwrap_or(name), &logits, &chosen);
         Ok((weights, chosen))
     }
 

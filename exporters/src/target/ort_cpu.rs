@@ -8,13 +8,11 @@ use cumo_onnx::{DType, Dim, GroupQueryAttention, Value, dims};
 use super::{Portable, Target};
 use crate::builder::ModelBuilder;
 use crate::error::Error;
-use crate::llm::{CachedAttention, tables};
+use crate::llm::CachedAttention;
+use crate::llm::rotary::{MAX_TABLE, tables};
 
 /// ONNX Runtime on a CPU.
 pub struct OrtCpu;
-
-/// The most cosines that are tabulated: a million positions of 64.
-const MAX_ROTARY_TABLE: usize = 1 << 26;
 
 impl OrtCpu {
     /// Whether GroupQueryAttention takes heads of this size: it turns pairs of channels in blocks
@@ -22,7 +20,7 @@ impl OrtCpu {
     /// position in a table, which a configuration can make absurdly long.
     fn has_cached_attention(config: &LlmConfig) -> bool {
         let table = config.max_position_embeddings.saturating_mul(config.head_dim / 2);
-        config.head_dim.is_multiple_of(16) && table <= MAX_ROTARY_TABLE
+        config.head_dim.is_multiple_of(16) && table <= MAX_TABLE
     }
 }
 

@@ -1,8 +1,7 @@
 //! Standard operators only.
 
 use cumo_bundle::CacheUpdate;
-use cumo_checkpoint::model::LayerNorm;
-use cumo_checkpoint::{LlmConfig, Tensor};
+use cumo_checkpoint::LlmConfig;
 use cumo_onnx::{DType, Dim, To, Value};
 
 use super::Target;
@@ -24,6 +23,7 @@ impl Target for Portable {
         let head_dim = channels / num_heads;
         let parts = [To::Keep, To::Keep, To::Size(num_heads), To::Size(head_dim)];
         let mut split = |x: &Value, order: &[usize; 4]| {
+            let x = &b.g.cast(x, b.dtype);
             let parts = b.g.reshape(x, &parts)?;
             b.g.transpose(&parts, order)
         };
@@ -36,32 +36,7 @@ impl Target for Portable {
         let probs = b.g.softmax(&scores);
         let probs = b.g.cast(&probs, b.dtype);
         let mixed = b.g.matmul(&probs, &value)?;
-        let mixed = b.g.transpose(&mixed, &[0, 2, 1, 3])?;
-        Ok(b.g.reshape(&mixed, &[To::Keep, To::Keep, To::Size(channels)])?)
-    }
-
-    fn add_layer_norm(
-        &self,
-        b: &mut ModelBuilder<'_>,
-        x: &Value,
-        skip: &Value,
-        norm: &LayerNorm,
-        epsilon: f32,
-    ) -> Result<(Value, Value), Error> {
-        let sum = b.add_residual(x, skip)?;
-        Ok((b.layer_norm(&sum, norm, epsilon)?, sum))
-    }
-
-    fn add_rms_norm(
-        &self,
-        b: &mut ModelBuilder<'_>,
-        x: &Value,
-        skip: &Value,
-        weight: &Tensor,
-        epsilon: f32,
-    ) -> Result<(Value, Value), Error> {
-        let sum = b.add_residual(x, skip)?;
-        Ok((b.rms_norm(&sum, weight, epsilon)?, sum))
+        b.join_heads(&mixed)
     }
 
     fn cached_attention(

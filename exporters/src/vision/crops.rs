@@ -10,7 +10,7 @@ use crate::error::Error;
 /// Of `[images, 3, size, size]` f32, every scale's crops `[crops, 3, size, size]` f32: first those
 /// of the first scale, and of one scale first crop 0 of every image, then crop 1 and so on, row by
 /// row (`S2Wrapper.forward` of the original).
-pub(super) fn cut(
+pub(crate) fn cut(
     b: &mut ModelBuilder<'_>,
     pixels: &Value,
     config: &VisionConfig,

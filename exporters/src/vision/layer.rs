@@ -1,7 +1,7 @@
 //! The encoder layers.
 
 use cumo_checkpoint::VisionConfig;
-use cumo_checkpoint::model::{Attention, Vision};
+use cumo_checkpoint::model::{Attention, Vision, VisionLayer};
 use cumo_onnx::Value;
 
 use crate::activation::Activation;
@@ -21,10 +21,8 @@ pub(super) fn run(
     let mut normed = b.layer_norm(&x, &first.layer_norm1, epsilon)?;
     for (index, layer) in vision.layers.iter().enumerate() {
         b.scope(format!("{index}"), |b| {
-            let attended =
-                b.scope("self_attn", |b| attention(b, &normed, &layer.self_attn, config))?;
-            (normed, x) = b.target.add_layer_norm(b, &attended, &x, &layer.layer_norm2, epsilon)?;
-            let out = b.feed_forward(&normed, &layer.feed_forward, Activation::QuickGelu)?;
+            let out;
+            (out, x) = after_norm(b, &normed, &x, layer, config)?;
             match vision.layers.get(index + 1) {
                 Some(next) => {
                     (normed, x) =
@@ -38,6 +36,21 @@ pub(super) fn run(
     Ok(x)
 }
 
+/// What follows a layer's first norm: gives the result of the MLP or experts, and the residual to add
+/// it to.
+pub(crate) fn after_norm(
+    b: &mut ModelBuilder<'_>,
+    normed: &Value,
+    x: &Value,
+    layer: &VisionLayer,
+    config: &VisionConfig,
+) -> Result<(Value, Value), Error> {
+    let epsilon = config.layer_norm_eps;
+    let attended = b.scope("self_attn", |b| attention(b, normed, &layer.self_attn, config))?;
+    let (normed, x) = b.target.add_layer_norm(b, &attended, x, &layer.layer_norm2, epsilon)?;
+    Ok((b.feed_forward(&normed, &layer.feed_forward, Activation::QuickGelu)?, x))
+}
+
 /// Attention of every token to every token of the same crop.
 fn attention(
     b: &mut ModelBuilder<'_>,
@@ -46,9 +59,9 @@ fn attention(
     config: &VisionConfig,
 ) -> Result<Value, Error> {
     let x = &b.g.cast(x, b.dtype);
-    let query = b.scope("q_proj", |b| b.linear(x, &weights.q_proj))?;
-    let key = b.scope("k_proj", |b| b.linear(x, &weights.k_proj))?;
-    let value = b.scope("v_proj", |b| b.linear(x, &weights.v_proj))?;
+    let parts =
+        [("q_proj", &weights.q_proj), ("k_proj", &weights.k_proj), ("v_proj", &weights.v_proj)];
+    let [query, key, value] = b.projections(x, "qkv_proj", parts)?;
     let mixed = b.target.full_attention(b, [&query, &key, &value], config.num_attention_heads)?;
     b.scope("out_proj", |b| b.linear(&mixed, &weights.out_proj))
 }

@@ -10,7 +10,7 @@ use crate::error::Error;
 /// `[crops, 1 + patches, channels]` to `[images, tokens, channels * scales]`: the class token is
 /// dropped, each scale's crops are put together and averaged down to one crop's grid, and
 /// the scales lie side by side on the channels.
-pub(super) fn merge(
+pub(crate) fn merge(
     b: &mut ModelBuilder<'_>,
     x: &Value,
     config: &VisionConfig,

@@ -1,9 +1,9 @@
 //! The CLIP vision tower over several scales: `pixel_values` to `image_features`.
 
-mod crops;
-mod embeddings;
-mod layer;
-mod merge;
+pub(crate) mod crops;
+pub(crate) mod embeddings;
+pub(crate) mod layer;
+pub(crate) mod merge;
 
 use cumo_bundle::names;
 use cumo_checkpoint::VisionConfig;

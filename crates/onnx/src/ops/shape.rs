@@ -169,6 +169,21 @@ impl GraphBuilder {
         Ok(self.add("Slice", &[x, from, to, &axis], x.dtype(), dims, vec![]))
     }
 
+    /// The last element of dimension `axis`, which stays, with size 1.
+    ///
+    /// # Errors
+    /// [`Error::Node`] where `x` has no such dimension.
+    pub fn last(&mut self, x: &Value, axis: usize) -> Result<Value, Error> {
+        if axis >= x.shape().rank() {
+            return Err(self.fault("Slice", format!("axis {axis} of {}", x.describe())));
+        }
+        let mut dims = x.shape().dims().to_vec();
+        dims[axis] = Dim::Fixed(1);
+        let (from, to) = (self.ints(&[-1]), self.ints(&[i64::MAX]));
+        let axis = self.ints(&[axis as i64]);
+        Ok(self.add("Slice", &[x, &from, &to, &axis], x.dtype(), dims, vec![]))
+    }
+
     /// Dimension `axis` of `x` cut into parts of these sizes.
     ///
     /// # Errors
