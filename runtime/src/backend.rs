@@ -35,17 +35,21 @@ pub struct StepSpec<'a> {
     pub graph: &'a str,
     /// The graph's file.
     pub file: &'a Path,
+    /// A file of the same signature without plugin nodes, where the bundle has one.
+    pub twin: Option<&'a Path>,
     /// The inputs that will be bound, in the order of [`Port::Input`].
     pub inputs: &'a [&'a Value],
     /// The outputs that will be bound, in the order of [`Port::Output`].
     pub outputs: &'a [&'a Value],
 }
 
-/// A tensor at the start of a buffer, row-major and without gaps.
+/// A tensor in a buffer, row-major and without gaps.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     /// Where it lies.
     pub buffer: Buffer,
+    /// Bytes from the buffer's start to its first element, a multiple of an element's size.
+    pub offset: usize,
     /// Element type.
     pub dtype: Dtype,
     /// Shape, every dimension known.
@@ -66,13 +70,20 @@ pub trait Backend {
     /// [`BackendError::OutOfMemory`].
     fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError>;
 
+    /// A file as memory that steps may read, as large as the file. It is not copied to the host's
+    /// memory as a whole: the system brings in the pieces that are read, and may drop them again.
+    ///
+    /// # Errors
+    /// [`BackendError::Weights`].
+    fn map(&mut self, file: &Path) -> Result<Buffer, BackendError>;
+
     /// Gives memory back. Steps bound to it must be bound anew before they run.
     fn release(&mut self, buffer: Buffer);
 
     /// Writes `bytes` into a buffer, `offset` bytes from its start.
     ///
     /// # Errors
-    /// [`BackendError::OutOfBounds`] where they do not fit.
+    /// [`BackendError::OutOfBounds`] where they do not fit; [`BackendError::ReadOnly`].
     fn write(&mut self, buffer: Buffer, offset: usize, bytes: &[u8]) -> Result<(), BackendError>;
 
     /// Bytes of a buffer, after every step that was run has written them.
@@ -84,7 +95,8 @@ pub trait Backend {
     /// Copies `bytes` bytes between two places, which may overlap.
     ///
     /// # Errors
-    /// [`BackendError::OutOfBounds`] where one of them does not lie inside its buffer.
+    /// [`BackendError::OutOfBounds`] where one of them does not lie inside its buffer;
+    /// [`BackendError::ReadOnly`].
     fn copy(
         &mut self,
         from: (Buffer, usize),
@@ -103,7 +115,8 @@ pub trait Backend {
     /// be bound to the same buffer where the graph updates it in place.
     ///
     /// # Errors
-    /// [`BackendError::OutOfBounds`] where the tensor is larger than its buffer.
+    /// [`BackendError::OutOfBounds`] where the tensor does not lie inside its buffer;
+    /// [`BackendError::ReadOnly`] for an output in memory of [`Backend::map`].
     fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError>;
 
     /// Runs a step.
@@ -159,6 +172,14 @@ pub enum BackendError {
         /// The difference.
         what: String,
     },
+    /// A file of weights could not be mapped.
+    #[error("{file}: {reason}")]
+    Weights {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
     /// A step failed.
     #[error("graph `{graph}` failed: {reason}")]
     Run {
@@ -178,6 +199,9 @@ pub enum BackendError {
         /// Bytes that were asked for.
         bytes: usize,
     },
+    /// Something was to be written into a file of weights.
+    #[error("a file of weights is only read")]
+    ReadOnly,
     /// A tensor or a piece of it lies outside its buffer.
     #[error("bytes {offset}..{end} of a buffer of {size} bytes were asked for")]
     OutOfBounds {

@@ -123,6 +123,31 @@ impl Cache {
         }
     }
 
+    /// Copies the rows of a pass, `[.., sequence, ..]` at the start of `rows`, behind the positions
+    /// that a slot holds.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub(crate) fn store_rows(
+        &self,
+        backend: &mut dyn Backend,
+        slot: usize,
+        rows: Buffer,
+        sequence: usize,
+    ) -> Result<(), Error> {
+        let Some(slot) = self.slots.get(slot) else { return Ok(()) };
+        let Some(current) = slot.current else { return Ok(()) };
+        let bytes = slot.position_bytes;
+        for row in 0..slot.rows {
+            backend.copy(
+                (rows, row * sequence * bytes),
+                (current, (row * self.capacity + self.length) * bytes),
+                sequence * bytes,
+            )?;
+        }
+        Ok(())
+    }
+
     /// Gives all memory back.
     pub(crate) fn release(&mut self, backend: &mut dyn Backend) {
         for slot in &mut self.slots {

@@ -64,6 +64,17 @@ pub enum Error {
     /// The plan never makes or reads a tensor of this name.
     #[error("the bundle's plan has no activation `{0}`")]
     NoActivation(String),
+    /// A step reads a weight that the bundle does not have.
+    #[error("the bundle has no weight `{0}`")]
+    NoWeight(String),
+    /// More positions were asked for than the bundle's longest cache has.
+    #[error("{positions} positions were asked for, the bundle's longest cache has {longest}")]
+    BeyondCache {
+        /// Positions that were asked for.
+        positions: usize,
+        /// Positions of the ladder's last rung.
+        longest: usize,
+    },
     /// The model answered with something that is not a number.
     #[error(
         "the model's logits behind position {position} are not finite (token {token} has {value}); the weights or the precision are at fault"

@@ -10,14 +10,15 @@ use std::time::Instant;
 
 use cumo_bundle::{Bundle, Dtype, Manifest, Phase, names};
 
-use crate::activations::Activations;
+use crate::activations::{Activations, Placed};
 use crate::backend::{Backend, Buffer, Interrupt};
 use crate::cache::Cache;
 use crate::error::{Error, PromptError};
 use crate::shape::Sizes;
-use crate::step::{PreparedStep, Stage};
+use crate::step::{Preparation, PreparedStep, Stage};
 use crate::step_times::StepTimes;
 use crate::tensor::{self, HostTensor};
+use crate::weights::Weights;
 
 /// Crops that the vision tower sees at once; an image with more goes alone. Bounds the memory of
 /// the attention between the tokens of a crop.
@@ -52,6 +53,7 @@ pub struct Executor {
     /// The largest sizes that each phase's activations have room for.
     room: [Sizes; 3],
     activations: Activations,
+    weights: Weights,
     cache: Cache,
     times: StepTimes,
     bytes: Vec<u8>,
@@ -72,6 +74,7 @@ impl Executor {
             phases: [None, None, None],
             room: [Sizes::default(); 3],
             activations: Activations::default(),
+            weights: Weights::default(),
             times: StepTimes::default(),
             bytes: Vec::new(),
             ids: Vec::new(),
@@ -88,16 +91,24 @@ impl Executor {
         self.backend.interrupt()
     }
 
-    /// Loads the graphs of a phase, unless they are.
+    /// Loads the graphs of a phase and maps its weights, unless they are.
     ///
     /// # Errors
-    /// [`Error::Backend`] where a graph cannot be loaded or is not what the manifest says.
+    /// [`Error::Backend`] where a graph cannot be loaded or is not what the manifest says, or a
+    /// file of weights cannot be mapped.
     pub fn load(&mut self, phase: Phase) -> Result<(), Error> {
         if self.phases[phase as usize].is_some() {
             return Ok(());
         }
         let mut features_made = false;
         let mut prepared = Vec::new();
+        let mut preparation = Preparation {
+            backend: self.backend.as_mut(),
+            folder: &self.folder,
+            manifest: &self.manifest,
+            activations: &mut self.activations,
+            weights: &mut self.weights,
+        };
         for step in self.manifest.plan.steps(phase) {
             let stage = match phase {
                 Phase::EncodeImages if features_made => Stage::Connector,
@@ -105,15 +116,8 @@ impl Executor {
                 Phase::EmbedTokens => Stage::Embed,
                 Phase::Decode => Stage::Decode,
             };
-            let step = PreparedStep::new(
-                self.backend.as_mut(),
-                &self.folder,
-                &self.manifest,
-                step,
-                stage,
-                &mut self.activations,
-            )?;
-            let features = self.activations.find(names::IMAGE_FEATURES);
+            let step = PreparedStep::new(&mut preparation, step, stage)?;
+            let features = preparation.activations.find(names::IMAGE_FEATURES);
             features_made |= features.is_some_and(|index| step.writes(index));
             prepared.push(step);
         }
@@ -193,20 +197,33 @@ impl Executor {
         self.cache.bytes()
     }
 
-    /// Makes room for `positions` in the cache, and for passes of up to `sequence` positions, so
-    /// that no later pass allocates.
+    /// Makes room for `positions` in the cache (as many as the next rung of the plan's ladder has,
+    /// where there is one), and for passes of up to `sequence` positions, so that no later pass
+    /// allocates.
     ///
     /// # Errors
-    /// [`Error::Backend`] where there is no memory for it.
+    /// [`Error::BeyondCache`]; [`Error::Backend`] where there is no memory for it.
     pub fn reserve(&mut self, positions: usize, sequence: usize) -> Result<(), Error> {
         self.load(Phase::EmbedTokens)?;
         self.load(Phase::Decode)?;
+        let positions = self.rung(positions)?;
         self.cache.reserve(self.backend.as_mut(), positions)?;
         let capacity = self.cache.capacity();
-        let sizes = Sizes { sequence, past: capacity, capacity, ..Sizes::default() };
+        let sizes =
+            Sizes { sequence, past: capacity, capacity, attended: capacity, ..Sizes::default() };
         self.make_room(Phase::EmbedTokens, sizes)?;
         self.make_room(Phase::Decode, sizes)?;
         self.check_splice()
+    }
+
+    /// The rung of the plan's ladder that holds `positions`; as many where there is no ladder.
+    fn rung(&self, positions: usize) -> Result<usize, Error> {
+        let attended = &self.manifest.plan.attended;
+        match (attended.iter().find(|rung| **rung >= positions), attended.last()) {
+            (Some(rung), _) => Ok(*rung),
+            (None, None) => Ok(positions),
+            (None, Some(longest)) => Err(Error::BeyondCache { positions, longest: *longest }),
+        }
     }
 
     /// Forgets the cached positions behind the first `length`.
@@ -229,7 +246,8 @@ impl Executor {
         if past + sequence > self.cache.capacity() || sequence > room {
             self.reserve(past + sequence, sequence)?;
         }
-        let sizes = Sizes { sequence, past, capacity: self.cache.capacity(), ..Sizes::default() };
+        let (capacity, attended) = (self.cache.capacity(), self.rung(past + sequence)?);
+        let sizes = Sizes { sequence, past, capacity, attended, ..Sizes::default() };
         // Images get some token's embedding first, which is written over below.
         let bos = self.manifest.model.llm.bos_token_id;
         self.ids.clear();
@@ -245,6 +263,8 @@ impl Executor {
         self.ids.clear();
         self.ids.extend((past..past + sequence).map(|position| position as i64));
         self.write_integers(names::POSITION_IDS)?;
+        self.ids.truncate(1);
+        self.write_integers(names::WRITE_INDICES)?;
         self.run(Phase::Decode, sizes)?;
         self.cache.advance(sequence);
         Ok(())
@@ -301,6 +321,7 @@ impl Executor {
             let elapsed = start.elapsed();
             self.times.add(step.stage(), elapsed);
             result?;
+            step.store_rows(self.backend.as_mut(), &sizes, &self.activations, &self.cache)?;
         }
         Ok(())
     }
@@ -314,6 +335,7 @@ impl Executor {
             sequence: room.sequence.max(sizes.sequence),
             past: room.past.max(sizes.past),
             capacity: room.capacity.max(sizes.capacity),
+            attended: room.attended.max(sizes.attended),
         };
         let steps = self.phases[phase as usize].as_deref().unwrap_or_default();
         if *room == larger && !steps.is_empty() {
@@ -323,12 +345,16 @@ impl Executor {
             step.make_room(self.backend.as_mut(), &larger, &mut self.activations)?;
         }
         *room = larger;
-        if let Some(mask) = self.activations.grown(names::ATTENTION_MASK) {
-            self.bytes.clear();
-            tensor::encode(&vec![1.0; mask.bytes / mask.dtype.size()], mask.dtype, &mut self.bytes);
-            self.backend.write(mask.buffer, 0, &self.bytes)?;
-        }
-        Ok(())
+        self.write_constant(names::ATTENTION_MASK, |_| 1)?;
+        self.write_constant(names::CACHE_POSITIONS, |index| index as i64)
+    }
+
+    /// Fills an activation of integers that is the same in every pass, where its memory is new.
+    fn write_constant(&mut self, name: &str, number: fn(usize) -> i64) -> Result<(), Error> {
+        let Some(Placed { bytes, dtype, .. }) = self.activations.grown(name) else { return Ok(()) };
+        self.ids.clear();
+        self.ids.extend((0..bytes / dtype.size()).map(number));
+        self.write_integers(name)
     }
 
     /// Writes `self.ids` into an activation, where the plan reads it.
@@ -392,3 +418,7 @@ impl Executor {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "executor_tests.rs"]
+mod tests;

@@ -46,6 +46,7 @@ mod stop;
 mod tensor;
 #[cfg(test)]
 mod testing;
+mod weights;
 
 pub use cancel::CancelToken;
 pub use conversation::Conversation;

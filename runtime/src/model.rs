@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cumo_bundle::{Bundle, CacheSlot, CacheUpdate, ModelFacts, Phase, PromptTemplate};
+use cumo_bundle::{Bundle, ModelFacts, Phase, PromptTemplate, Target};
 use cumo_processor::{
     ImageLimits, ImageProcessor, Message, Tokenizer, count_image_marks, render, tokenize_prompt,
 };
@@ -62,8 +62,7 @@ impl Model {
         };
         let files = bundle.manifest.files.keys().cloned().collect();
         let backend = OrtBackend::new(options.backend.clone(), files)?;
-        let in_place = |slot: &CacheSlot| slot.update == CacheUpdate::InPlace;
-        if facts.llm.sliding_window.is_some() && bundle.manifest.plan.cache.iter().any(in_place) {
+        if facts.llm.sliding_window.is_some() && bundle.manifest.target == Target::OrtCpu {
             backend.check_sliding_window()?;
         }
         let mut executor = Executor::new(&bundle, Box::new(backend))?;

@@ -17,6 +17,8 @@ pub(crate) struct Sizes {
     pub(crate) past: usize,
     /// Positions that the cache has room for.
     pub(crate) capacity: usize,
+    /// Positions of the cache that the pass looks at: a rung of the plan's ladder.
+    pub(crate) attended: usize,
 }
 
 /// A size known when a graph runs.
@@ -29,6 +31,7 @@ pub(crate) enum Symbol {
     PastSequence,
     TotalSequence,
     MaxSequence,
+    Attended,
 }
 
 /// One dimension of a [`Shape`].
@@ -50,6 +53,7 @@ impl Size {
             Size::Known(Symbol::PastSequence) => sizes.past,
             Size::Known(Symbol::TotalSequence) => sizes.past + sizes.sequence,
             Size::Known(Symbol::MaxSequence) => sizes.capacity,
+            Size::Known(Symbol::Attended) => sizes.attended,
         }
     }
 }
@@ -104,6 +108,7 @@ fn symbol(name: &str) -> Option<Symbol> {
         names::PAST_SEQUENCE => Symbol::PastSequence,
         names::TOTAL_SEQUENCE => Symbol::TotalSequence,
         names::MAX_SEQUENCE => Symbol::MaxSequence,
+        names::ATTENDED => Symbol::Attended,
         _ => return None,
     })
 }

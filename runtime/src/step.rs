@@ -1,14 +1,16 @@
 //! One step of a plan, prepared: what its inputs and outputs are bound to.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use cumo_bundle::{Binding, Dtype, Manifest, Step, Value};
+use cumo_bundle::{Binding, CacheUpdate, Dtype, Manifest, Step, Value};
 
 use crate::activations::Activations;
 use crate::backend::{Backend, Buffer, Port, StepId, StepSpec, View};
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::shape::{Shape, Sizes};
+use crate::weights::Weights;
 
 /// What a step's time is counted as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,16 @@ pub(crate) enum Stage {
     Decode,
 }
 
-/// A step that the backend has prepared.
+/// What steps are prepared with.
+pub(crate) struct Preparation<'a> {
+    pub(crate) backend: &'a mut dyn Backend,
+    pub(crate) folder: &'a Path,
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) activations: &'a mut Activations,
+    pub(crate) weights: &'a mut Weights,
+}
+
+/// A step that the backend has prepared. Its weights are bound.
 #[derive(Debug)]
 pub(crate) struct PreparedStep {
     id: StepId,
@@ -44,58 +55,62 @@ enum Place {
     Activation(usize),
     CacheInput(usize),
     CacheOutput(usize),
+    /// Rows that are put into a slot when the step has run.
+    CacheRows {
+        slot: usize,
+        activation: usize,
+    },
 }
 
 impl PreparedStep {
-    /// Prepares a step of a checked manifest.
+    /// Prepares a step of a checked manifest and binds its weights.
     pub(crate) fn new(
-        backend: &mut dyn Backend,
-        folder: &Path,
-        manifest: &Manifest,
+        with: &mut Preparation<'_>,
         step: &Step,
         stage: Stage,
-        activations: &mut Activations,
     ) -> Result<Self, Error> {
-        let Some(graph) = manifest.graphs.get(&step.graph) else {
+        let Some(graph) = with.manifest.graphs.get(&step.graph) else {
             return Err(Error::NoActivation(step.graph.clone()));
-        };
-        let bound = |values: &'_ [Value],
-                     bindings: &std::collections::BTreeMap<String, Binding>| {
-            let pairs = values.iter().filter_map(|value| {
-                bindings.get(&value.name).map(|binding| (value.clone(), binding.clone()))
-            });
-            pairs.collect::<Vec<_>>()
         };
         let inputs = bound(&graph.inputs, &step.inputs);
         let outputs = bound(&graph.outputs, &step.outputs);
-
+        let id = with.backend.prepare(&StepSpec {
+            graph: &step.graph,
+            file: &with.folder.join(&graph.file),
+            twin: graph.twin.as_ref().map(|twin| with.folder.join(twin)).as_deref(),
+            inputs: &inputs.iter().map(|(value, _)| *value).collect::<Vec<_>>(),
+            outputs: &outputs.iter().map(|(value, _)| *value).collect::<Vec<_>>(),
+        })?;
         let mut ports = Vec::new();
-        let slot = |name: &str| manifest.plan.cache.iter().position(|slot| slot.name == name);
-        let missing = |name: &str| Error::NoActivation(name.to_owned());
-        for (index, (value, binding)) in inputs.iter().enumerate() {
+        for (index, (value, binding)) in inputs.into_iter().enumerate() {
+            let port = Port::Input(index);
             let place = match binding {
-                Binding::Activation(name) => Place::Activation(activations.add(name, value.dtype)?),
-                Binding::Cache(name) => Place::CacheInput(slot(name).ok_or_else(|| missing(name))?),
-                Binding::Weight(name) => return Err(missing(name)),
-            };
-            ports.push(BoundPort::new(&step.graph, Port::Input(index), place, value)?);
-        }
-        for (index, (value, binding)) in outputs.iter().enumerate() {
-            let place = match binding {
-                Binding::Activation(name) => Place::Activation(activations.add(name, value.dtype)?),
-                Binding::Cache(name) => {
-                    Place::CacheOutput(slot(name).ok_or_else(|| missing(name))?)
+                Binding::Activation(name) => with.activation(name, value)?,
+                Binding::Cache(name) => Place::CacheInput(with.slot(name)?.0),
+                Binding::Weight(name) => {
+                    with.bind_weight(id, port, name)?;
+                    continue;
                 }
-                Binding::Weight(name) => return Err(missing(name)),
+            };
+            ports.push(BoundPort::new(&step.graph, port, place, value)?);
+        }
+        for (index, (value, binding)) in outputs.into_iter().enumerate() {
+            let place = match binding {
+                Binding::Activation(name) => with.activation(name, value)?,
+                Binding::Cache(name) => match with.slot(name)? {
+                    (slot, CacheUpdate::Rows) => {
+                        // The same memory for this output of all steps of the graph: the rows
+                        // are in the cache before the next one runs.
+                        let name = format!("rows of {}.{}", step.graph, value.name);
+                        let activation = with.activations.add(&name, value.dtype)?;
+                        Place::CacheRows { slot, activation }
+                    }
+                    (slot, CacheUpdate::Append | CacheUpdate::InPlace) => Place::CacheOutput(slot),
+                },
+                Binding::Weight(name) => return Err(Error::NoActivation(name.clone())),
             };
             ports.push(BoundPort::new(&step.graph, Port::Output(index), place, value)?);
         }
-        let id = backend.prepare(&StepSpec {
-            graph: &step.graph,
-            file: &folder.join(&graph.file),
-            inputs: &inputs.iter().map(|(value, _)| value).collect::<Vec<_>>(),
-            outputs: &outputs.iter().map(|(value, _)| value).collect::<Vec<_>>(),
-        })?;
         Ok(PreparedStep { id, stage, ports })
     }
 
@@ -123,7 +138,9 @@ impl PreparedStep {
         activations: &mut Activations,
     ) -> Result<(), Error> {
         for port in &self.ports {
-            if let Place::Activation(index) = port.place {
+            if let Place::Activation(index) | Place::CacheRows { activation: index, .. } =
+                port.place
+            {
                 activations.make_room(backend, index, port.shape.elements(sizes))?;
             }
         }
@@ -140,28 +157,71 @@ impl PreparedStep {
     ) -> Result<(), Error> {
         for port in &mut self.ports {
             let buffer = match port.place {
-                Place::Activation(index) => activations.buffer(index)?,
+                Place::Activation(index) | Place::CacheRows { activation: index, .. } => {
+                    activations.buffer(index)?
+                }
                 Place::CacheInput(slot) => cache.input(slot).ok_or_else(no_cache)?,
                 Place::CacheOutput(slot) => cache.output(slot).ok_or_else(no_cache)?,
             };
-            if port.buffer == Some(buffer) && port.shape.is_resolved(sizes, &port.dims) {
-                continue;
+            if port.buffer != Some(buffer) || !port.shape.is_resolved(sizes, &port.dims) {
+                // Not known to be bound until it is.
+                port.buffer = None;
+                port.shape.resolve_into(sizes, &mut port.dims);
+                let view = View { buffer, offset: 0, dtype: port.dtype, shape: &port.dims };
+                backend.bind(self.id, port.port, view)?;
+                port.buffer = Some(buffer);
             }
-            // Not known to be bound until it is.
-            port.buffer = None;
-            port.shape.resolve_into(sizes, &mut port.dims);
-            backend.bind(
-                self.id,
-                port.port,
-                View { buffer, dtype: port.dtype, shape: &port.dims },
-            )?;
-            port.buffer = Some(buffer);
             if let Place::Activation(index) = port.place {
                 activations.set_shape(index, &port.dims);
             }
         }
         Ok(())
     }
+
+    /// Puts the rows that the step has made behind the cached ones.
+    pub(crate) fn store_rows(
+        &self,
+        backend: &mut dyn Backend,
+        sizes: &Sizes,
+        activations: &Activations,
+        cache: &Cache,
+    ) -> Result<(), Error> {
+        for port in &self.ports {
+            if let Place::CacheRows { slot, activation } = port.place {
+                let rows = activations.buffer(activation)?;
+                cache.store_rows(backend, slot, rows, sizes.sequence)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Preparation<'_> {
+    fn activation(&mut self, name: &str, value: &Value) -> Result<Place, Error> {
+        Ok(Place::Activation(self.activations.add(name, value.dtype)?))
+    }
+
+    /// The index of a cache slot, and how it changes.
+    fn slot(&self, name: &str) -> Result<(usize, CacheUpdate), Error> {
+        let mut slots = self.manifest.plan.cache.iter().enumerate();
+        let found = slots.find(|(_, slot)| slot.name == name);
+        let missing = || Error::NoActivation(name.to_owned());
+        found.map(|(index, slot)| (index, slot.update)).ok_or_else(missing)
+    }
+
+    fn bind_weight(&mut self, step: StepId, port: Port, name: &str) -> Result<(), Error> {
+        let view = self.weights.view(self.backend, self.folder, self.manifest, name)?;
+        Ok(self.backend.bind(step, port, view)?)
+    }
+}
+
+/// The values that a step binds, in the graph's order.
+fn bound<'a>(
+    values: &'a [Value],
+    bindings: &'a BTreeMap<String, Binding>,
+) -> Vec<(&'a Value, &'a Binding)> {
+    let pair = |value: &'a Value| Some((value, bindings.get(&value.name)?));
+    values.iter().filter_map(pair).collect()
 }
 
 fn no_cache() -> Error {

@@ -115,6 +115,17 @@ impl OrtBackend {
         Ok(session)
     }
 
+    /// Gives memory a number.
+    fn keep(&mut self, memory: HostBuffer) -> Buffer {
+        let index = self.free.pop().unwrap_or(self.buffers.len());
+        if index == self.buffers.len() {
+            self.buffers.push(Slot::default());
+        }
+        let slot = &mut self.buffers[index];
+        slot.memory = Some(Rc::new(memory));
+        Buffer(u64::from(slot.generation) << 32 | index as u64)
+    }
+
     fn buffer(&self, buffer: Buffer) -> Result<&Rc<HostBuffer>, BackendError> {
         let (index, generation) = place(buffer);
         self.buffers
@@ -136,14 +147,11 @@ impl Backend for OrtBackend {
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {
-        let memory = Some(Rc::new(HostBuffer::zeroed(bytes)?));
-        let index = self.free.pop().unwrap_or(self.buffers.len());
-        if index == self.buffers.len() {
-            self.buffers.push(Slot::default());
-        }
-        let slot = &mut self.buffers[index];
-        slot.memory = memory;
-        Ok(Buffer(u64::from(slot.generation) << 32 | index as u64))
+        Ok(self.keep(HostBuffer::zeroed(bytes)?))
+    }
+
+    fn map(&mut self, file: &Path) -> Result<Buffer, BackendError> {
+        Ok(self.keep(HostBuffer::mapped(file)?))
     }
 
     fn release(&mut self, buffer: Buffer) {
@@ -177,8 +185,9 @@ impl Backend for OrtBackend {
     }
 
     fn prepare(&mut self, spec: &StepSpec<'_>) -> Result<StepId, BackendError> {
-        let session = self.session(spec.graph, spec.file)?;
-        session::check_signature(&session, spec)?;
+        let file = spec.twin.unwrap_or(spec.file);
+        let session = self.session(spec.graph, file)?;
+        session::check_signature(&session, file, spec)?;
         let binding = Binding::new(session, spec)?;
         self.steps.push(Step { graph: spec.graph.to_owned(), binding });
         Ok(StepId(self.steps.len() - 1))
@@ -186,7 +195,7 @@ impl Backend for OrtBackend {
 
     fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError> {
         let memory = self.buffer(view.buffer)?.clone();
-        self.steps[step.0].binding.bind(port, memory, view.dtype, view.shape)
+        self.steps[step.0].binding.bind(port, memory, &view)
     }
 
     fn run(&mut self, step: StepId) -> Result<(), BackendError> {

@@ -36,7 +36,11 @@ fn failed(file: &Path, error: &dyn Error) -> BackendError {
 
 /// Checks that the graph takes and gives what the manifest says: names, types, ranks and the
 /// sizes that both know.
-pub(super) fn check_signature(session: &Session, spec: &StepSpec<'_>) -> Result<(), BackendError> {
+pub(super) fn check_signature(
+    session: &Session,
+    file: &Path,
+    spec: &StepSpec<'_>,
+) -> Result<(), BackendError> {
     let all_bound = |outlets: &[Outlet], bound: &[&Value]| {
         outlets
             .iter()
@@ -56,7 +60,7 @@ pub(super) fn check_signature(session: &Session, spec: &StepSpec<'_>) -> Result<
         });
     match difference {
         None => Ok(()),
-        Some(what) => Err(BackendError::Signature { file: spec.file.to_owned(), what }),
+        Some(what) => Err(BackendError::Signature { file: file.to_owned(), what }),
     }
 }
 

@@ -15,7 +15,7 @@ use ::ort::sys::{self, ONNXTensorElementDataType};
 use cumo_bundle::{Dtype, Value};
 
 use super::memory::HostBuffer;
-use crate::backend::{BackendError, Port, StepSpec};
+use crate::backend::{BackendError, Port, StepSpec, View};
 
 /// A tensor has at most this many dimensions here; the largest of any graph has four.
 const MAX_RANK: usize = 8;
@@ -58,21 +58,26 @@ impl Binding {
         })
     }
 
-    /// Binds a port to the tensor of `shape` at the start of `memory`.
+    /// Binds a port to a tensor in `memory`, which is the view's buffer.
     pub(in crate::backends::ort) fn bind(
         &mut self,
         port: Port,
         memory: Rc<HostBuffer>,
-        dtype: Dtype,
-        shape: &[usize],
+        view: &View<'_>,
     ) -> Result<(), BackendError> {
+        let View { offset, dtype, shape, .. } = *view;
         let bytes = shape
             .iter()
             .try_fold(dtype.size(), |bytes, size| bytes.checked_mul(*size))
             .unwrap_or(usize::MAX);
-        if bytes > memory.size() || shape.len() > MAX_RANK {
-            return Err(BackendError::OutOfBounds { offset: 0, end: bytes, size: memory.size() });
+        let size = memory.size();
+        if shape.len() > MAX_RANK || !offset.is_multiple_of(dtype.size()) {
+            return Err(BackendError::OutOfBounds { offset, end: usize::MAX, size });
         }
+        let start = match port {
+            Port::Input(_) => memory.input(offset, bytes)?,
+            Port::Output(_) => memory.output(offset, bytes)?,
+        };
         let mut dims = [0_i64; MAX_RANK];
         for (dim, size) in dims.iter_mut().zip(shape) {
             *dim = *size as i64;
@@ -92,15 +97,16 @@ impl Binding {
             reason: error.to_string(),
         };
         let mut value: *mut sys::OrtValue = ptr::null_mut();
-        // SAFETY: `memory` has at least `bytes` bytes, checked above, aligned for every element
-        // type; `dims` has at least `shape.len()` entries whose product times the element size is
+        // SAFETY: `start` is the address of `bytes` bytes of `memory`, checked above, aligned for the
+        // element type: `memory` is for every type, and `offset` is a multiple of its size. `dims` has at least `shape.len()` entries whose product times the element size is
         // `bytes`. The value does not own the memory: `bound.memory` keeps it alive for as long as
-        // the binding refers to it.
+        // the binding refers to it. A tensor that is bound as an input alone is not written to, so
+        // it may lie in memory that is only read.
         unsafe {
             let api = ::ort::api();
             check((api.CreateTensorWithDataAsOrtValue)(
                 self.memory_info.ptr(),
-                memory.start().as_ptr().cast(),
+                start.cast(),
                 bytes,
                 dims.as_ptr(),
                 shape.len(),

@@ -1,21 +1,40 @@
-//! Memory on the host that graphs read and write.
+//! Memory on the host that graphs read and write, and files that they read.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::fs::File;
+use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::slice;
+
+use memmap2::Mmap;
 
 use crate::backend::BackendError;
 
 /// Alignment of every buffer in bytes: a cache line, and the widest vector register.
 const ALIGNMENT: usize = 64;
 
-/// A block of host memory.
+/// A block of host memory, or a file as one.
 ///
 /// Neither `Send` nor `Sync`: one thread reads, writes and lets graphs run over it.
+///
+/// # Contract
+/// While a file is mapped, nobody changes or cuts it: graphs would compute with what it then
+/// holds, and reading behind a new end stops the process with SIGBUS. No portable call can rule
+/// either out, so this is the promise of whoever names the bundle, as for the files that ONNX
+/// Runtime maps itself.
 pub(in crate::backends::ort) struct HostBuffer {
     start: NonNull<u8>,
-    layout: Layout,
     size: usize,
+    origin: Origin,
+}
+
+/// Where the memory comes from.
+enum Origin {
+    Allocated(Layout),
+    /// Kept for as long as `start` is used; none for an empty file, which cannot be mapped.
+    Mapped {
+        _map: Option<Mmap>,
+    },
 }
 
 impl HostBuffer {
@@ -28,18 +47,56 @@ impl HostBuffer {
         };
         // SAFETY: the layout's size is at least `ALIGNMENT`, hence not zero.
         match NonNull::new(unsafe { alloc_zeroed(layout) }) {
-            Some(start) => Ok(HostBuffer { start, layout, size }),
+            Some(start) => Ok(HostBuffer { start, size, origin: Origin::Allocated(layout) }),
             None => Err(out_of_memory),
         }
+    }
+
+    /// All bytes of the regular file at `path`, which are only read, and brought in by the system
+    /// page by page as they are.
+    pub(in crate::backends::ort) fn mapped(path: &Path) -> Result<Self, BackendError> {
+        let failed = |reason: String| BackendError::Weights { file: path.to_owned(), reason };
+        let io = |error: std::io::Error| failed(error.to_string());
+        // Before it is opened: opening a pipe would wait.
+        if !std::fs::metadata(path).map_err(io)?.is_file() {
+            return Err(failed("not a file".to_owned()));
+        }
+        let file = File::open(path).map_err(io)?;
+        let map = match file.metadata().map_err(io)?.len() {
+            0 => None,
+            // SAFETY: nothing in this process writes to the map, which is private to this buffer
+            // and read-only (`write`, `copy_from` and `output` refuse it); that no other process
+            // changes the file is the contract of `HostBuffer`.
+            _ => Some(unsafe { Mmap::map(&file) }.map_err(io)?),
+        };
+        let bytes: &[u8] = map.as_deref().unwrap_or_default();
+        let start = NonNull::from(bytes).cast();
+        Ok(HostBuffer { start, size: bytes.len(), origin: Origin::Mapped { _map: map } })
     }
 
     pub(in crate::backends::ort) fn size(&self) -> usize {
         self.size
     }
 
-    /// The first byte, for tensors that a graph reads or writes while it runs.
-    pub(in crate::backends::ort) fn start(&self) -> NonNull<u8> {
-        self.start
+    /// The address of `bytes` bytes that a graph reads while it runs.
+    pub(in crate::backends::ort) fn input(
+        &self,
+        offset: usize,
+        bytes: usize,
+    ) -> Result<*mut u8, BackendError> {
+        self.place(offset, bytes)
+    }
+
+    /// The address of `bytes` bytes that a graph writes while it runs.
+    pub(in crate::backends::ort) fn output(
+        &self,
+        offset: usize,
+        bytes: usize,
+    ) -> Result<*mut u8, BackendError> {
+        match self.origin {
+            Origin::Allocated(_) => self.place(offset, bytes),
+            Origin::Mapped { .. } => Err(BackendError::ReadOnly),
+        }
     }
 
     pub(in crate::backends::ort) fn write(
@@ -47,8 +104,9 @@ impl HostBuffer {
         offset: usize,
         bytes: &[u8],
     ) -> Result<(), BackendError> {
-        let place = self.place(offset, bytes.len())?;
-        // SAFETY: `place` is the start of `bytes.len()` bytes of this block. `bytes` may be a piece
+        let place = self.output(offset, bytes.len())?;
+        // SAFETY: `place` is the start of `bytes.len()` bytes of this block, which may be written.
+        // `bytes` may be a piece
         // of the same block (it came from `read`), hence `copy` and not the nonoverlapping kind.
         unsafe { ptr::copy(bytes.as_ptr(), place, bytes.len()) };
         Ok(())
@@ -60,8 +118,8 @@ impl HostBuffer {
         bytes: usize,
     ) -> Result<&[u8], BackendError> {
         let place = self.place(offset, bytes)?;
-        // SAFETY: `place` is the start of `bytes` initialised bytes (zero or written since) of this
-        // block. The only caller, `OrtBackend::read`, ties the slice to a mutable borrow of the
+        // SAFETY: `place` is the start of `bytes` initialised bytes (zero, a file's, or written
+        // since) of this block. The only caller, `OrtBackend::read`, ties the slice to a mutable borrow of the
         // backend, so that nothing writes or runs while it is alive.
         Ok(unsafe { slice::from_raw_parts(place, bytes) })
     }
@@ -74,8 +132,9 @@ impl HostBuffer {
         bytes: usize,
     ) -> Result<(), BackendError> {
         let from = source.place(source_offset, bytes)?;
-        let to = self.place(offset, bytes)?;
-        // SAFETY: both are starts of `bytes` bytes of their blocks; `copy` allows overlap.
+        let to = self.output(offset, bytes)?;
+        // SAFETY: both are starts of `bytes` bytes of their blocks, of which `to`'s may be written;
+        // `copy` allows overlap.
         unsafe { ptr::copy(from, to, bytes) };
         Ok(())
     }
@@ -93,8 +152,10 @@ impl HostBuffer {
 
 impl Drop for HostBuffer {
     fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with this layout and freed nowhere else.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        if let Origin::Allocated(layout) = self.origin {
+            // SAFETY: allocated in `zeroed` with this layout and freed nowhere else.
+            unsafe { dealloc(self.start.as_ptr(), layout) };
+        }
     }
 }
 
@@ -118,6 +179,35 @@ mod tests {
         assert_eq!(message, "bytes 2..5 of a buffer of 4 bytes were asked for");
         assert!(buffer.read(usize::MAX, 2).is_err());
         assert!(buffer.copy_from(0, &buffer, 3, 2).is_err());
+    }
+
+    #[test]
+    fn a_mapped_file_is_read_and_never_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        std::fs::write(&path, [1, 2, 3, 4]).unwrap();
+        let file = HostBuffer::mapped(&path).unwrap();
+        let block = HostBuffer::zeroed(4).unwrap();
+        block.copy_from(1, &file, 2, 2).unwrap();
+        assert_eq!(block.read(0, 4).unwrap(), [0, 3, 4, 0]);
+        assert!(file.input(1, 3).is_ok());
+        assert!(matches!(file.input(1, 4), Err(BackendError::OutOfBounds { end: 5, size: 4, .. })));
+        assert!(matches!(file.output(0, 1), Err(BackendError::ReadOnly)));
+        assert!(matches!(file.write(0, &[1]), Err(BackendError::ReadOnly)));
+        assert!(matches!(file.copy_from(0, &block, 0, 1), Err(BackendError::ReadOnly)));
+        drop(file);
+        assert_eq!(std::fs::read(&path).unwrap(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_cannot_be_mapped_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |path: &Path| HostBuffer::mapped(path).err().unwrap().to_string();
+        let gone = folder.path().join("gone");
+        assert!(message(&gone).starts_with(&format!("{}: ", gone.display())));
+        assert!(message(folder.path()).ends_with(": not a file"));
+        std::fs::write(&gone, []).unwrap();
+        assert_eq!(HostBuffer::mapped(&gone).unwrap().size(), 0);
     }
 
     #[test]

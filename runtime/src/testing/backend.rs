@@ -1,191 +1,26 @@
-//! What the unit tests share: a model that is known by heart, and a backend that needs no library.
-//!
-//! The model's vocabulary has 32 tokens, an image has 3 rows, an embedding is one number: the token,
-//! or twice the image's first pixel plus the row. The language model keeps the numbers of all
-//! positions in its cache, in two heads of opposite sign, and its best next token is
-//! [`next_token`] of them. A cache that is swapped, moved or cut wrongly gives other tokens.
+//! A backend that runs the model's graphs without a library.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cumo_bundle::*;
+use cumo_bundle::{Value, WEIGHT_ALIGNMENT};
 
+use super::{LADDER, POISON, VOCAB, next_token, token_of_sum};
 use crate::backend::{Backend, BackendError, Buffer, Interrupt, Port, StepId, StepSpec, View};
-use crate::executor::Executor;
-use crate::generate::Generator;
-
-pub(crate) const VOCAB: usize = 32;
-pub(crate) const IMAGE_TOKENS: usize = 3;
-pub(crate) const CONTEXT: usize = 64;
-
-/// A token that makes the model answer with NaN.
-pub(crate) const POISON: u32 = 31;
-
-/// The model's best token behind positions of these numbers.
-pub(crate) fn next_token(values: &[f32]) -> u32 {
-    let sum: f32 = values.iter().zip(1..).map(|(value, place)| value * place as f32).sum();
-    3 + (sum as u32 * 7) % 27
-}
-
-/// The greedy answer of `count` tokens behind a prompt.
-pub(crate) fn greedy(prompt: &[f32], count: usize) -> Vec<u32> {
-    let mut values = prompt.to_vec();
-    for _ in 0..count {
-        values.push(next_token(&values) as f32);
-    }
-    values[prompt.len()..].iter().map(|value| *value as u32).collect()
-}
-
-/// The numbers of an image's positions.
-pub(crate) fn image_values(first_pixel: f32) -> [f32; IMAGE_TOKENS] {
-    [0.0, 1.0, 2.0].map(|row| 2.0 * (first_pixel + row))
-}
-
-pub(crate) fn facts() -> ModelFacts {
-    ModelFacts {
-        name: "by-heart".to_owned(),
-        model_type: "llava_mistral".to_owned(),
-        image: ImageFacts {
-            size: 2,
-            aspect_ratio: AspectRatio::Pad,
-            mean: [0.0; 3],
-            std: [1.0; 3],
-        },
-        vision: VisionFacts {
-            scales: vec![1, 2],
-            image_tokens: IMAGE_TOKENS,
-            hidden_size: 1,
-            num_layers: 1,
-            moe: None,
-            connector_moe: None,
-        },
-        llm: LlmFacts {
-            vocab_size: VOCAB,
-            hidden_size: 1,
-            num_layers: 1,
-            num_attention_heads: 2,
-            num_key_value_heads: 2,
-            head_dim: 1,
-            context_length: CONTEXT,
-            sliding_window: None,
-            moe: None,
-            bos_token_id: 1,
-            eos_token_ids: vec![2],
-        },
-        tokenizer: None,
-        template: PromptTemplate::MistralInstruct,
-    }
-}
-
-fn value(name: &str, dtype: Dtype, shape: &[&str]) -> Value {
-    let dim = |text: &&str| match text.parse() {
-        Ok(size) => Dim::Fixed(size),
-        Err(_) => Dim::Symbol((*text).to_owned()),
-    };
-    Value { name: name.to_owned(), dtype, shape: shape.iter().map(dim).collect() }
-}
-
-fn step(graph: &str, inputs: &[Value], outputs: &[Value]) -> (String, Graph, Step) {
-    let bind = |value: &Value| {
-        let binding = match value.name.as_str() {
-            "past" | "present" => Binding::Cache("past".to_owned()),
-            name => Binding::Activation(name.to_owned()),
-        };
-        (value.name.clone(), binding)
-    };
-    let step = Step {
-        graph: graph.to_owned(),
-        inputs: inputs.iter().map(bind).collect(),
-        outputs: outputs.iter().map(bind).collect(),
-    };
-    let file = format!("{graph}.onnx");
-    (graph.to_owned(), Graph { file, twin: None, inputs: inputs.to_vec(), outputs: outputs.to_vec() }, step)
-}
-
-/// The manifest of the model, with a cache of one kind or the other.
-pub(crate) fn bundle(update: CacheUpdate) -> Bundle {
-    let f32 = Dtype::F32;
-    let (past, present) = match update {
-        CacheUpdate::Append => ("past_sequence", "total_sequence"),
-        CacheUpdate::InPlace | CacheUpdate::Rows => ("max_sequence", "max_sequence"),
-    };
-    let features = value("image_features", f32, &["images", "3", "1"]);
-    let embeds = value("image_embeds", f32, &["images", "3", "1"]);
-    let inputs_embeds = value("inputs_embeds", f32, &["batch", "sequence", "1"]);
-    let steps = [
-        step(
-            "vision",
-            &[value("pixel_values", f32, &["images", "3", "2", "2"])],
-            std::slice::from_ref(&features),
-        ),
-        step("connector", &[features], &[embeds]),
-        step(
-            "embed",
-            &[value("input_ids", Dtype::I64, &["batch", "sequence"])],
-            std::slice::from_ref(&inputs_embeds),
-        ),
-        step(
-            "llm",
-            &[
-                inputs_embeds,
-                value("attention_mask", Dtype::I64, &["batch", "total_sequence"]),
-                value("position_ids", Dtype::I64, &["batch", "sequence"]),
-                value("past", f32, &["batch", "2", past, "1"]),
-            ],
-            &[
-                value("logits", f32, &["batch", "sequence", "32"]),
-                value("present", f32, &["batch", "2", present, "1"]),
-            ],
-        ),
-    ];
-    let [vision, connector, embed, llm] = steps;
-    let plan = Plan {
-        cache: vec![CacheSlot {
-            name: "past".to_owned(),
-            dtype: f32,
-            shape: llm.1.inputs[3].shape.clone(),
-            update,
-        }],
-        encode_images: vec![vision.2, connector.2],
-        embed_tokens: vec![embed.2],
-        decode: vec![llm.2],
-        attended: Vec::new(),
-    };
-    let graphs =
-        [(vision.0, vision.1), (connector.0, connector.1), (embed.0, embed.1), (llm.0, llm.1)];
-    let manifest = Manifest {
-        format: FORMAT.to_owned(),
-        format_version: FORMAT_VERSION,
-        producer: "test".to_owned(),
-        target: Target::Onnx,
-        precision: BTreeMap::new(),
-        model: facts(),
-        graphs: graphs.into(),
-        plan,
-        weights: BTreeMap::new(),
-        files: BTreeMap::new(),
-    };
-    Bundle { path: PathBuf::from("nowhere"), manifest }
-}
-
-/// A generator of the model, and what its backend has been asked for.
-pub(crate) fn generator(update: CacheUpdate) -> (Generator, Rc<RefCell<Seen>>) {
-    let seen = Rc::new(RefCell::new(Seen::default()));
-    let backend = HostBackend { seen: seen.clone(), ..HostBackend::default() };
-    let bundle = bundle(update);
-    let executor = Executor::new(&bundle, Box::new(backend)).unwrap();
-    (Generator::new(executor, bundle.manifest.model), seen)
-}
 
 /// What a [`HostBackend`] has been asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) allocations: usize,
     pub(crate) releases: usize,
+    /// Files that were mapped.
+    pub(crate) maps: Vec<PathBuf>,
+    /// How often an input or output was bound.
+    pub(crate) binds: usize,
     /// Names of graphs that ran, in order, with the positions or images of the pass.
     pub(crate) runs: Vec<(String, usize)>,
     /// The run of this index fails.
@@ -194,9 +29,10 @@ pub(crate) struct Seen {
 
 /// Runs the model's graphs on memory of its own.
 #[derive(Default)]
-struct HostBackend {
+pub(crate) struct HostBackend {
     seen: Rc<RefCell<Seen>>,
     buffers: Vec<Option<Vec<u8>>>,
+    mapped: Vec<Buffer>,
     steps: Vec<HostStep>,
     stop: Arc<AtomicBool>,
 }
@@ -205,31 +41,41 @@ struct HostStep {
     graph: String,
     inputs: Vec<String>,
     outputs: Vec<String>,
-    bound: BTreeMap<String, (Buffer, Vec<usize>)>,
+    /// Memory, bytes from its start, and shape.
+    bound: BTreeMap<String, (Buffer, usize, Vec<usize>)>,
 }
 
 impl HostBackend {
+    pub(crate) fn new(seen: Rc<RefCell<Seen>>) -> Self {
+        HostBackend { seen, ..HostBackend::default() }
+    }
+
     fn bytes(&mut self, buffer: Buffer) -> &mut Vec<u8> {
         self.buffers[buffer.0 as usize].as_mut().expect("memory that was not given back")
     }
 
     /// The start of the memory that a name is bound to, as numbers of its shape.
     fn values(&mut self, step: usize, name: &str) -> (Vec<f32>, Vec<usize>) {
-        let (buffer, shape) = self.steps[step].bound[name].clone();
+        let (buffer, offset, shape) = self.steps[step].bound[name].clone();
         let count = shape.iter().product();
-        let values = self.bytes(buffer).as_chunks::<4>().0[..count].to_vec();
+        let values = self.bytes(buffer)[offset..].as_chunks::<4>().0[..count].to_vec();
         (values.into_iter().map(f32::from_ne_bytes).collect(), shape)
     }
 
+    fn memory(&self, step: usize, name: &str) -> Buffer {
+        self.steps[step].bound[name].0
+    }
+
     fn integers(&mut self, step: usize, name: &str) -> Vec<i64> {
-        let (buffer, shape) = self.steps[step].bound[name].clone();
+        let (buffer, _, shape) = self.steps[step].bound[name].clone();
         let count = shape.iter().product();
         let values = self.bytes(buffer).as_chunks::<8>().0[..count].to_vec();
         values.into_iter().map(i64::from_ne_bytes).collect()
     }
 
     fn put(&mut self, step: usize, name: &str, values: &[f32]) {
-        let (buffer, shape) = self.steps[step].bound[name].clone();
+        let (buffer, _, shape) = self.steps[step].bound[name].clone();
+        assert!(!self.mapped.contains(&buffer), "`{name}` lies in a file of weights");
         assert_eq!(shape.iter().product::<usize>(), values.len(), "{name}");
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
         self.bytes(buffer)[..bytes.len()].copy_from_slice(&bytes);
@@ -271,6 +117,73 @@ impl HostBackend {
         }
         self.put(step, "logits", &logits);
     }
+
+    /// A mask over the cache, zero for what a position sees.
+    fn decoder_inputs(&mut self, step: usize) {
+        let positions = self.integers(step, "position_ids");
+        let cached = self.integers(step, "cache_positions");
+        let expected: Vec<i64> = (0..cached.len() as i64).collect();
+        assert_eq!(cached, expected);
+        let total = positions.last().map_or(0, |last| *last as usize + 1);
+        let rung = LADDER.into_iter().find(|rung| *rung >= total);
+        assert_eq!(rung, Some(cached.len()), "not the rung of {total} positions");
+        let mut mask = Vec::new();
+        for position in positions {
+            mask.extend(cached.iter().map(|c| if *c > position { f32::MIN } else { 0.0 }));
+        }
+        self.put(step, "mask", &mask);
+    }
+
+    /// Puts its input into the cache; gives it on, or the sums of all that each position sees.
+    fn layer(&mut self, step: usize) {
+        let (hidden, _) = self.values(step, "hidden");
+        let (mask, mask_shape) = self.values(step, "mask");
+        let (sums, _) = self.values(step, "sums");
+        let past = self.integers(step, "write_indices")[0] as usize;
+        let (mut cache, shape) = self.values(step, "past");
+        let (stride, attended) = (shape[2], mask_shape[3]);
+        let mut rows = Vec::new();
+        for (head, sign) in [(0, 1.0), (1, -1.0)] {
+            for (index, value) in hidden.iter().enumerate() {
+                cache[head * stride + past + index] = sign * value;
+                rows.push(sign * value);
+            }
+        }
+        let (past_memory, present) = (self.memory(step, "past"), self.memory(step, "present"));
+        match past_memory == present {
+            true => self.put(step, "present", &cache),
+            false => self.put(step, "present", &rows),
+        }
+        let mut next = Vec::new();
+        for (hidden, mask) in hidden.iter().zip(mask.chunks(attended)) {
+            let seen = mask.iter().take_while(|value| **value == 0.0).count();
+            let first = &cache[..seen];
+            let second = cache[stride..stride + seen].iter().map(|value| -value);
+            assert!(first.iter().copied().eq(second), "the heads of the cache part");
+            let sum: f32 = first.iter().zip(1..).map(|(value, place)| value * place as f32).sum();
+            let sum = if *hidden == POISON as f32 { f32::NAN } else { sum };
+            next.push(if sums[0] == 1.0 { sum } else { *hidden });
+        }
+        self.put(step, "next_hidden", &next);
+    }
+
+    /// The logits of the last position.
+    fn head(&mut self, step: usize) {
+        let (sums, _) = self.values(step, "hidden");
+        let sum = *sums.last().expect("a position");
+        let mut row = vec![if sum.is_nan() { f32::NAN } else { 0.0 }; VOCAB];
+        let best = token_of_sum(sum) as usize;
+        row[best] = 5.0;
+        row[(best + 1) % VOCAB] = 4.0;
+        self.put(step, "logits", &row);
+    }
+}
+
+/// What the backend finds in the file of weights.
+fn weights_file() -> Vec<u8> {
+    let mut bytes = vec![0; WEIGHT_ALIGNMENT as usize];
+    bytes.extend(1.0_f32.to_ne_bytes());
+    bytes
 }
 
 impl Backend for HostBackend {
@@ -282,6 +195,14 @@ impl Backend for HostBackend {
         self.seen.borrow_mut().allocations += 1;
         self.buffers.push(Some(vec![0; bytes]));
         Ok(Buffer(self.buffers.len() as u64 - 1))
+    }
+
+    fn map(&mut self, file: &Path) -> Result<Buffer, BackendError> {
+        self.seen.borrow_mut().maps.push(file.to_owned());
+        self.buffers.push(Some(weights_file()));
+        let buffer = Buffer(self.buffers.len() as u64 - 1);
+        self.mapped.push(buffer);
+        Ok(buffer)
     }
 
     fn release(&mut self, buffer: Buffer) {
@@ -321,13 +242,16 @@ impl Backend for HostBackend {
 
     fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError> {
         let bytes = view.shape.iter().product::<usize>() * view.dtype.size();
-        assert!(bytes <= self.bytes(view.buffer).len(), "a tensor behind the end of its memory");
+        let end = view.offset + bytes;
+        assert!(end <= self.bytes(view.buffer).len(), "a tensor behind the end of its memory");
+        self.seen.borrow_mut().binds += 1;
         let step = &mut self.steps[step.0];
         let name = match port {
             Port::Input(index) => step.inputs[index].clone(),
             Port::Output(index) => step.outputs[index].clone(),
         };
-        step.bound.insert(name, (view.buffer, view.shape.to_vec()));
+        let bound = (view.buffer, view.offset, view.shape.to_vec());
+        step.bound.insert(name, bound);
         Ok(())
     }
 
@@ -338,7 +262,7 @@ impl Backend for HostBackend {
             return Err(BackendError::Interrupted);
         }
         let first = self.steps[step].inputs[0].clone();
-        let (_, shape) = self.steps[step].bound[&first].clone();
+        let (_, _, shape) = self.steps[step].bound[&first].clone();
         let size = if graph == "vision" || graph == "connector" { shape[0] } else { shape[1] };
         {
             let mut seen = self.seen.borrow_mut();
@@ -364,6 +288,9 @@ impl Backend for HostBackend {
                 let embeds: Vec<f32> = ids.iter().map(|id| *id as f32).collect();
                 self.put(step, "inputs_embeds", &embeds);
             }
+            "decoder_inputs" => self.decoder_inputs(step),
+            "layer" => self.layer(step),
+            "head" => self.head(step),
             _ => self.llm(step),
         }
         Ok(())

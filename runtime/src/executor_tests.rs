@@ -1,0 +1,105 @@
+//! Plans of layers: weights, the ladder of cache lengths, what is bound when. The backend checks
+//! that every pass is given the right rung.
+
+use std::path::Path;
+
+use super::*;
+use crate::testing::{self, Form, LADDER, next_token};
+
+const LAYERED: [Form; 2] = [Form::LayersInPlace, Form::LayersRows];
+
+/// Runs tokens through the model and compares its best token behind them.
+fn pass(executor: &mut Executor, seen: &mut Vec<f32>, tokens: &[u32]) {
+    let positions: Vec<Position> = tokens.iter().map(|token| Position::Token(*token)).collect();
+    executor.forward(&positions, &[]).unwrap();
+    seen.extend(tokens.iter().map(|token| *token as f32));
+    let mut scores = Vec::new();
+    executor.logits(&mut scores).unwrap();
+    assert_eq!(scores[next_token(seen) as usize], 5.0, "behind {} positions", seen.len());
+}
+
+#[test]
+fn the_cache_has_room_for_a_rung_and_grows_to_the_next() {
+    for form in LAYERED {
+        let (mut generator, _) = testing::generator(form);
+        let executor = generator.executor();
+        let mut seen = Vec::new();
+        let mut capacities = Vec::new();
+        for token in 0..LADDER[2] as u32 + 3 {
+            pass(executor, &mut seen, &[3 + token % 20]);
+            capacities.push(executor.capacity());
+        }
+        capacities.dedup();
+        assert_eq!(capacities, LADDER);
+    }
+}
+
+#[test]
+fn passes_of_many_positions_cross_rungs_and_the_cache_can_be_cut() {
+    for form in LAYERED {
+        let (mut generator, _) = testing::generator(form);
+        let executor = generator.executor();
+        executor.reserve(40, 20).unwrap();
+        let mut seen = Vec::new();
+        pass(executor, &mut seen, &[1, 5, 7]);
+        pass(executor, &mut seen, &[4; 20]);
+        pass(executor, &mut seen, &[9]);
+        // Back below a rung, and other positions in the place of those that were there.
+        executor.truncate(2).unwrap();
+        seen.truncate(2);
+        pass(executor, &mut seen, &[8, 6]);
+        pass(executor, &mut seen, &[11; 12]);
+        assert_eq!(executor.cached(), 16);
+    }
+}
+
+#[test]
+fn nothing_is_bound_for_a_token_unless_the_rung_changes() {
+    for form in LAYERED {
+        let (mut generator, backend) = testing::generator(form);
+        let executor = generator.executor();
+        executor.reserve(LADDER[2], 4).unwrap();
+        let mut seen = Vec::new();
+        pass(executor, &mut seen, &[1, 5, 7]);
+        let mut binds = Vec::new();
+        for token in 0..12 {
+            let before = backend.borrow().binds;
+            pass(executor, &mut seen, &[token]);
+            binds.push(backend.borrow().binds - before);
+        }
+        // The first token has another shape than the prompt. Behind 4 and 12 positions, the
+        // rung's size is bound: the positions of the cache, and the mask of three steps.
+        assert_eq!(binds[1..], [4, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0], "{form:?}");
+    }
+}
+
+#[test]
+fn a_file_of_weights_is_mapped_once() {
+    let (mut generator, backend) = testing::generator(Form::LayersInPlace);
+    let executor = generator.executor();
+    executor.load(Phase::EmbedTokens).unwrap();
+    assert!(backend.borrow().maps.is_empty());
+    executor.load(Phase::Decode).unwrap();
+    executor.load(Phase::Decode).unwrap();
+    assert_eq!(backend.borrow().maps, [Path::new("nowhere").join("weights")]);
+}
+
+#[test]
+fn positions_behind_the_last_rung_are_refused() {
+    let (mut generator, _) = testing::generator(Form::LayersRows);
+    let executor = generator.executor();
+    let wanted = "65 positions were asked for, the bundle's longest cache has 64";
+    assert_eq!(executor.reserve(65, 1).unwrap_err().to_string(), wanted);
+    let error = executor.forward(&[Position::Token(1); 65], &[]).unwrap_err();
+    assert_eq!((error.to_string().as_str(), executor.cached()), (wanted, 0));
+}
+
+#[test]
+fn a_weight_that_is_not_there_is_named() {
+    let mut bundle = testing::bundle(Form::LayersInPlace);
+    bundle.manifest.weights.remove("sums.1");
+    let backend = testing::HostBackend::new(Default::default());
+    let mut executor = Executor::new(&bundle, Box::new(backend)).unwrap();
+    let error = executor.load(Phase::Decode).unwrap_err();
+    assert_eq!(error.to_string(), "the bundle has no weight `sums.1`");
+}
