@@ -1,0 +1,27 @@
+// The non-linearities, in f32.
+#pragma once
+
+#include "cumo_kernels.h"
+#include "platform.cuh"
+
+namespace cumo {
+
+// None, beside the values of cumo_activation.
+constexpr int kNoActivation = -1;
+
+__device__ inline float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
+
+__device__ inline float activate(int activation, float x) {
+  switch (activation) {
+    case CUMO_ACTIVATION_GELU:
+      return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+    case CUMO_ACTIVATION_QUICK_GELU:
+      return x * sigmoid(1.702f * x);
+    case CUMO_ACTIVATION_SILU:
+      return x * sigmoid(x);
+    default:
+      return x;
+  }
+}
+
+}  // namespace cumo
