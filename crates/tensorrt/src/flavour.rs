@@ -1,0 +1,123 @@
+//! The flavours of TensorRT, and where their libraries may be.
+
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A TensorRT with an ABI of its own: its own shim, its own engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Flavour {
+    /// TensorRT-RTX 1.x: builds on the CPU, for RTX cards.
+    Rtx,
+    /// TensorRT 11: data-centre cards and RTX.
+    V11,
+    /// TensorRT 10: Jetson among others.
+    V10,
+}
+
+impl Flavour {
+    /// All of them, the newest first.
+    pub const ALL: [Flavour; 3] = [Flavour::Rtx, Flavour::V11, Flavour::V10];
+
+    /// `rtx`, `11` or `10`: as in file names and manifests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Flavour::Rtx => "rtx",
+            Flavour::V11 => "11",
+            Flavour::V10 => "10",
+        }
+    }
+
+    /// The flavour of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|flavour| flavour.name() == name)
+    }
+
+    /// Whether it builds engines on a machine without a GPU.
+    #[must_use]
+    pub fn builds_without_device(self) -> bool {
+        self == Flavour::Rtx
+    }
+
+    /// The file name of its shim.
+    #[must_use]
+    pub fn shim_name(self) -> String {
+        format!("libcumo_trt_{}.so", self.name())
+    }
+
+    /// Folders below `target/native` that `cargo xtask setup --tensorrt` may have filled.
+    fn fetched(self) -> &'static str {
+        match self {
+            Flavour::Rtx => "tensorrt-rtx",
+            Flavour::V11 => "tensorrt-lean-11",
+            Flavour::V10 => "tensorrt-lean-10",
+        }
+    }
+}
+
+impl fmt::Display for Flavour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Folders beside the running program: its own, and from it those of `places` that are there.
+/// Programs in `target/release` and tests in `target/debug/deps` reach `target`.
+fn beside_program(places: &[PathBuf]) -> Vec<PathBuf> {
+    let Ok(program) = env::current_exe() else { return Vec::new() };
+    let Some(folder) = program.parent() else { return Vec::new() };
+    places.iter().map(|place| folder.join(place)).filter(|folder| folder.is_dir()).collect()
+}
+
+/// Files that may be the shim, in order. Only `named` counts where it is set.
+pub(crate) fn shims(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
+    let name = flavour.shim_name();
+    let variable = env::var_os("CUMO_TRT_SHIM").map(PathBuf::from);
+    if let Some(folder) = named.map(Path::to_owned).or(variable) {
+        return vec![folder.join(name)];
+    }
+    let places =
+        ["", "../lib", "../lib/cumo-edge", "../native-build/shim", "../../native-build/shim"];
+    let mut files: Vec<_> = beside_program(&places.map(PathBuf::from))
+        .into_iter()
+        .map(|folder| folder.join(&name))
+        .collect();
+    files.push(PathBuf::from(name));
+    files
+}
+
+/// Folders that may hold TensorRT, in order; none: where the system's loader looks. Only `named`
+/// counts where it is set.
+pub(crate) fn libraries(flavour: Flavour, named: Option<&Path>) -> Vec<Option<PathBuf>> {
+    let variable = env::var_os("CUMO_TRT_LIBRARY").map(PathBuf::from);
+    if let Some(folder) = named.map(Path::to_owned).or(variable) {
+        return vec![Some(folder)];
+    }
+    let fetched = flavour.fetched();
+    let places = ["../native", "../../native"].map(|place| Path::new(place).join(fetched));
+    let fetched = beside_program(&places).into_iter().map(Some);
+    std::iter::once(None).chain(fetched).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_files() {
+        for flavour in Flavour::ALL {
+            assert_eq!(Flavour::from_name(flavour.name()), Some(flavour));
+        }
+        assert_eq!(Flavour::V10.shim_name(), "libcumo_trt_10.so");
+        assert_eq!(Flavour::from_name("9"), None);
+    }
+
+    #[test]
+    fn a_named_folder_is_the_only_one() {
+        let named = Path::new("/opt/somewhere");
+        assert_eq!(shims(Flavour::Rtx, Some(named)), [named.join("libcumo_trt_rtx.so")]);
+        assert_eq!(libraries(Flavour::Rtx, Some(named)), [Some(named.to_owned())]);
+    }
+}

@@ -1,0 +1,152 @@
+//! The pointers that the shim gives out: each is owned by one value, freed once, and kept from
+//! outliving what it was made from. Above this module there is no `unsafe`.
+//!
+//! Every call into the shim relies on the same three things, which SAFETY comments below call *the
+//! contract*: the functions are those of `cumo_trt.h`, checked by the ABI's number when the shim was
+//! loaded; handles are alive because their owner is borrowed; other pointers are to locals or
+//! borrowed slices, which outlive the call, and the header says that the shim does not keep them.
+#![allow(unsafe_code, reason = "owns pointers of the C ABI")]
+
+mod builder;
+mod library;
+mod log;
+mod runtime;
+mod stream;
+
+pub(crate) use builder::{BlobHandle, NetworkHandle, RawBuildOptions};
+pub(crate) use library::LibraryHandle;
+pub(crate) use log::LogTarget;
+pub(crate) use runtime::{ContextHandle, EngineHandle, RawDevice, RuntimeHandle};
+pub(crate) use stream::{BufferHandle, EventHandle, GraphHandle, StreamHandle};
+
+use std::ffi::{CStr, CString, c_char};
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::error::{Error, ParseError};
+use crate::flavour::Flavour;
+use crate::sys::{self, Api, code};
+
+/// A loaded shim.
+pub(crate) struct Shim {
+    api: Api,
+}
+
+impl Shim {
+    /// Loads the first of `files` that is there, and checks that it is the shim of the flavour.
+    pub(crate) fn load(flavour: Flavour, files: &[PathBuf]) -> Result<Arc<Self>, Error> {
+        let mut tried = Vec::new();
+        for file in files {
+            if file.components().count() > 1 && !file.exists() {
+                tried.push((file.clone(), "no such file".to_owned()));
+                continue;
+            }
+            // SAFETY: the file has the name of a shim and lies where this project's shims are
+            // installed, or the user named it. Its ABI is compared before anything else is called.
+            match unsafe { Api::load(file.as_os_str()) } {
+                Ok(api) => return Self::checked(api, flavour, file),
+                Err(libloading::Error::DlSym { .. }) => {
+                    let reason = "is not the shim that this program needs: functions are missing";
+                    return Err(Error::WrongShim { path: file.clone(), reason: reason.to_owned() });
+                }
+                Err(error) => tried.push((file.clone(), error.to_string())),
+            }
+        }
+        Err(Error::MissingShim { flavour, tried })
+    }
+
+    fn checked(api: Api, flavour: Flavour, file: &Path) -> Result<Arc<Self>, Error> {
+        let wrong = |reason| Err(Error::WrongShim { path: file.to_owned(), reason });
+        // SAFETY: this function has had the same type in every version of the shim.
+        let abi = unsafe { (api.abi_version)() };
+        if abi != sys::ABI_VERSION {
+            let expected = sys::ABI_VERSION;
+            return wrong(format!("is a shim of ABI {abi}; this program needs {expected}"));
+        }
+        // SAFETY: the contract; the text is static.
+        let name = unsafe { text((api.flavour)()) };
+        if name != flavour.name() {
+            return wrong(format!("is the shim of TensorRT {name}, not of {flavour}"));
+        }
+        Ok(Arc::new(Shim { api }))
+    }
+
+    /// Turns a status into a result, and frees it.
+    fn check(&self, status: *mut sys::Status) -> Result<(), Error> {
+        if status.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the contract: a status that is not null is ours until `status_free`, and its
+        // texts live as long as it does.
+        unsafe {
+            let reason = text((self.api.status_text)(status));
+            let error = match (self.api.status_code)(status) {
+                code::MISSING_LIBRARY => Error::MissingLibrary { reason },
+                code::WRONG_LIBRARY => Error::WrongLibrary { reason },
+                code::MISSING_DRIVER => Error::MissingDriver { reason },
+                code::PLUGIN => Error::Plugin { reason },
+                code::PARSE => Error::Parse { reason, errors: self.parse_errors(status) },
+                code::PROFILE => Error::Profile { reason },
+                code::BUILD => Error::Build { reason },
+                code::CANCELLED => Error::Cancelled,
+                code::UNSUPPORTED => Error::Unsupported { reason },
+                code::WRONG_ENGINE => Error::WrongEngine { reason },
+                code::OUT_OF_MEMORY => Error::OutOfMemory { reason },
+                code::CUDA => Error::Cuda { reason },
+                code::RUN => Error::Run { reason },
+                _ => Error::Internal { reason },
+            };
+            (self.api.status_free)(status);
+            Err(error)
+        }
+    }
+
+    /// The parse errors of a status.
+    ///
+    /// # Safety
+    /// `status` is one that the shim gave and that was not freed.
+    unsafe fn parse_errors(&self, status: *const sys::Status) -> Vec<ParseError> {
+        // SAFETY: the caller's promise; texts live as long as the status.
+        unsafe {
+            let count = (self.api.status_num_parse_errors)(status);
+            let errors = (0..count).map(|index| (self.api.status_parse_error)(status, index));
+            errors
+                .map(|error| ParseError {
+                    text: text(error.text),
+                    node: text(error.name),
+                    operator: text(error.operator_type),
+                    index: usize::try_from(error.index).ok(),
+                })
+                .collect()
+        }
+    }
+}
+
+/// A text of the shim's; bytes that are not UTF-8 are replaced.
+///
+/// # Safety
+/// `pointer` is null or points to bytes that end with a NUL.
+unsafe fn text(pointer: *const c_char) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}
+
+/// A text for the shim.
+fn c_text(text: &str) -> Result<CString, Error> {
+    CString::new(text)
+        .map_err(|_| Error::Internal { reason: format!("{text:?} has a NUL character in it") })
+}
+
+/// A path for the shim.
+fn c_path(path: &Path) -> Result<CString, Error> {
+    c_text(&path.to_string_lossy())
+}
+
+/// A handle that a call without an error must have given.
+fn given<T>(pointer: *mut T) -> Result<NonNull<T>, Error> {
+    NonNull::new(pointer).ok_or_else(|| Error::Internal { reason: "the shim gave null".to_owned() })
+}

@@ -1,0 +1,97 @@
+//! Loading TensorRT.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::flavour::{self, Flavour};
+use crate::handle::{LibraryHandle, Shim};
+
+/// A loaded TensorRT. Cheap to clone; builders and runtimes keep it alive.
+#[derive(Clone)]
+pub struct Library {
+    pub(crate) handle: Arc<LibraryHandle>,
+    flavour: Flavour,
+}
+
+/// Where the libraries are. All that is not set is looked for.
+#[derive(Debug, Clone, Default)]
+pub struct LibraryPlaces {
+    /// The folder of the shim. By default `$CUMO_TRT_SHIM`, then beside the program, `../lib` and
+    /// `../native-build/shim` from there, then where the system's loader looks.
+    pub shim: Option<PathBuf>,
+    /// The folder of TensorRT's libraries. By default `$CUMO_TRT_LIBRARY`, then where the system's
+    /// loader looks, then what `cargo xtask setup --tensorrt` fetched.
+    pub tensorrt: Option<PathBuf>,
+}
+
+impl Library {
+    /// Loads a flavour of TensorRT from the usual places. See [`LibraryPlaces`].
+    ///
+    /// # Errors
+    /// [`Error::MissingShim`], [`Error::WrongShim`], [`Error::MissingLibrary`],
+    /// [`Error::WrongLibrary`].
+    pub fn open(flavour: Flavour) -> Result<Self, Error> {
+        Self::open_at(flavour, &LibraryPlaces::default())
+    }
+
+    /// Loads a flavour of TensorRT.
+    ///
+    /// # Errors
+    /// As [`Library::open`].
+    pub fn open_at(flavour: Flavour, places: &LibraryPlaces) -> Result<Self, Error> {
+        let shim = Shim::load(flavour, &flavour::shims(flavour, places.shim.as_deref()))?;
+        let mut missing = Vec::new();
+        for folder in flavour::libraries(flavour, places.tensorrt.as_deref()) {
+            match LibraryHandle::open(shim.clone(), folder.as_deref()) {
+                Ok(handle) => return Ok(Library { handle, flavour }),
+                Err(Error::MissingLibrary { reason }) => missing.push(reason),
+                Err(error) => return Err(error),
+            }
+        }
+        missing.push("`cargo xtask setup --tensorrt` fetches what can be fetched, or name the folder in CUMO_TRT_LIBRARY".to_owned());
+        Err(Error::MissingLibrary { reason: missing.join("\n") })
+    }
+
+    /// The flavour that was asked for.
+    #[must_use]
+    pub fn flavour(&self) -> Flavour {
+        self.flavour
+    }
+
+    /// The version of the library, for example `10.16.1.11`.
+    #[must_use]
+    pub fn version(&self) -> String {
+        self.handle.version()
+    }
+
+    /// The library's file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.handle.path()
+    }
+
+    /// Whether it builds engines; the lean runtime does not.
+    #[must_use]
+    pub fn can_build(&self) -> bool {
+        self.handle.can_build()
+    }
+
+    /// Loads the plugins of a shared object, for every builder and runtime of this process. A
+    /// second time there is nothing to do.
+    ///
+    /// # Errors
+    /// [`Error::Plugin`].
+    pub fn load_plugins(&self, path: &Path) -> Result<(), Error> {
+        self.handle.load_plugins(path)
+    }
+
+    /// Judges the bytes of an engine by their header, on a machine without a device: whether they
+    /// are an engine of this version, not whether a device can run it.
+    ///
+    /// # Errors
+    /// [`Error::WrongEngine`]; [`Error::Unsupported`] but for [`Flavour::Rtx`].
+    pub fn check_engine(&self, engine: &[u8]) -> Result<(), Error> {
+        self.handle.check_engine(engine)
+    }
+}

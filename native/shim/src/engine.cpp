@@ -1,0 +1,194 @@
+// Loading and describing engines.
+#include "blob.h"
+#include "runtime.h"
+#include "status.h"
+#include "tensor.h"
+
+#include <algorithm>
+#include <cinttypes>
+#include <string>
+
+namespace cumo::trt {
+namespace {
+
+/// The name of a tensor of the engine, or a fault.
+char const* tensor_name(cumo_trt_engine const* engine, size_t index) {
+    auto const& which = *required(engine, "engine").engine;
+    if (index >= static_cast<size_t>(which.getNbIOTensors())) {
+        throw Fault{CUMO_TRT_CODE_INVALID_ARGUMENT, "the engine has no tensor " + std::to_string(index)};
+    }
+    return which.getIOTensorName(static_cast<int32_t>(index));
+}
+
+int32_t profile_index(nvinfer1::ICudaEngine const& engine, size_t profile) {
+    if (profile >= static_cast<size_t>(engine.getNbOptimizationProfiles())) {
+        throw Fault{CUMO_TRT_CODE_INVALID_ARGUMENT, "the engine has no profile " + std::to_string(profile)};
+    }
+    return static_cast<int32_t>(profile);
+}
+
+#if defined(CUMO_TRT_FLAVOUR_RTX)
+struct Reason {
+    nvinfer1::EngineInvalidityDiagnostics bit;
+    char const* text;
+};
+
+using Diagnostics = nvinfer1::EngineInvalidityDiagnostics;
+
+/// What of an engine's header is wrong, whatever the machine.
+constexpr Reason kWRONG[] = {
+    {Diagnostics::kVERSION_MISMATCH, "it was built by another version of TensorRT-RTX"},
+    {Diagnostics::kMALFORMED_ENGINE, "it is damaged"},
+};
+
+std::string wrong(uint64_t diagnostics) {
+    std::string text;
+    for (Reason const& reason : kWRONG) {
+        if ((diagnostics & static_cast<uint64_t>(reason.bit)) == 0) continue;
+        text += (text.empty() ? "" : ", ") + std::string{reason.text};
+    }
+    return text;
+}
+
+void check_engine(cumo_trt_library& library, void const* bytes, size_t size) {
+    Sink sink{nullptr};
+    LogScope const scope{sink};
+    // RTX, other than TensorRT, gives a runtime that can be asked on a machine without a driver.
+    std::unique_ptr<nvinfer1::IRuntime> runtime{static_cast<nvinfer1::IRuntime*>(library.create_runtime())};
+    if (!runtime) throw Fault{CUMO_TRT_CODE_RUN, sink.explain("TensorRT gives no runtime")};
+    int64_t const header = runtime->getEngineHeaderSize();
+    if (size < static_cast<size_t>(header)) {
+        throw Fault{CUMO_TRT_CODE_WRONG_ENGINE, "not an engine: " + std::to_string(size) +
+                                                    " bytes, less than the header's " + std::to_string(header)};
+    }
+    uint64_t diagnostics = 0;
+    auto const validity = runtime->getEngineValidity(bytes, static_cast<int64_t>(size), &diagnostics);
+    if (validity != nvinfer1::EngineValidity::kINVALID) return;
+    std::string const why = wrong(diagnostics);
+    if (!why.empty()) throw Fault{CUMO_TRT_CODE_WRONG_ENGINE, sink.explain("the engine cannot be used: " + why)};
+}
+#endif
+
+}  // namespace
+}  // namespace cumo::trt
+
+using cumo::trt::Fault;
+using cumo::trt::guarded;
+using cumo::trt::required;
+using cumo::trt::RuntimeScope;
+
+extern "C" {
+
+cumo_trt_status* cumo_trt_engine_check(cumo_trt_library* library, void const* engine, size_t engine_bytes) {
+    return guarded([&] {
+        required(static_cast<char const*>(engine), "engine");
+#if defined(CUMO_TRT_FLAVOUR_RTX)
+        cumo::trt::check_engine(required(library, "library"), engine, engine_bytes);
+#else
+        static_cast<void>(engine_bytes);
+        required(library, "library");
+        throw Fault{CUMO_TRT_CODE_UNSUPPORTED, "only TensorRT-RTX can judge an engine without a device"};
+#endif
+    });
+}
+
+cumo_trt_status* cumo_trt_engine_load(cumo_trt_runtime* runtime, void const* engine, size_t engine_bytes,
+                                      cumo_trt_engine** out) {
+    return guarded([&] {
+        required(out, "out") = nullptr;
+        required(static_cast<char const*>(engine), "engine");
+        RuntimeScope const scope{required(runtime, "runtime")};
+        std::unique_ptr<nvinfer1::ICudaEngine> loaded{runtime->runtime->deserializeCudaEngine(engine, engine_bytes)};
+        if (!loaded) {
+            std::string text = runtime->sink.explain("TensorRT cannot load the engine");
+            bool const memory = text.find("ut of memory") != std::string::npos;
+            throw Fault{memory ? CUMO_TRT_CODE_OUT_OF_MEMORY : CUMO_TRT_CODE_WRONG_ENGINE, std::move(text)};
+        }
+        *out = new cumo_trt_engine{*runtime, std::move(loaded)};
+    });
+}
+
+size_t cumo_trt_engine_num_tensors(cumo_trt_engine const* engine) {
+    return engine == nullptr ? 0 : static_cast<size_t>(engine->engine->getNbIOTensors());
+}
+
+cumo_trt_status* cumo_trt_engine_tensor(cumo_trt_engine const* engine, size_t index, cumo_trt_tensor* out) {
+    return guarded([&] {
+        required(out, "out") = {};
+        char const* name = cumo::trt::tensor_name(engine, index);
+        auto const& which = *engine->engine;
+        cumo_trt_tensor tensor{};
+        tensor.name = name;
+        tensor.dtype = cumo::trt::dtype_number(which.getTensorDataType(name));
+        tensor.is_input = which.getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT ? 1 : 0;
+        tensor.is_host = which.getTensorLocation(name) == nvinfer1::TensorLocation::kHOST ? 1 : 0;
+        cumo::trt::set_shape(tensor, which.getTensorShape(name));
+        *out = tensor;
+    });
+}
+
+size_t cumo_trt_engine_num_profiles(cumo_trt_engine const* engine) {
+    return engine == nullptr ? 0 : static_cast<size_t>(engine->engine->getNbOptimizationProfiles());
+}
+
+cumo_trt_status* cumo_trt_engine_profile(cumo_trt_engine const* engine, char const* input, size_t profile,
+                                         int64_t* min, int64_t* opt, int64_t* max) {
+    return guarded([&] {
+        using Select = nvinfer1::OptProfileSelector;
+        auto const& which = *required(engine, "engine").engine;
+        int32_t const index = cumo::trt::profile_index(which, profile);
+        auto const shape = [&](int64_t* out, Select select) {
+            auto const dims = which.getProfileShape(&required(input, "input"), index, select);
+            if (dims.nbDims < 0) {
+                throw Fault{CUMO_TRT_CODE_INVALID_ARGUMENT,
+                            "the engine has no profile of an input `" + std::string{input} + "`"};
+            }
+            std::copy_n(dims.d, dims.nbDims, &required(out, "a shape"));
+        };
+        shape(min, Select::kMIN);
+        shape(opt, Select::kOPT);
+        shape(max, Select::kMAX);
+    });
+}
+
+char const* cumo_trt_engine_aliased_input(cumo_trt_engine const* engine, char const* output) {
+    if (engine == nullptr || output == nullptr) return "";
+    char const* input = engine->engine->getAliasedInputTensor(output);
+    return input == nullptr ? "" : input;
+}
+
+cumo_trt_status* cumo_trt_engine_activation_bytes(cumo_trt_engine const* engine, size_t profile, uint64_t* out) {
+    return guarded([&] {
+        required(out, "out") = 0;
+        auto const& which = *required(engine, "engine").engine;
+        auto const bytes = which.getDeviceMemorySizeForProfileV2(cumo::trt::profile_index(which, profile));
+        *out = static_cast<uint64_t>(std::max<int64_t>(bytes, 0));
+    });
+}
+
+cumo_trt_status* cumo_trt_engine_inspect(cumo_trt_engine const* engine, cumo_trt_blob** out) {
+    return guarded([&] {
+        required(out, "out") = nullptr;
+        RuntimeScope const scope{required(engine, "engine").runtime};
+        std::unique_ptr<nvinfer1::IEngineInspector> inspector{engine->engine->createEngineInspector()};
+        char const* text =
+            inspector ? inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON) : nullptr;
+        if (text == nullptr) {
+            throw Fault{CUMO_TRT_CODE_RUN, engine->runtime.sink.explain("TensorRT does not describe the engine")};
+        }
+        auto blob = std::make_unique<cumo_trt_blob>();
+        blob->text = text;
+        *out = blob.release();
+    });
+}
+
+void cumo_trt_engine_free(cumo_trt_engine* engine) {
+    if (engine == nullptr) return;
+    cumo_trt_status_free(guarded([&] {
+        RuntimeScope const scope{engine->runtime};
+        engine->engine.reset();
+    }));
+    delete engine;
+}
+
+}  // extern "C"

@@ -1,0 +1,84 @@
+#include "log.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace cumo::trt {
+namespace {
+
+/// Errors kept for a status: the first ones say what was wrong, the rest follow from them.
+constexpr size_t kMAX_ERRORS = 8;
+
+thread_local Sink* t_sink = nullptr;
+
+/// Every sink that is alive, for messages of threads that TensorRT started.
+struct Sinks {
+    std::mutex mutex;
+    std::vector<Sink*> alive;
+};
+
+Sinks& sinks() noexcept {
+    static auto* all = new Sinks;
+    return *all;
+}
+
+class Logger final : public nvinfer1::ILogger {
+public:
+    void log(Severity severity, char const* text) noexcept override {
+        if (text == nullptr) return;
+        if (t_sink != nullptr) return t_sink->receive(static_cast<int32_t>(severity), text);
+        try {
+            std::lock_guard<std::mutex> const lock{sinks().mutex};
+            for (Sink* sink : sinks().alive) sink->receive(static_cast<int32_t>(severity), text);
+        } catch (...) {
+            // A lock that fails loses a message, and nothing else.
+        }
+    }
+};
+
+}  // namespace
+
+Sink::Sink(cumo_trt_log const* log) : mLog{log == nullptr ? cumo_trt_log{} : *log} {
+    std::lock_guard<std::mutex> const lock{sinks().mutex};
+    sinks().alive.push_back(this);
+}
+
+Sink::~Sink() {
+    std::lock_guard<std::mutex> const lock{sinks().mutex};
+    auto& alive = sinks().alive;
+    alive.erase(std::remove(alive.begin(), alive.end(), this), alive.end());
+}
+
+void Sink::receive(int32_t severity, char const* text) noexcept {
+    if (mLog.call != nullptr && severity <= mLog.max_severity) {
+        mLog.call(mLog.user, severity, text, std::strlen(text));
+    }
+    if (severity > CUMO_TRT_SEVERITY_ERROR) return;
+    try {
+        std::lock_guard<std::mutex> const lock{mMutex};
+        if (mErrors.size() < kMAX_ERRORS) mErrors.emplace_back(text);
+    } catch (...) {
+        // The status will say less; the log has had it.
+    }
+}
+
+std::string Sink::explain(std::string sentence) {
+    std::lock_guard<std::mutex> const lock{mMutex};
+    for (std::string const& error : mErrors) sentence += "\n" + error;
+    mErrors.clear();
+    return sentence;
+}
+
+LogScope::LogScope(Sink& sink) noexcept : mBefore{std::exchange(t_sink, &sink)} {}
+
+LogScope::~LogScope() {
+    t_sink = mBefore;
+}
+
+nvinfer1::ILogger& logger() noexcept {
+    static auto* only = new Logger;
+    return *only;
+}
+
+}  // namespace cumo::trt

@@ -1,0 +1,49 @@
+// TensorRT's messages on their way to the builder or runtime that they are about.
+#pragma once
+
+#include "cumo_trt.h"
+
+#include <NvInferRuntime.h>
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace cumo::trt {
+
+/// Receives the messages of one builder or runtime, and keeps the errors for the status.
+class Sink {
+public:
+    /// `log` may be null: errors are kept all the same.
+    explicit Sink(cumo_trt_log const* log);
+    ~Sink();
+    Sink(Sink const&) = delete;
+    Sink& operator=(Sink const&) = delete;
+
+    void receive(int32_t severity, char const* text) noexcept;
+
+    /// The errors since the last call, a line each, after `sentence`.
+    std::string explain(std::string sentence);
+
+private:
+    cumo_trt_log mLog;
+    std::mutex mMutex;
+    std::vector<std::string> mErrors;
+};
+
+/// While it lives, messages of this thread go to one sink.
+class LogScope {
+public:
+    explicit LogScope(Sink& sink) noexcept;
+    ~LogScope();
+    LogScope(LogScope const&) = delete;
+    LogScope& operator=(LogScope const&) = delete;
+
+private:
+    Sink* mBefore;
+};
+
+/// The logger for all of TensorRT, which keeps a pointer to the first that it sees: it lives as long as the process.
+nvinfer1::ILogger& logger() noexcept;
+
+}  // namespace cumo::trt
