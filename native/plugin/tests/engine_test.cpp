@@ -73,7 +73,7 @@ bool holds(nvinfer1::IHostMemory const& engine, char const* text) {
     return bytes.find(text) != std::string::npos;
 }
 
-void builds(Test const& test, std::string const& graph, int32_t inputs, std::string const& words) {
+void builds(Test const& test, std::string const& graph, int32_t inputs, int64_t out, std::string const& words) {
     std::string metadata;
     Parsed const of(test, graph);
     auto& network = of.network;
@@ -82,6 +82,9 @@ void builds(Test const& test, std::string const& graph, int32_t inputs, std::str
                     std::to_string(network->getNbInputs()));
     test.check.that(plugin_layers(*network, metadata) == 1, graph + ": one plugin layer");
     test.check.says(metadata, words);
+    auto const y = network->getOutput(0)->getDimensions();
+    test.check.that(y.nbDims == 3 && y.d[0] == -1 && y.d[1] == -1 && y.d[2] == out,
+                    graph + ": y is [?, ?, " + std::to_string(out) + "]");
 
     auto const start = std::chrono::steady_clock::now();
     auto const config = config_of(test, *network);
@@ -112,10 +115,10 @@ int main(int count, char** arguments) {
         if (!builder) throw std::runtime_error("no builder");
         if (!builder->getPluginRegistry().loadLibrary(arguments[1])) throw std::runtime_error("plugin not loaded");
         Test const test{check, *builder, messages, arguments[2]};
-        builds(test, "clip_layer", 18, "quick_gelu, 4 experts, 2 per token, biased");
-        builds(test, "clip_layer_bf16", 18, "quick_gelu, 4 experts, 2 per token, biased");
-        builds(test, "connector", 18, "gelu, 4 experts, 2 per token, biased");
-        builds(test, "mixtral_layer", 26, "silu, 8 experts, 2 per token, gated");
+        builds(test, "clip_layer", 18, 1024, "quick_gelu, 4 experts, 2 per token, biased");
+        builds(test, "clip_layer_bf16", 18, 1024, "quick_gelu, 4 experts, 2 per token, biased");
+        builds(test, "connector", 18, 4096, "gelu, 4 experts, 2 per token, biased");
+        builds(test, "mixtral_layer", 26, 4096, "silu, 8 experts, 2 per token, gated");
         refuses(test, "bad.activation", "node `moe`: activation `relu` is none of gelu, quick_gelu, silu");
         refuses(test, "bad.experts", "num_experts is 65, it must be 1 to 64");
         refuses(test, "bad.no_experts", "attribute `num_experts` is missing");

@@ -1,7 +1,9 @@
 // CumoMoE in the plugin registry of a real TensorRT library: made, cloned, written, read back, refused, and
-// run on host memory over the emulated kernels against the goldens' layers.
+// run on host memory over the emulated kernels against the goldens' layers and the list of cases.
 //
-//   registry_test TENSORRT_LIBRARY PLUGIN_LIBRARY CASES
+//   registry_test TENSORRT_LIBRARY PLUGIN_LIBRARY CASES LIST
+//
+// CASES is the folder that prepare_cases.py writes, LIST is native/emulation/cases.txt.
 //
 // Needs no GPU and no driver; creates no runtime, which the flavours but RTX cannot do without a driver.
 
@@ -9,6 +11,7 @@
 #include "check.h"
 #include "node.h"
 #include "registry.h"
+#include "shared_cases.h"
 
 #include <algorithm>
 #include <cmath>
@@ -32,12 +35,19 @@ struct Test {
     Registry& registry;
     Messages& messages;
     std::vector<MoeCase> cases;
+    std::vector<SharedCase> shared;
 
     Plugin make(Fields fields, TensorRTPhase phase = TensorRTPhase::kBUILD) const {
         return Plugin(registry.creator().createPlugin("moe", fields.collection(), phase));
     }
 
-    MoeCase const& any() const { return cases.front(); }
+    /// A layer of 4 experts, 2 per token, biased, 64 channels everywhere: 19 inputs.
+    MoeCase const& connector() const {
+        for (auto const& layer : cases) {
+            if (layer.name == "mistral-moe.connector.wide") return layer;
+        }
+        throw std::runtime_error("there is no case mistral-moe.connector.wide");
+    }
 };
 
 template <class T>
@@ -83,14 +93,14 @@ double error_of(std::vector<float> const& got, std::vector<float> const& want) {
 void makes_plugins(Test const& test) {
     auto const& names = *test.registry.creator().getFieldNames();
     test.check.that(names.nbFields == 5, "the creator names 5 fields");
-    auto plugin = test.make(fields_of(test.any()));
+    auto plugin = test.make(fields_of(test.connector()));
     if (!test.check.that(plugin != nullptr, "fields make a plugin", test.messages.take())) return;
     auto& core = capability<nvinfer1::IPluginV3OneCore>(*plugin, PluginCapabilityType::kCORE);
     test.check.that(std::string(core.getPluginName()) == "CumoMoE" && std::string(core.getPluginVersion()) == "1" &&
                         std::string(core.getPluginNamespace()).empty(),
                     "it is CumoMoE 1 of no namespace");
     auto const words = metadata(*plugin);
-    test.check.says(words, test.any().activation + ", 4 experts, 2 per token, biased");
+    test.check.says(words, test.connector().activation + ", 4 experts, 2 per token, biased");
 
     Plugin copy(plugin->clone());
     plugin.reset();
@@ -101,14 +111,14 @@ void makes_plugins(Test const& test) {
     Plugin attached(runtime.attachToContext(nullptr));
     test.check.that(attached && metadata(*attached) == words, "a context gets a copy");
 
-    auto padded = fields_of(test.any());
+    auto padded = fields_of(test.connector());
     padded.text("activation", std::string("silu\0\0", 6));
     auto silu = test.make(std::move(padded));
     test.check.that(silu && metadata(*silu).rfind("silu,", 0) == 0, "nulls behind a string are not part of it");
 }
 
 void refuses_other_layouts(Test const& test) {
-    auto plugin = test.make(fields_of(test.any()));
+    auto plugin = test.make(fields_of(test.connector()));
     auto refuse = [&](Fields fields, std::string const& reason) {
         test.check.that(!test.make(std::move(fields), TensorRTPhase::kRUNTIME), "no plugin for another layout");
         test.check.says(test.messages.take(), reason);
@@ -126,7 +136,7 @@ void refuses_bad_attributes(Test const& test) {
         test.check.that(!test.make(std::move(fields)), "no plugin");
         test.check.says(test.messages.take(), "CumoMoE: createPlugin: node `moe`: " + reason);
     };
-    auto good = [&] { return fields_of(test.any()); };
+    auto good = [&] { return fields_of(test.connector()); };
     refuse(std::move(good().text("activation", "relu")), "activation `relu` is none of gelu, quick_gelu, silu");
     refuse(std::move(good().text("activation", "")), "activation `` is none of");
     refuse(std::move(good().integer("activation", 1)), "attribute `activation` is not a string");
@@ -155,16 +165,15 @@ void refuses_bad_attributes(Test const& test) {
 }
 
 void refuses_wrong_tensors(Test const& test) {
-    auto plugin = test.make(fields_of(test.any()));
+    auto plugin = test.make(fields_of(test.connector()));
     auto refuse = [&](auto spoil, std::string const& reason) {
-        Node node(*plugin, test.any(), DataType::kHALF);
+        Node node(*plugin, test.connector(), DataType::kHALF);
         spoil(node);
         test.check.that(node.shape_change() != 0, "onShapeChange fails");
         test.check.says(test.messages.take(), "CumoMoE: onShapeChange: " + reason);
         test.check.that(node.configure(64) != 0, "configurePlugin fails");
         test.check.says(test.messages.take(), "CumoMoE: configurePlugin: " + reason);
     };
-    // The first case is a connector: 4 experts, biased, 64 channels everywhere.
     refuse([](Node& node) { node.inputs.pop_back(); }, "18 inputs, but gelu, 4 experts, 2 per token, biased takes 19");
     refuse([](Node& node) { node.inputs.push_back(node.inputs[0]); }, "20 inputs, but");
     refuse([](Node& node) { node.inputs[0].type = DataType::kFLOAT; }, "x is f32, it must be f16 or bf16");
@@ -197,10 +206,10 @@ void refuses_wrong_tensors(Test const& test) {
 }
 
 void supports_linear_halves(Test const& test) {
-    auto plugin = test.make(fields_of(test.any()));
+    auto plugin = test.make(fields_of(test.connector()));
     auto& build = capability<nvinfer1::IPluginV3OneBuild>(*plugin, PluginCapabilityType::kBUILD);
     for (auto type : {DataType::kHALF, DataType::kBF16}) {
-        Node const node(*plugin, test.any(), type);
+        Node const node(*plugin, test.connector(), type);
         auto descs = node.profile(64);
         descs.push_back({node.output, node.output.dims, node.output.dims, node.output.dims});
         bool all = true, none = true, linear = true;
@@ -229,20 +238,34 @@ void supports_linear_halves(Test const& test) {
     test.messages.take();
 }
 
+/// Runs a layer in a workspace of exactly the bytes that the plugin asks for.
+void compute(Test const& test, MoeCase const& layer, DataType type) {
+    auto plugin = test.make(fields_of(layer));
+    if (!test.check.that(plugin != nullptr, layer.name + ": made", test.messages.take())) return;
+    Node node(*plugin, layer, type);
+    test.check.that(node.configure(layer.tokens) == 0, layer.name + ": configured", test.messages.take());
+    Memory const workspace(node.workspace_bytes(layer.tokens));
+    auto const status = node.run(&workspace);
+    auto const error = status ? NAN : layer.y.empty() ? 0 : error_of(widened(node.y, type), layer.y);
+    char numbers[64];
+    std::snprintf(numbers, sizeof numbers, "error/max %.1e, limit %.0e", error, double(layer.limit));
+    test.check.that(error <= layer.limit,  // false for NaN
+                    layer.name + (type == DataType::kHALF ? " f16: " : " bf16: ") + numbers, test.messages.take());
+}
+
 void computes_golden_layers(Test const& test) {
     for (auto const& layer : test.cases) {
-        auto plugin = test.make(fields_of(layer));
-        for (auto type : {DataType::kHALF, DataType::kBF16}) {
-            Node node(*plugin, layer, type);
-            test.check.that(node.configure(layer.tokens) == 0, layer.name + ": configured", test.messages.take());
-            Memory const workspace(node.workspace_bytes(layer.tokens));
-            auto const status = node.run(&workspace);
-            auto const error = status ? NAN : error_of(widened(node.y, type), layer.y);
-            char numbers[64];
-            std::snprintf(numbers, sizeof numbers, "error/max %.1e, limit %.0e", error, double(layer.limit));
-            test.check.that(error <= layer.limit,  // false for NaN
-                            layer.name + (type == DataType::kHALF ? " f16: " : " bf16: ") + numbers,
-                            test.messages.take());
+        for (auto type : {DataType::kHALF, DataType::kBF16}) compute(test, layer, type);
+    }
+}
+
+void computes_shared_cases(Test const& test) {
+    for (auto const& [layer, type] : test.shared) {
+        if (layer.num_experts <= 64) {
+            compute(test, layer, type);
+        } else {
+            test.check.that(!test.make(fields_of(layer)), layer.name + ": refused");
+            test.check.says(test.messages.take(), "num_experts is " + std::to_string(layer.num_experts));
         }
     }
 }
@@ -284,15 +307,15 @@ void one_workspace_does_for_fewer_rows(Test const& test) {
 }
 
 void reports_kernel_faults(Test const& test) {
-    auto plugin = test.make(fields_of(test.any()));
-    Node node(*plugin, test.any(), DataType::kHALF);
+    auto plugin = test.make(fields_of(test.connector()));
+    Node node(*plugin, test.connector(), DataType::kHALF);
     test.check.that(node.enqueue(nullptr) != 0, "enqueue without a workspace fails");
     test.check.says(test.messages.take(), "CumoMoE: enqueue: ");
-    Memory const odd(node.workspace_bytes(test.any().tokens) + 8);
+    Memory const odd(node.workspace_bytes(test.connector().tokens) + 8);
     test.check.that(node.enqueue(static_cast<char*>(odd.data()) + 8) != 0, "and with one that is not aligned");
     test.check.says(test.messages.take(), "CumoMoE: enqueue: ");
     node.inputs[0].dims.d[2] += 1;
-    Memory const workspace(node.workspace_bytes(test.any().tokens));
+    Memory const workspace(node.workspace_bytes(test.connector().tokens));
     test.check.that(node.enqueue(workspace.data()) != 0, "enqueue with another shape than the experts' fails");
     test.check.says(test.messages.take(), "CumoMoE: enqueue: input 3 (expert 0 fc1) is");
 }
@@ -308,7 +331,7 @@ void survives_finders(Test const& test) {
          {static_cast<nvinfer1::ILoggerFinder*>(&throwing), static_cast<nvinfer1::ILoggerFinder*>(&empty),
           static_cast<nvinfer1::ILoggerFinder*>(nullptr)}) {
         test.registry.set_logger_finder(finder);
-        test.check.that(!test.make(std::move(fields_of(test.any()).without("gated"))),
+        test.check.that(!test.make(std::move(fields_of(test.connector()).without("gated"))),
                         "refused also where no logger is found (the line above this one)");
     }
     test.registry.set_logger_finder(&test.messages);
@@ -318,19 +341,22 @@ void survives_finders(Test const& test) {
 }  // namespace
 
 int main(int count, char** arguments) {
-    if (count != 4) return std::fprintf(stderr, "registry_test TENSORRT_LIBRARY PLUGIN_LIBRARY CASES\n"), 2;
+    if (count != 5) return std::fprintf(stderr, "registry_test TENSORRT_LIBRARY PLUGIN_LIBRARY CASES LIST\n"), 2;
     Checks check;
     try {
         Messages messages;
         Registry registry(arguments[1], arguments[2], messages);
         check.that(true, "loaded by the registry of " + std::string(arguments[1]));
-        Test const test{check, registry, messages, read_cases(arguments[3])};
+        auto cases = read_cases(arguments[3]);
+        auto const limit = cases.front().limit;
+        Test const test{check, registry, messages, std::move(cases), read_shared_cases(arguments[4], limit)};
         makes_plugins(test);
         refuses_other_layouts(test);
         refuses_bad_attributes(test);
         refuses_wrong_tensors(test);
         supports_linear_halves(test);
         computes_golden_layers(test);
+        computes_shared_cases(test);
         one_workspace_does_for_fewer_rows(test);
         reports_kernel_faults(test);
         survives_finders(test);
