@@ -106,6 +106,7 @@ impl Bench {
             steps.push(backend.prepare(&StepSpec {
                 graph: name,
                 file: &file,
+                twin: None,
                 inputs: &inputs.each_ref(),
                 outputs: &[&outputs],
             })?);
@@ -176,11 +177,11 @@ impl Bench {
             vec![crops, TOKENS, value.shape.last().map_or(0, fixed)]
         };
         for (index, (value, buffer)) in inputs().iter().zip(buffers).enumerate() {
-            let view = View { buffer, dtype: value.dtype, shape: &sized(value) };
+            let view = View { buffer, offset: 0, dtype: value.dtype, shape: &sized(value) };
             self.backend.bind(step, Port::Input(index), view)?;
         }
         let value = output();
-        let view = View { buffer: result, dtype: value.dtype, shape: &sized(&value) };
+        let view = View { buffer: result, offset: 0, dtype: value.dtype, shape: &sized(&value) };
         Ok(self.backend.bind(step, Port::Output(0), view)?)
     }
 

@@ -142,7 +142,8 @@ fn run(
     let mut backend = OrtBackend::new(OrtOptions::default(), vec![]).unwrap();
     let (input_refs, output_refs): (Vec<&Value>, Vec<&Value>) =
         (inputs.iter().collect(), outputs.iter().collect());
-    let spec = StepSpec { graph: "call", file, inputs: &input_refs, outputs: &output_refs };
+    let spec =
+        StepSpec { graph: "call", file, twin: None, inputs: &input_refs, outputs: &output_refs };
     let step = backend.prepare(&spec).unwrap();
     for (index, operand) in operands.iter().enumerate() {
         let bytes: Vec<u8> = match &operand.values {
@@ -151,7 +152,7 @@ fn run(
         };
         let buffer = backend.allocate(bytes.len()).unwrap();
         backend.write(buffer, 0, &bytes).unwrap();
-        let view = View { buffer, dtype: inputs[index].dtype, shape: &operand.sizes };
+        let view = View { buffer, offset: 0, dtype: inputs[index].dtype, shape: &operand.sizes };
         backend.bind(step, Port::Input(index), view).unwrap();
     }
     let mut buffers = Vec::new();
@@ -159,7 +160,9 @@ fn run(
         let dtype = outputs[index].dtype;
         let bytes = sizes.iter().product::<usize>() * dtype.size();
         let buffer = backend.allocate(bytes).unwrap();
-        backend.bind(step, Port::Output(index), View { buffer, dtype, shape: sizes }).unwrap();
+        backend
+            .bind(step, Port::Output(index), View { buffer, offset: 0, dtype, shape: sizes })
+            .unwrap();
         buffers.push((buffer, bytes));
     }
     backend.run(step).unwrap();

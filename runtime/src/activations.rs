@@ -103,6 +103,15 @@ impl Activations {
         found.ok_or_else(|| Error::NoActivation(name.to_owned()))
     }
 
+    /// An activation's type.
+    ///
+    /// # Errors
+    /// [`Error::NoActivation`] where the phases that were loaded have none of this name.
+    pub(crate) fn dtype(&self, name: &str) -> Result<Dtype, Error> {
+        let found = self.find(name).map(|index| self.all[index].dtype);
+        found.ok_or_else(|| Error::NoActivation(name.to_owned()))
+    }
+
     /// The memory of the activation of this index.
     ///
     /// # Errors

@@ -61,6 +61,14 @@ pub enum Error {
         /// Type of `inputs_embeds`.
         text: Dtype,
     },
+    /// An image's embeddings are not as many as the model's.
+    #[error("{values} numbers were given for an image, the model's images have {wanted}")]
+    ImageValues {
+        /// What was given.
+        values: usize,
+        /// What an image has.
+        wanted: usize,
+    },
     /// The plan never makes or reads a tensor of this name.
     #[error("the bundle's plan has no activation `{0}`")]
     NoActivation(String),

@@ -103,3 +103,18 @@ fn a_weight_that_is_not_there_is_named() {
     let error = executor.load(Phase::Decode).unwrap_err();
     assert_eq!(error.to_string(), "the bundle has no weight `sums.1`");
 }
+
+#[test]
+fn embeddings_computed_elsewhere_are_an_image() {
+    let (mut generator, _) = testing::generator(Form::LayersInPlace);
+    let executor = generator.executor();
+    let image = executor.put_image(&[5.0, 6.0, 9.0]).unwrap();
+    let rows = (0..3).map(|row| Position::Image { image: 0, row });
+    let positions: Vec<Position> = [Position::Token(1)].into_iter().chain(rows).collect();
+    executor.forward(&positions, &[image]).unwrap();
+    let mut scores = Vec::new();
+    executor.logits(&mut scores).unwrap();
+    assert_eq!(scores[next_token(&[1.0, 5.0, 6.0, 9.0]) as usize], 5.0);
+    let error = executor.put_image(&[5.0]).unwrap_err().to_string();
+    assert_eq!(error, "1 numbers were given for an image, the model's images have 3");
+}

@@ -5,29 +5,23 @@
 //! once, each of its inputs and outputs is bound to memory, and bound again only when its shape or
 //! its memory changed. Memory is made before work starts, for the largest shapes of the request.
 
+mod images;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
 use cumo_bundle::{Bundle, Dtype, Manifest, Phase, names};
 
 use crate::activations::{Activations, Placed};
-use crate::backend::{Backend, Buffer, Interrupt};
+use crate::backend::{Backend, Interrupt};
 use crate::cache::Cache;
-use crate::error::{Error, PromptError};
+use crate::error::Error;
 use crate::shape::Sizes;
 use crate::step::{Preparation, PreparedStep, Stage};
 use crate::step_times::StepTimes;
 use crate::tensor::{self, HostTensor};
 use crate::weights::Weights;
-
-/// Crops that the vision tower sees at once; an image with more goes alone. Bounds the memory of
-/// the attention between the tokens of a crop.
-const MAX_CROPS: usize = 16;
-
-/// An image as the language model sees it, `[image_tokens, hidden]` in the backend's memory. No two
-/// are equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ImageEmbeds(Buffer);
+pub use images::ImageEmbeds;
 
 /// One position of a pass's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,63 +117,6 @@ impl Executor {
         }
         self.phases[phase as usize] = Some(prepared);
         Ok(())
-    }
-
-    /// Turns normalised pixels, `[images, 3, size, size]`, into embeddings, some images at a time.
-    ///
-    /// # Errors
-    /// [`Error::Backend`], also where it was interrupted.
-    pub fn encode_images(&mut self, pixels: &[f32]) -> Result<Vec<ImageEmbeds>, Error> {
-        self.load(Phase::EncodeImages)?;
-        let facts = &self.manifest.model;
-        let image_values = facts.image.size.saturating_pow(2).saturating_mul(3);
-        let batch = (MAX_CROPS / self.image_sizes(1).crops.max(1))
-            .clamp(1, (pixels.len() / image_values).max(1));
-        self.make_room(Phase::EncodeImages, self.image_sizes(batch))?;
-        let mut embeds = Vec::new();
-        for chunk in pixels.chunks(image_values * batch) {
-            if let Err(error) = self.encode_batch(chunk, chunk.len() / image_values, &mut embeds) {
-                embeds.into_iter().for_each(|embeds| self.release_images(embeds));
-                return Err(error);
-            }
-        }
-        Ok(embeds)
-    }
-
-    /// The sizes of a pass over so many images.
-    fn image_sizes(&self, images: usize) -> Sizes {
-        let scales = &self.manifest.model.vision.scales;
-        let per_image = scales
-            .iter()
-            .fold(0, |sum: usize, scale| sum.saturating_add(scale.saturating_mul(*scale)));
-        Sizes { images, crops: images.saturating_mul(per_image), ..Sizes::default() }
-    }
-
-    /// Encodes images in one pass and adds them to `embeds`.
-    fn encode_batch(
-        &mut self,
-        pixels: &[f32],
-        images: usize,
-        embeds: &mut Vec<ImageEmbeds>,
-    ) -> Result<(), Error> {
-        let input = self.activations.require(names::PIXEL_VALUES)?;
-        self.bytes.clear();
-        tensor::encode(pixels, input.dtype, &mut self.bytes);
-        self.backend.write(input.buffer, 0, &self.bytes)?;
-        self.run(Phase::EncodeImages, self.image_sizes(images))?;
-        let output = self.activations.require(names::IMAGE_EMBEDS)?.buffer;
-        let image_bytes = self.image_bytes()?;
-        for image in 0..images {
-            let buffer = self.backend.allocate(image_bytes)?;
-            embeds.push(ImageEmbeds(buffer));
-            self.backend.copy((output, image * image_bytes), (buffer, 0), image_bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Gives an image's memory back.
-    pub fn release_images(&mut self, embeds: ImageEmbeds) {
-        self.backend.release(embeds.0);
     }
 
     /// Positions that are in the cache.
@@ -369,56 +306,7 @@ impl Executor {
         }
         Ok(self.backend.write(activation.buffer, 0, &self.bytes)?)
     }
-
-    /// Writes the rows of images over the embeddings of their places, a run of rows at a time.
-    fn splice(&mut self, positions: &[Position], images: &[ImageEmbeds]) -> Result<(), Error> {
-        let target = self.activations.require(names::INPUTS_EMBEDS)?.buffer;
-        let image_bytes = self.image_bytes()?;
-        let row_bytes = image_bytes / self.manifest.model.vision.image_tokens.max(1);
-        let mut place = 0;
-        while let Some(position) = positions.get(place) {
-            let Position::Image { image, row } = *position else {
-                place += 1;
-                continue;
-            };
-            let run = positions[place..]
-                .iter()
-                .enumerate()
-                .take_while(|(step, next)| **next == Position::Image { image, row: row + step })
-                .count();
-            let Some(embeds) = images.get(image) else {
-                return Err(
-                    PromptError::ImageCount { marks: image + 1, images: images.len() }.into()
-                );
-            };
-            self.backend.copy(
-                (embeds.0, row * row_bytes),
-                (target, place * row_bytes),
-                run * row_bytes,
-            )?;
-            place += run;
-        }
-        Ok(())
-    }
-
-    /// Bytes of one image's embeddings.
-    fn image_bytes(&self) -> Result<usize, Error> {
-        let embeds = self.activations.require(names::IMAGE_EMBEDS)?;
-        let facts = &self.manifest.model;
-        let values = facts.vision.image_tokens.saturating_mul(facts.llm.hidden_size);
-        Ok(values.saturating_mul(embeds.dtype.size()))
-    }
-
-    /// Images can be put among the text only if both are of one type.
-    fn check_splice(&self) -> Result<(), Error> {
-        let dtype = |name: &str| self.activations.require(name).map(|found| found.dtype).ok();
-        match (dtype(names::IMAGE_EMBEDS), dtype(names::INPUTS_EMBEDS)) {
-            (Some(images), Some(text)) if images != text => Err(Error::Splice { images, text }),
-            _ => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
-#[path = "executor_tests.rs"]
 mod tests;

@@ -1,0 +1,150 @@
+//! Images of an executor: pixels to embeddings, and embeddings into their places among the text.
+
+use cumo_bundle::{Dtype, Phase, names};
+
+use super::{Executor, Position};
+use crate::backend::Buffer;
+use crate::error::{Error, PromptError};
+use crate::shape::Sizes;
+use crate::tensor;
+
+/// Crops that the vision tower sees at once; an image with more goes alone. Bounds the memory of
+/// the attention between the tokens of a crop.
+const MAX_CROPS: usize = 16;
+
+/// An image as the language model sees it, `[image_tokens, hidden]` in the backend's memory. No two
+/// are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageEmbeds(Buffer);
+
+impl Executor {
+    /// Turns normalised pixels, `[images, 3, size, size]`, into embeddings, some images at a time.
+    ///
+    /// # Errors
+    /// [`Error::Backend`], also where it was interrupted.
+    pub fn encode_images(&mut self, pixels: &[f32]) -> Result<Vec<ImageEmbeds>, Error> {
+        self.load(Phase::EncodeImages)?;
+        let facts = &self.manifest.model;
+        let image_values = facts.image.size.saturating_pow(2).saturating_mul(3);
+        let batch = (MAX_CROPS / self.image_sizes(1).crops.max(1))
+            .clamp(1, (pixels.len() / image_values).max(1));
+        self.make_room(Phase::EncodeImages, self.image_sizes(batch))?;
+        let mut embeds = Vec::new();
+        for chunk in pixels.chunks(image_values * batch) {
+            if let Err(error) = self.encode_batch(chunk, chunk.len() / image_values, &mut embeds) {
+                embeds.into_iter().for_each(|embeds| self.release_images(embeds));
+                return Err(error);
+            }
+        }
+        Ok(embeds)
+    }
+
+    /// The sizes of a pass over so many images.
+    fn image_sizes(&self, images: usize) -> Sizes {
+        let scales = &self.manifest.model.vision.scales;
+        let per_image = scales
+            .iter()
+            .fold(0, |sum: usize, scale| sum.saturating_add(scale.saturating_mul(*scale)));
+        Sizes { images, crops: images.saturating_mul(per_image), ..Sizes::default() }
+    }
+
+    /// Encodes images in one pass and adds them to `embeds`.
+    fn encode_batch(
+        &mut self,
+        pixels: &[f32],
+        images: usize,
+        embeds: &mut Vec<ImageEmbeds>,
+    ) -> Result<(), Error> {
+        let input = self.activations.require(names::PIXEL_VALUES)?;
+        self.bytes.clear();
+        tensor::encode(pixels, input.dtype, &mut self.bytes);
+        self.backend.write(input.buffer, 0, &self.bytes)?;
+        self.run(Phase::EncodeImages, self.image_sizes(images))?;
+        let output = self.activations.require(names::IMAGE_EMBEDS)?.buffer;
+        let image_bytes = self.image_bytes()?;
+        for image in 0..images {
+            let buffer = self.backend.allocate(image_bytes)?;
+            embeds.push(ImageEmbeds(buffer));
+            self.backend.copy((output, image * image_bytes), (buffer, 0), image_bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an image's embeddings that were computed elsewhere, `[image_tokens, hidden]`.
+    ///
+    /// # Errors
+    /// [`Error::ImageValues`] where they are not as many; [`Error::Backend`].
+    pub fn put_image(&mut self, values: &[f32]) -> Result<ImageEmbeds, Error> {
+        self.load(Phase::EncodeImages)?;
+        let (wanted, dtype) = self.image_values()?;
+        if values.len() != wanted {
+            return Err(Error::ImageValues { values: values.len(), wanted });
+        }
+        self.bytes.clear();
+        tensor::encode(values, dtype, &mut self.bytes);
+        let buffer = self.backend.allocate(self.bytes.len())?;
+        self.backend.write(buffer, 0, &self.bytes)?;
+        Ok(ImageEmbeds(buffer))
+    }
+
+    /// Gives an image's memory back.
+    pub fn release_images(&mut self, embeds: ImageEmbeds) {
+        self.backend.release(embeds.0);
+    }
+
+    /// Writes the rows of images over the embeddings of their places, a run of rows at a time.
+    pub(super) fn splice(
+        &mut self,
+        positions: &[Position],
+        images: &[ImageEmbeds],
+    ) -> Result<(), Error> {
+        let target = self.activations.require(names::INPUTS_EMBEDS)?.buffer;
+        let image_bytes = self.image_bytes()?;
+        let row_bytes = image_bytes / self.manifest.model.vision.image_tokens.max(1);
+        let mut place = 0;
+        while let Some(position) = positions.get(place) {
+            let Position::Image { image, row } = *position else {
+                place += 1;
+                continue;
+            };
+            let run = positions[place..]
+                .iter()
+                .enumerate()
+                .take_while(|(step, next)| **next == Position::Image { image, row: row + step })
+                .count();
+            let Some(embeds) = images.get(image) else {
+                return Err(
+                    PromptError::ImageCount { marks: image + 1, images: images.len() }.into()
+                );
+            };
+            self.backend.copy(
+                (embeds.0, row * row_bytes),
+                (target, place * row_bytes),
+                run * row_bytes,
+            )?;
+            place += run;
+        }
+        Ok(())
+    }
+
+    /// Numbers of one image's embeddings, and their type.
+    fn image_values(&self) -> Result<(usize, Dtype), Error> {
+        let dtype = self.activations.dtype(names::IMAGE_EMBEDS)?;
+        let facts = &self.manifest.model;
+        Ok((facts.vision.image_tokens.saturating_mul(facts.llm.hidden_size), dtype))
+    }
+
+    /// Bytes of one image's embeddings.
+    fn image_bytes(&self) -> Result<usize, Error> {
+        self.image_values().map(|(values, dtype)| values.saturating_mul(dtype.size()))
+    }
+
+    /// Images can be put among the text only if both are of one type.
+    pub(super) fn check_splice(&self) -> Result<(), Error> {
+        let dtype = |name: &str| self.activations.dtype(name).ok();
+        match (dtype(names::IMAGE_EMBEDS), dtype(names::INPUTS_EMBEDS)) {
+            (Some(images), Some(text)) if images != text => Err(Error::Splice { images, text }),
+            _ => Ok(()),
+        }
+    }
+}
