@@ -133,7 +133,7 @@ impl Network {
     pub fn build_reporting(
         &mut self,
         options: &BuildOptions,
-        on_progress: &mut (dyn FnMut(Progress<'_>) -> ControlFlow<()> + Send),
+        on_progress: &mut OnProgress<'_>,
     ) -> Result<Built, Error> {
         self.build_with(options, Some(on_progress))
     }
@@ -141,7 +141,7 @@ impl Network {
     fn build_with(
         &mut self,
         options: &BuildOptions,
-        on_progress: Option<&mut (dyn FnMut(Progress<'_>) -> ControlFlow<()> + Send)>,
+        on_progress: Option<&mut OnProgress<'_>>,
     ) -> Result<Built, Error> {
         let raw = options.raw()?;
         let (engine, timing_cache) = self.handle.build(&raw, on_progress)?;
@@ -176,6 +176,9 @@ impl AsRef<[u8]> for EngineBytes {
         self.as_slice()
     }
 }
+
+/// What a build reports to; `ControlFlow::Break` cancels it.
+pub type OnProgress<'a> = dyn FnMut(Progress<'_>) -> ControlFlow<()> + Send + 'a;
 
 /// How far a build is. Phases nest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

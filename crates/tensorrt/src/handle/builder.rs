@@ -11,7 +11,7 @@ use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{LibraryHandle, LogTarget, Shim, c_path, c_text, given, text};
-use crate::builder::{Profile, Progress};
+use crate::builder::{OnProgress, Profile, Progress};
 use crate::error::Error;
 use crate::sys;
 use crate::tensor::Tensor;
@@ -75,9 +75,6 @@ pub(crate) struct RawBuildOptions<'a> {
     pub(crate) refittable: bool,
     pub(crate) timing_cache: Option<&'a [u8]>,
 }
-
-/// What a build may call back.
-type OnProgress<'a> = dyn FnMut(Progress<'_>) -> ControlFlow<()> + Send + 'a;
 
 impl NetworkHandle {
     pub(crate) fn parse(

@@ -16,7 +16,7 @@ mod stream;
 pub(crate) use builder::{BlobHandle, NetworkHandle, RawBuildOptions};
 pub(crate) use library::LibraryHandle;
 pub(crate) use log::LogTarget;
-pub(crate) use runtime::{ContextHandle, EngineHandle, RawDevice, RuntimeHandle};
+pub(crate) use runtime::{ContextHandle, EngineHandle, RuntimeHandle};
 pub(crate) use stream::{BufferHandle, EventHandle, GraphHandle, StreamHandle};
 
 use std::ffi::{CStr, CString, c_char};

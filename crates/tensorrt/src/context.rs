@@ -1,0 +1,176 @@
+//! Execution contexts.
+
+use std::collections::BTreeMap;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::handle::ContextHandle;
+use crate::memory::DeviceBuffer;
+use crate::stream::Stream;
+use crate::tensor::Tensor;
+
+/// The state of one execution after another: shapes, addresses, activation memory.
+pub struct Context {
+    handle: ContextHandle,
+    engine: Engine,
+    /// Kept, since the device reads and writes them.
+    tensors: BTreeMap<String, DeviceBuffer>,
+    memory: Option<DeviceBuffer>,
+    is_user_managed: bool,
+    /// Whether all of that fits together.
+    is_checked: bool,
+}
+
+impl Context {
+    pub(crate) fn create(engine: &Engine, is_user_managed: bool) -> Result<Self, Error> {
+        Ok(Context {
+            handle: ContextHandle::create(engine.handle.clone(), is_user_managed)?,
+            engine: engine.clone(),
+            tensors: BTreeMap::new(),
+            memory: None,
+            is_user_managed,
+            is_checked: false,
+        })
+    }
+
+    /// Gives activation memory, for contexts without memory of their own. Set it again where
+    /// larger shapes need more.
+    ///
+    /// # Errors
+    /// [`Error::Run`] for other contexts.
+    pub fn set_memory(&mut self, memory: &DeviceBuffer) -> Result<(), Error> {
+        if !self.is_user_managed {
+            let reason = "the context has activation memory of its own".to_owned();
+            return Err(Error::Run { reason });
+        }
+        self.is_checked = false;
+        self.handle.set_memory(memory.address(), memory.bytes())?;
+        self.memory = Some(memory.clone());
+        Ok(())
+    }
+
+    /// Chooses a profile; the first is chosen from the start. Shapes are to be set again.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where there is no such profile.
+    pub fn set_profile(&mut self, profile: usize, stream: &Stream) -> Result<(), Error> {
+        if profile >= self.engine.num_profiles() {
+            let count = self.engine.num_profiles();
+            let reason = format!("there is no profile {profile}, only {count}");
+            return Err(Error::Run { reason });
+        }
+        self.is_checked = false;
+        self.handle.set_profile(profile, &stream.handle)
+    }
+
+    /// Sets an input's shape.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where the profile does not allow it.
+    pub fn set_shape(&mut self, input: &str, shape: &[i64]) -> Result<(), Error> {
+        self.is_checked = false;
+        self.handle.set_shape(input, shape)
+    }
+
+    /// A tensor's shape as it follows from the inputs' shapes; -1 where those are not all set.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where there is no such tensor.
+    pub fn shape(&self, tensor: &str) -> Result<Vec<i64>, Error> {
+        self.handle.shape(tensor)
+    }
+
+    /// Where an input or output lies. The context keeps the buffer.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where there is no such tensor.
+    pub fn set_tensor(&mut self, tensor: &str, buffer: &DeviceBuffer) -> Result<(), Error> {
+        self.is_checked = false;
+        self.handle.set_address(tensor, buffer.address())?;
+        self.tensors.insert(tensor.to_owned(), buffer.clone());
+        Ok(())
+    }
+
+    /// The activation memory in bytes that the shapes which are set need.
+    ///
+    /// # Errors
+    /// [`Error::Run`].
+    pub fn activation_bytes(&self) -> Result<u64, Error> {
+        self.handle.activation_bytes()
+    }
+
+    /// Puts one execution on a stream and returns. The first after a change checks that every
+    /// tensor has a shape and a buffer that holds it.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where one has not, or TensorRT refuses.
+    pub fn enqueue(&mut self, stream: &Stream) -> Result<(), Error> {
+        if !self.is_checked {
+            self.check()?;
+            self.is_checked = true;
+        }
+        self.handle.enqueue(&stream.handle)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        for tensor in self.engine.inputs().iter().chain(self.engine.outputs()) {
+            self.check_tensor(tensor).map_err(|why| Error::Run {
+                reason: format!("`{}` of the engine: {why}", tensor.name),
+            })?;
+        }
+        if self.is_user_managed {
+            let needed = self.handle.activation_bytes()?;
+            let given = self.memory.as_ref().map_or(0, DeviceBuffer::bytes);
+            if given < needed {
+                let reason =
+                    format!("the context needs {needed} bytes of activation memory, has {given}");
+                return Err(Error::Run { reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_tensor(&self, tensor: &Tensor) -> Result<(), String> {
+        if tensor.is_host {
+            return Err("lies on the host, which is not supported".to_owned());
+        }
+        let shape = self.handle.shape(&tensor.name).map_err(|error| error.to_string())?;
+        let needed = bytes_of(tensor, &shape)
+            .ok_or_else(|| format!("of type {} and shape {shape:?} has no size", tensor.dtype))?;
+        match self.tensors.get(&tensor.name) {
+            None => Err("has no buffer".to_owned()),
+            Some(buffer) if buffer.bytes() < needed => {
+                let given = buffer.bytes();
+                Err(format!("of shape {shape:?} needs {needed} bytes, its buffer has {given}"))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// Bytes of a tensor of a shape; `None` where a dimension or the type is not known.
+fn bytes_of(tensor: &Tensor, shape: &[i64]) -> Option<u64> {
+    let elements = shape.iter().try_fold(1_u64, |product, &dimension| {
+        product.checked_mul(u64::try_from(dimension).ok()?)
+    })?;
+    let bits = elements.checked_mul(u64::try_from(tensor.dtype.bits()?).ok()?)?;
+    Some(bits.div_ceil(8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+
+    #[test]
+    fn sizes_follow_from_type_and_shape() {
+        let tensor = |dtype| Tensor { name: "x".into(), dtype, shape: None, is_host: false };
+        assert_eq!(bytes_of(&tensor(DType::F16), &[2, 3]), Some(12));
+        assert_eq!(bytes_of(&tensor(DType::I4), &[3]), Some(2));
+        assert_eq!(bytes_of(&tensor(DType::F32), &[]), Some(4));
+        assert_eq!(bytes_of(&tensor(DType::F32), &[0, 7]), Some(0));
+        assert_eq!(bytes_of(&tensor(DType::F32), &[-1, 7]), None);
+        assert_eq!(bytes_of(&tensor(DType::F32), &[i64::MAX, i64::MAX]), None);
+        assert_eq!(bytes_of(&tensor(DType::Other(77)), &[1]), None);
+    }
+}

@@ -1,0 +1,56 @@
+//! Device memory.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::handle::BufferHandle;
+use crate::runtime::Runtime;
+
+/// Device memory, or a part of it. Cheap to clone; freed with its last clone and part.
+#[derive(Clone)]
+pub struct DeviceBuffer {
+    handle: Arc<BufferHandle>,
+    offset: u64,
+    bytes: u64,
+}
+
+impl DeviceBuffer {
+    pub(crate) fn alloc(runtime: &Runtime, bytes: u64) -> Result<Self, Error> {
+        let handle = BufferHandle::alloc(runtime.handle.clone(), bytes)?;
+        Ok(DeviceBuffer { bytes: handle.bytes, handle: Arc::new(handle), offset: 0 })
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Its device address.
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.handle.address + self.offset
+    }
+
+    /// `bytes` of it from `offset` on, in the same memory.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where they are not all in it.
+    pub fn slice(&self, offset: u64, bytes: u64) -> Result<Self, Error> {
+        let end = offset.checked_add(bytes).filter(|end| *end <= self.bytes);
+        if end.is_none() {
+            let reason = format!("{bytes} bytes at {offset} of a buffer of {}", self.bytes);
+            return Err(Error::Run { reason });
+        }
+        Ok(DeviceBuffer { handle: self.handle.clone(), offset: self.offset + offset, bytes })
+    }
+
+    /// Refuses copies of more than it holds.
+    pub(crate) fn holds(&self, bytes: usize) -> Result<(), Error> {
+        if u64::try_from(bytes).is_ok_and(|bytes| bytes <= self.bytes) {
+            return Ok(());
+        }
+        let reason = format!("{bytes} bytes do not fit into a buffer of {}", self.bytes);
+        Err(Error::Run { reason })
+    }
+}

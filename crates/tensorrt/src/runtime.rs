@@ -1,0 +1,153 @@
+//! A device that engines run on.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::handle::{LogTarget, RuntimeHandle};
+use crate::library::Library;
+use crate::memory::DeviceBuffer;
+use crate::message::{Message, Severity};
+use crate::stream::{Event, Stream};
+
+/// An NVIDIA GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Its place among the machine's devices.
+    pub ordinal: usize,
+    /// Its name, for example `Orin`.
+    pub name: String,
+    /// `86` for 8.6.
+    pub compute_capability: i32,
+    /// The newest CUDA that the driver supports: `(13, 0)`.
+    pub driver: (i32, i32),
+    /// Streaming multiprocessors.
+    pub multiprocessors: i32,
+    /// Whether host and device share their memory, as on a Jetson.
+    pub is_integrated: bool,
+    /// Device memory in bytes.
+    pub total_bytes: u64,
+}
+
+impl Library {
+    /// The machine's devices.
+    ///
+    /// # Errors
+    /// [`Error::MissingDriver`] where there is no driver or no device.
+    pub fn devices(&self) -> Result<Vec<DeviceInfo>, Error> {
+        (0..self.handle.num_devices()?)
+            .map(|ordinal| {
+                let raw = self.handle.device(ordinal)?;
+                Ok(DeviceInfo {
+                    ordinal: usize::try_from(ordinal).unwrap_or_default(),
+                    name: raw.name,
+                    compute_capability: raw.compute_capability,
+                    driver: (raw.driver / 1000, raw.driver % 1000 / 10),
+                    multiprocessors: raw.multiprocessors,
+                    is_integrated: raw.is_integrated,
+                    total_bytes: raw.total_bytes,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Device memory in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// What nobody has allocated.
+    pub free_bytes: u64,
+    /// All of it.
+    pub total_bytes: u64,
+}
+
+/// TensorRT's runtime on one device. Cheap to clone; what is made from it keeps it alive.
+#[derive(Clone)]
+pub struct Runtime {
+    pub(crate) handle: Arc<RuntimeHandle>,
+}
+
+impl Runtime {
+    /// Uses a device; messages from warnings up are kept.
+    ///
+    /// # Errors
+    /// [`Error::MissingDriver`] where there is no driver or no device; [`Error::Run`].
+    pub fn new(library: &Library, device: usize) -> Result<Self, Error> {
+        Self::with_messages(library, device, Severity::Warning)
+    }
+
+    /// Uses a device, and keeps messages that are at least so important.
+    ///
+    /// # Errors
+    /// As [`Runtime::new`].
+    pub fn with_messages(
+        library: &Library,
+        device: usize,
+        max_severity: Severity,
+    ) -> Result<Self, Error> {
+        let log = LogTarget::new(max_severity);
+        // A number past any device's gives the error of a device that is not there.
+        let device = i32::try_from(device).unwrap_or(i32::MAX);
+        Ok(Runtime { handle: RuntimeHandle::create(library.handle.clone(), device, log)? })
+    }
+
+    /// What is free, and what there is.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`].
+    pub fn memory(&self) -> Result<DeviceMemory, Error> {
+        let (free_bytes, total_bytes) = self.handle.memory()?;
+        Ok(DeviceMemory { free_bytes, total_bytes })
+    }
+
+    /// Loads an engine. What is in it is code: load engines only from where programs come from.
+    ///
+    /// # Errors
+    /// [`Error::WrongEngine`] where it is damaged, or for another TensorRT or device;
+    /// [`Error::OutOfMemory`].
+    pub fn load(&self, engine: &[u8]) -> Result<Engine, Error> {
+        Engine::load(self, engine)
+    }
+
+    /// Loads an engine's file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and as [`Runtime::load`].
+    pub fn load_file(&self, path: &Path) -> Result<Engine, Error> {
+        let engine =
+            fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        self.load(&engine)
+    }
+
+    /// Allocates device memory, aligned to 256 bytes, of undefined content.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] with what is free.
+    pub fn buffer(&self, bytes: u64) -> Result<DeviceBuffer, Error> {
+        DeviceBuffer::alloc(self, bytes)
+    }
+
+    /// Makes a stream: what is put on it runs in order.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`].
+    pub fn stream(&self) -> Result<Stream, Error> {
+        Stream::create(self)
+    }
+
+    /// Makes an event.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`].
+    pub fn event(&self) -> Result<Event, Error> {
+        Event::create(self)
+    }
+
+    /// TensorRT's messages since the last call.
+    #[must_use]
+    pub fn take_messages(&self) -> Vec<Message> {
+        self.handle.log().take()
+    }
+}
