@@ -3,7 +3,7 @@
 use cumo_bundle::names;
 use cumo_checkpoint::Tensor;
 use cumo_checkpoint::model::Linear;
-use cumo_onnx::{DType, Dim, GraphBuilder, To, Value};
+use cumo_onnx::{DType, GraphBuilder, Value};
 
 use crate::error::Error;
 use crate::target::Target;
@@ -267,30 +267,6 @@ impl<'a> ModelBuilder<'a> {
         let bias = self.weight(&name, Weight { source: Source::Joined(biases), dtype })?;
         let bias = self.g.cast(&bias, self.types.between);
         Ok(self.g.add_values(&product, &bias)?)
-    }
-
-    /// `[batch, heads, sequence, head_dim]` of a projection `[batch, sequence, heads * head_dim]`.
-    ///
-    /// # Errors
-    /// Sizes that do not fit.
-    pub fn split_heads(&mut self, x: &Value, heads: usize) -> Result<Value, Error> {
-        let channels = x.shape().dims().get(2).and_then(Dim::fixed).unwrap_or_default();
-        let head_dim = channels / heads.max(1);
-        let parts = [To::Keep, To::Keep, To::Size(heads), To::Size(head_dim)];
-        let parts = self.g.reshape(x, &parts)?;
-        Ok(self.g.transpose(&parts, &[0, 2, 1, 3])?)
-    }
-
-    /// `[batch, sequence, heads * head_dim]` of `[batch, heads, sequence, head_dim]`.
-    ///
-    /// # Errors
-    /// Sizes that do not fit.
-    pub fn join_heads(&mut self, x: &Value) -> Result<Value, Error> {
-        let dims = x.shape().dims();
-        let size = |axis: usize| dims.get(axis).and_then(Dim::fixed).unwrap_or_default();
-        let channels = size(1) * size(3);
-        let x = self.g.transpose(x, &[0, 2, 1, 3])?;
-        Ok(self.g.reshape(&x, &[To::Keep, To::Keep, To::Size(channels)])?)
     }
 
     /// A branch's result added to the residual, in the residual's type.

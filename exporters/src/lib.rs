@@ -5,6 +5,7 @@
 //! [`part`]'s graph, and streams its weights.
 
 mod activation;
+mod attention;
 mod builder;
 pub mod connector;
 pub mod convert;
@@ -28,5 +29,6 @@ pub use activation::Activation;
 pub use builder::{Built, ModelBuilder, NamedWeight, Types, WeightsAs};
 pub use error::Error;
 pub use export::{FloatType, OnnxOptions, PRODUCER, Summary, export_onnx};
+pub use layered::MoeKind;
 pub use progress::{Progress, Quiet};
 pub use weight::{Source, Weight};

@@ -3,10 +3,11 @@
 use cumo_bundle::{CacheUpdate, names};
 use cumo_checkpoint::LlmConfig;
 use cumo_checkpoint::model::Attention;
-use cumo_onnx::{DType, Dim, To, Value, dims};
+use cumo_onnx::{DType, Value, dims};
 
 use super::mask;
 use super::rotary::{self, Rotary};
+use crate::attention::{mix, scores};
 use crate::builder::ModelBuilder;
 use crate::error::Error;
 
@@ -121,60 +122,4 @@ pub(crate) fn project(
         b.split_heads(&key, kv_heads)?,
         b.split_heads(&value, kv_heads)?,
     ])
-}
-
-/// `query @ keys^T`, `[batch, heads, sequence, positions]` f32, of `query` `[batch, heads, sequence,
-/// head_dim]` and `keys` `[batch, kv_heads, positions, head_dim]`. Queries that share keys are one
-/// matrix, so that keys are not repeated.
-pub(crate) fn scores(
-    b: &mut ModelBuilder<'_>,
-    query: &Value,
-    keys: &Value,
-) -> Result<Value, Error> {
-    let query = b.g.cast(query, b.dtype);
-    let query = group(b, &query, keys)?;
-    let keys = b.g.transpose(keys, &[0, 1, 3, 2])?;
-    let scores = b.g.matmul(&query.grouped, &keys)?;
-    let scores = ungroup(b, &scores, query.heads)?;
-    Ok(b.g.cast(&scores, DType::F32))
-}
-
-/// `probs @ values`, `[batch, heads, sequence, head_dim]` between products' type, of `probs`
-/// `[batch, heads, sequence, positions]` and `values` `[batch, kv_heads, positions, head_dim]`.
-pub(crate) fn mix(b: &mut ModelBuilder<'_>, probs: &Value, values: &Value) -> Result<Value, Error> {
-    let probs = b.g.cast(probs, b.dtype);
-    let probs = group(b, &probs, values)?;
-    let mixed = b.g.matmul(&probs.grouped, values)?;
-    let mixed = ungroup(b, &mixed, probs.heads)?;
-    Ok(b.g.cast(&mixed, b.between()))
-}
-
-struct Grouped {
-    /// `[batch, kv_heads, heads / kv_heads * sequence, ..]`.
-    grouped: Value,
-    heads: Dim,
-}
-
-fn group(b: &mut ModelBuilder<'_>, x: &Value, keys: &Value) -> Result<Grouped, Error> {
-    let dim = |value: &Value, axis: usize| value.shape().dims().get(axis).cloned();
-    let (heads, kv_heads) = (dim(x, 1), dim(keys, 1).and_then(|dim| dim.fixed()));
-    let parts = [
-        To::Keep,
-        To::Size(kv_heads.unwrap_or_default()),
-        To::Rest("group_sequence".into()),
-        match dim(x, 3).and_then(|dim| dim.fixed()) {
-            Some(size) => To::Size(size),
-            None => To::Keep,
-        },
-    ];
-    Ok(Grouped { grouped: b.g.reshape(x, &parts)?, heads: heads.unwrap_or(Dim::Fixed(0)) })
-}
-
-fn ungroup(b: &mut ModelBuilder<'_>, x: &Value, heads: Dim) -> Result<Value, Error> {
-    let last = match x.shape().dims().get(3).and_then(Dim::fixed) {
-        Some(size) => To::Size(size),
-        None => To::Keep,
-    };
-    let heads = To::Size(heads.fixed().unwrap_or_default());
-    Ok(b.g.reshape(x, &[To::Keep, heads, To::Rest(names::SEQUENCE.into()), last])?)
 }

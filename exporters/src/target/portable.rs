@@ -2,9 +2,10 @@
 
 use cumo_bundle::CacheUpdate;
 use cumo_checkpoint::LlmConfig;
-use cumo_onnx::{DType, Dim, To, Value};
+use cumo_onnx::{Dim, Value};
 
 use super::Target;
+use crate::attention::{mix, scores};
 use crate::builder::ModelBuilder;
 use crate::error::Error;
 use crate::llm::{CachedAttention, StandardAttention};
@@ -19,23 +20,14 @@ impl Target for Portable {
         [query, key, value]: [&Value; 3],
         num_heads: usize,
     ) -> Result<Value, Error> {
-        let channels = query.shape().dims().get(2).and_then(Dim::fixed).unwrap_or_default();
-        let head_dim = channels / num_heads;
-        let parts = [To::Keep, To::Keep, To::Size(num_heads), To::Size(head_dim)];
-        let mut split = |x: &Value, order: &[usize; 4]| {
-            let x = &b.g.cast(x, b.dtype);
-            let parts = b.g.reshape(x, &parts)?;
-            b.g.transpose(&parts, order)
-        };
-        let query = split(query, &[0, 2, 1, 3])?;
-        let key = split(key, &[0, 2, 3, 1])?;
-        let value = split(value, &[0, 2, 1, 3])?;
+        let query = b.split_heads(query, num_heads)?;
+        let key = b.split_heads(key, num_heads)?;
+        let value = b.split_heads(value, num_heads)?;
+        let head_dim = query.shape().dims().get(3).and_then(Dim::fixed).unwrap_or_default();
         let query = b.g.scale(&query, (head_dim as f64).sqrt().recip())?;
-        let scores = b.g.matmul(&query, &key)?;
-        let scores = b.g.cast(&scores, DType::F32);
+        let scores = scores(b, &query, &key)?;
         let probs = b.g.softmax(&scores);
-        let probs = b.g.cast(&probs, b.dtype);
-        let mixed = b.g.matmul(&probs, &value)?;
+        let mixed = mix(b, &probs, &value)?;
         b.join_heads(&mixed)
     }
 

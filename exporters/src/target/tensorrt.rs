@@ -7,7 +7,8 @@ use cumo_checkpoint::model::Attention;
 use cumo_checkpoint::{LlmConfig, Tensor, VisionConfig};
 use cumo_onnx::{DType, Dim, Opset, Value, dims};
 
-use super::{LayerTarget, Target};
+use super::{LayerTarget, Portable, Target};
+use crate::attention::{mix, scores};
 use crate::builder::ModelBuilder;
 use crate::error::Error;
 use crate::llm::attention::project;
@@ -60,13 +61,17 @@ impl Target for TensorRt {
         operands: [&Value; 3],
         num_heads: usize,
     ) -> Result<Value, Error> {
+        let channels = operands[0].shape().dims().get(2).and_then(Dim::fixed).unwrap_or_default();
+        let head_dim = channels / num_heads;
+        if !has_attention(head_dim) {
+            return Portable.full_attention(b, operands, num_heads);
+        }
         let mut split = |x: &Value| {
             let x = b.g.cast(x, b.dtype);
             b.split_heads(&x, num_heads)
         };
         let [query, key, value] = operands;
         let (query, key, value) = (split(query)?, split(key)?, split(value)?);
-        let head_dim = query.shape().dims().get(3).and_then(Dim::fixed).unwrap_or_default();
         let operands = cumo_onnx::Attention {
             query: &query,
             key: &key,
@@ -103,6 +108,12 @@ impl LayerTarget for TensorRt {
         b.g.output(ports::ATTENTION_MASK, &mask, b.dtype, mask_shape())?;
         rotary::output(b, &position_ids, config)
     }
+}
+
+/// Whether there are kernels for Attention with heads of this size, for prompts and for single tokens:
+/// tried with TensorRT-RTX 1.7.1, f16, sizes from 4 to 512.
+fn has_attention(head_dim: usize) -> bool {
+    head_dim.is_multiple_of(8) && (16..=256).contains(&head_dim)
 }
 
 /// A router's logits without a matrix product: a choice between near equals must not hang on
@@ -170,16 +181,26 @@ impl CachedAttention for StaticAttention {
         let [query, key, value] = project(b, x, weights, heads)?;
         let query = b.g.rotary_embedding(&query, &self.cos, &self.sin)?;
         let key = b.g.rotary_embedding(&key, &self.cos, &self.sin)?;
-        let query = b.g.cast(&query, b.dtype);
-        let key = self.update(b, &key, (ports::PAST_KEY, ports::PRESENT_KEY))?;
-        let value = self.update(b, &value, (ports::PAST_VALUE, ports::PRESENT_VALUE))?;
-        let mixed = b.g.attention(&cumo_onnx::Attention {
-            query: &query,
-            key: &key,
-            value: &value,
-            mask: Some(&self.mask),
-            scale: (self.config.head_dim as f32).sqrt().recip(),
-        })?;
+        let keys = self.update(b, &key, (ports::PAST_KEY, ports::PRESENT_KEY))?;
+        let values = self.update(b, &value, (ports::PAST_VALUE, ports::PRESENT_VALUE))?;
+        let scale = (self.config.head_dim as f32).sqrt().recip();
+        let mixed = if has_attention(self.config.head_dim) {
+            let query = b.g.cast(&query, b.dtype);
+            b.g.attention(&cumo_onnx::Attention {
+                query: &query,
+                key: &keys,
+                value: &values,
+                mask: Some(&self.mask),
+                scale,
+            })?
+        } else {
+            let query = b.g.scale(&query, f64::from(scale))?;
+            let scores = scores(b, &query, &keys)?;
+            let mask = b.g.cast(&self.mask, DType::F32);
+            let scores = b.g.add_values(&scores, &mask)?;
+            let probs = b.g.softmax(&scores);
+            mix(b, &probs, &values)?
+        };
         let mixed = b.join_heads(&mixed)?;
         b.scope("o_proj", |b| b.linear(&mixed, &weights.out_proj))
     }

@@ -11,9 +11,10 @@ use cumo_onnx::{DType, Dim, Value, dims};
 
 use super::tensorrt::router_logits;
 use super::{LayerTarget, Portable, Target};
+use crate::attention::{mix, scores};
 use crate::builder::ModelBuilder;
 use crate::error::Error;
-use crate::llm::attention::{mix, project, scores};
+use crate::llm::attention::project;
 use crate::llm::rotary::{self, Rotary};
 use crate::llm::{CachedAttention, mask};
 use crate::moe::Form;
@@ -123,21 +124,20 @@ impl BlockAttention {
         Ok(BlockAttention { cached_mask, new_mask, rotary, config: config.clone() })
     }
 
-    /// The new rows as an output, and the cached ones that the mask covers.
+    /// The cached rows that the mask covers; the new ones become an output.
     fn rows(
         &self,
         b: &mut ModelBuilder<'_>,
         new: &Value,
         (past, present): (&str, &str),
-    ) -> Result<[Value; 2], Error> {
+    ) -> Result<Value, Error> {
         let (kv_heads, head_dim) = (self.config.num_key_value_heads, self.config.head_dim);
         let shape = |positions| dims![names::BATCH, kv_heads, positions, head_dim];
         let cache = b.g.input(past, b.dtype, shape(names::MAX_SEQUENCE))?;
         let new = b.g.cast(new, b.dtype);
         b.g.output(present, &new, b.dtype, shape(names::SEQUENCE))?;
         let end = b.g.size_of(&self.cached_mask, 3)?;
-        let cached = b.g.slice_at(&cache, 2, (&end, false), names::ATTENDED.into())?;
-        Ok([cached, new])
+        Ok(b.g.slice_at(&cache, 2, (&end, false), names::ATTENDED.into())?)
     }
 }
 
@@ -154,13 +154,12 @@ impl CachedAttention for BlockAttention {
         let query = self.rotary.rotate(b, &query)?;
         let query = b.g.scale(&query, (self.config.head_dim as f64).sqrt().recip())?;
         let key = self.rotary.rotate(b, &key)?;
-        let [cached_keys, new_keys] = self.rows(b, &key, (ports::PAST_KEY, ports::PRESENT_KEY))?;
-        let [cached_values, new_values] =
-            self.rows(b, &value, (ports::PAST_VALUE, ports::PRESENT_VALUE))?;
+        let cached_keys = self.rows(b, &key, (ports::PAST_KEY, ports::PRESENT_KEY))?;
+        let cached_values = self.rows(b, &value, (ports::PAST_VALUE, ports::PRESENT_VALUE))?;
 
         let cached = scores(b, &query, &cached_keys)?;
         let cached = b.g.add_values(&cached, &self.cached_mask)?;
-        let new = scores(b, &query, &new_keys)?;
+        let new = scores(b, &query, &key)?;
         let new = b.g.add_values(&new, &self.new_mask)?;
         let all = b.g.concat(&[&cached, &new], 3, "attended_and_new".into())?;
         let probs = b.g.softmax(&all);
@@ -168,7 +167,7 @@ impl CachedAttention for BlockAttention {
         let cached = b.g.slice_at(&probs, 3, (&edge, false), names::ATTENDED.into())?;
         let new = b.g.slice_at(&probs, 3, (&edge, true), names::SEQUENCE.into())?;
         let cached = mix(b, &cached, &cached_values)?;
-        let new = mix(b, &new, &new_values)?;
+        let new = mix(b, &new, &value)?;
         let mixed = b.g.add_values(&cached, &new)?;
         let mixed = b.join_heads(&mixed)?;
         b.scope("o_proj", |b| b.linear(&mixed, &weights.out_proj))

@@ -19,7 +19,7 @@ pub struct Attention<'a> {
 }
 
 impl GraphBuilder {
-    /// Softmax, in f32, of scaled and masked scores, times the values: `[batch, heads, sequence,
+    /// Softmax of scaled and masked scores, times the values: `[batch, heads, sequence,
     /// head_dim]`. Heads of queries share heads of keys in groups, where there are more of them.
     ///
     /// # Errors
@@ -56,9 +56,8 @@ impl GraphBuilder {
             );
             return Err(self.fault(OP, problem));
         }
-        let single = i64::from(DType::F32.code());
-        let attributes =
-            vec![("scale", Attribute::Float(scale)), ("softmax_precision", Attribute::Int(single))];
+        // No softmax_precision: TensorRT refuses the attribute, and computes in f32 without it.
+        let attributes = vec![("scale", Attribute::Float(scale))];
         let inputs: Vec<&Value> = [query, key, value].into_iter().chain(mask).collect();
         Ok(self.add(OP, &inputs, query.dtype(), query.shape().clone(), attributes))
     }
