@@ -25,6 +25,12 @@ impl GraphBuilder {
         self.constant(DType::I64, &[values.len()], bytes)
     }
 
+    /// A list of numbers, `[values]` f32.
+    pub fn floats(&mut self, values: &[f32]) -> Value {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(DType::F32, &[values.len()], bytes)
+    }
+
     /// The integer that the enclosing function is called with, `[1]` i64.
     pub fn int_of_function(&mut self, attribute: &'static str) -> Value {
         let scalar = Attribute::IntOfFunction(attribute);

@@ -51,7 +51,8 @@ impl GraphBuilder {
             }
             _ => return Err(self.fault("Resize", format!("x is {}", x.describe()))),
         };
-        let factor = self.scales(how.factor);
+        let factor = how.factor as f32;
+        let factor = self.floats(&[1.0, 1.0, factor, factor]);
         let attributes = vec![
             ("mode", Attribute::Text("cubic")),
             ("coordinate_transformation_mode", Attribute::Text("half_pixel")),
@@ -62,12 +63,6 @@ impl GraphBuilder {
         let names = [x.name(), "", factor.name()];
         let results = vec![(DType::F32, dims.into())];
         Ok(self.add_node("Resize", "", &names, results, attributes).remove(0))
-    }
-
-    /// `[1, 1, factor, factor]` as the list of f32 that Resize wants.
-    fn scales(&mut self, factor: usize) -> Value {
-        let list = self.ints(&[1, 1, factor as i64, factor as i64]);
-        self.cast(&list, DType::F32)
     }
 }
 
