@@ -75,6 +75,18 @@ pub enum Error {
     /// A step reads a weight that the bundle does not have.
     #[error("the bundle has no weight `{0}`")]
     NoWeight(String),
+    /// A file of weights is shorter than it was when the bundle was opened.
+    #[error("weight `{name}` is bytes {offset}..{end} of its file, which has {size} now")]
+    CutWeights {
+        /// The weight.
+        name: String,
+        /// Its first byte.
+        offset: usize,
+        /// One behind its last byte.
+        end: usize,
+        /// Bytes of the file.
+        size: usize,
+    },
     /// More positions were asked for than the bundle's longest cache has.
     #[error("{positions} positions were asked for, the bundle's longest cache has {longest}")]
     BeyondCache {

@@ -6,7 +6,7 @@ use std::path::Path;
 use cumo_bundle::{Binding, CacheUpdate, Dtype, Manifest, Step, Value};
 
 use crate::activations::Activations;
-use crate::backend::{Backend, Buffer, Port, StepId, StepSpec, View};
+use crate::backend::{Backend, BackendError, Buffer, Port, StepId, StepSpec, View};
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::shape::{Shape, Sizes};
@@ -211,7 +211,13 @@ impl Preparation<'_> {
 
     fn bind_weight(&mut self, step: StepId, port: Port, name: &str) -> Result<(), Error> {
         let view = self.weights.view(self.backend, self.folder, self.manifest, name)?;
-        Ok(self.backend.bind(step, port, view)?)
+        self.backend.bind(step, port, view).map_err(|error| match error {
+            // It was not when the bundle was opened.
+            BackendError::OutOfBounds { offset, end, size } => {
+                Error::CutWeights { name: name.to_owned(), offset, end, size }
+            }
+            error => Error::Backend(error),
+        })
     }
 }
 

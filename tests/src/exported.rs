@@ -1,10 +1,11 @@
 //! Goldens exported into temporary folders, and opened.
 
+use std::fs;
 use std::path::PathBuf;
 
-use cumo_bundle::Target;
+use cumo_bundle::{Bundle, Target, names};
 use cumo_checkpoint::Sources;
-use cumo_export::{FloatType, OnnxOptions, Quiet, export_onnx};
+use cumo_export::{FloatType, MoeKind, OnnxOptions, Quiet, export_onnx};
 use cumo_runtime::{Model, ModelOptions};
 
 use crate::golden::Golden;
@@ -15,8 +16,13 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Exports a golden, with its routers as outputs.
-    pub fn new(golden: &Golden, target: Target, dtype: FloatType) -> Exported {
+    /// Exports a golden, with its routers as outputs; `moe` as TensorRT's targets are asked for it.
+    pub fn new(
+        golden: &Golden,
+        target: Target,
+        dtype: FloatType,
+        moe: Option<MoeKind>,
+    ) -> Exported {
         let folder = tempfile::tempdir().unwrap();
         let options = OnnxOptions {
             sources: Sources { checkpoint: golden.checkpoint(), llm: None, clip: None },
@@ -24,12 +30,23 @@ impl Exported {
             target,
             dtype,
             template: None,
+            moe,
             debug_outputs: true,
             force: false,
         };
         let summary = export_onnx(&options, &Quiet).unwrap();
         assert!(summary.odd_weights.is_empty(), "{:?}", summary.odd_weights);
         Exported { folder }
+    }
+
+    /// Gives the cache a rung every so many positions, and one for the whole context.
+    pub fn with_rungs_every(self, positions: usize) -> Exported {
+        let path = self.path().join(names::MANIFEST_FILE);
+        let mut manifest = Bundle::read_manifest(&self.path()).unwrap();
+        let context = manifest.model.llm.context_length;
+        manifest.plan.attended = (positions..context).step_by(positions).chain([context]).collect();
+        fs::write(path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+        self
     }
 
     /// The bundle's folder.
