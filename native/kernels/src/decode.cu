@@ -42,38 +42,55 @@ __device__ inline bool find_expert(const VectorArgs& args, int which, int lane, 
   return firsts != 0;
 }
 
-// sum[r] += x[r] * the lane's 8 columns of the warp's rows of the slice.
+// 16 bytes that are read once: not kept in the first-level cache.
+__device__ inline uint4 load_once(const void* from) {
+#if defined(CUMO_EMULATION)
+  return *static_cast<const uint4*>(from);
+#else
+  uint4 bits;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(bits.x), "=r"(bits.y), "=r"(bits.z), "=r"(bits.w)
+               : "l"(from));
+  return bits;
+#endif
+}
+
 template <class T, int kRows>
-__device__ inline void multiply_slice(const T* matrix, int64_t columns, int depth_left, int warp,
+__device__ inline void multiply_row(const uint4& bits, int depth, const VectorShared<kRows>& shared,
+                                    float (&sum)[kRows][kVector]) {
+  float values[kVector];
+  unpack<T>(bits, values);
+#pragma unroll
+  for (int r = 0; r < kRows; ++r) {
+    float x = shared.x[r][depth];
+#pragma unroll
+    for (int c = 0; c < kVector; ++c) sum[r][c] += x * values[c];
+  }
+}
+
+// sum[r] += x[r] * the lane's 8 columns of the warp's rows of the slice. The loads of a group of
+// rows are all started before the first is used; no guard inside, so that they stay together.
+template <class T, int kRows>
+__device__ inline void multiply_slice(const T* matrix, int64_t columns, int depth, int warp,
                                       const VectorShared<kRows>& shared,
                                       float (&sum)[kRows][kVector]) {
-  for (int first = warp; first < kDecodeSlice; first += kWarps * kInFlight) {
+  int row = warp;
+  for (; row + (kInFlight - 1) * kWarps < depth; row += kInFlight * kWarps) {
     uint4 bits[kInFlight];
 #pragma unroll
-    for (int i = 0; i < kInFlight; ++i) {
-      int depth = first + i * kWarps;
-      bits[i] = make_uint4(0, 0, 0, 0);
-      if (depth < depth_left)
-        bits[i] = __ldg(reinterpret_cast<const uint4*>(matrix + depth * columns));
-    }
+    for (int i = 0; i < kInFlight; ++i)
+      bits[i] = load_once(matrix + (row + i * kWarps) * columns);
 #pragma unroll
-    for (int i = 0; i < kInFlight; ++i) {
-      float values[kVector];
-      unpack<T>(bits[i], values);
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        float x = shared.x[r][first + i * kWarps];
-#pragma unroll
-        for (int c = 0; c < kVector; ++c) sum[r][c] += x * values[c];
-      }
-    }
-    if (first + kWarps * kInFlight >= depth_left) break;
+    for (int i = 0; i < kInFlight; ++i)
+      multiply_row<T, kRows>(bits[i], row + i * kWarps, shared, sum);
   }
+  for (; row < depth; row += kWarps)
+    multiply_row<T, kRows>(load_once(matrix + row * columns), row, shared, sum);
 }
 
 // grid: (256 columns, 512 of the depth, expert and matrix).
 template <class T, int kRows>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kRows == 1 ? 4 : 2)
     multiply_vectors(const __grid_constant__ VectorArgs args,
                      const __grid_constant__ LayerPointers layer) {
   auto& shared = shared_memory<VectorShared<kRows>>();
@@ -83,7 +100,7 @@ __global__ void __launch_bounds__(kThreads)
   unsigned members;
   if (!find_expert(args, int(blockIdx.z) / args.matrices, lane, expert, members)) return;
 
-  int begin = slice * kDecodeSlice, depth_left = args.depth - begin;
+  int begin = slice * kDecodeSlice, depth = min(args.depth - begin, kDecodeSlice);
   int column = int(blockIdx.x) * kColumns + lane * kVector;
   const T* matrix = static_cast<const T*>(layer.matrix[second][expert]) +
                     int64_t(begin) * args.columns + column;
@@ -103,12 +120,12 @@ __global__ void __launch_bounds__(kThreads)
       const T* x =
           static_cast<const T*>(args.x) + int64_t(max(pair[r], 0) / args.pairs_a_row) * args.depth;
       for (int i = thread; i < kDecodeSlice; i += kThreads)
-        shared.x[r][i] = pair[r] >= 0 && i < depth_left ? to_float(x[begin + i]) : 0.0f;
+        shared.x[r][i] = pair[r] >= 0 && i < depth ? to_float(x[begin + i]) : 0.0f;
     }
     __syncthreads();
     float sum[kRows][kVector] = {};
     if (column < args.columns)
-      multiply_slice<T, kRows>(matrix, args.columns, depth_left, warp, shared, sum);
+      multiply_slice<T, kRows>(matrix, args.columns, depth, warp, shared, sum);
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       for (int c = 0; c < kVector; ++c) shared.sum[warp][lane * kVector + c] = sum[r][c];
