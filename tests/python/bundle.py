@@ -45,6 +45,11 @@ class Bundle:
             self.weights[name] = ort.OrtValue.ortvalue_from_numpy(array.reshape(shape))
         return self.weights[name]
 
+    @property
+    def layered(self) -> bool:
+        """Whether its graphs are of layers; these give the last position's logits alone."""
+        return self.target.startswith("tensorrt")
+
     def rung(self, positions: int) -> int:
         """Positions of the cache that a pass looks at, which needs this many."""
         return min(rung for rung in self.plan["attended"] if rung >= positions)
@@ -67,7 +72,7 @@ class Bundle:
         `extra`: prefix of outputs to compute that the plan does not name (router outputs).
         """
         values = dict(values)
-        if phase == "decode" and self.plan.get("attended"):
+        if phase == "decode" and self.layered:
             positions = values["position_ids"]
             values["write_indices"] = np.ascontiguousarray(positions[:, 0])
             rung = self.rung(int(positions[:, 0].max()) + positions.shape[1])
@@ -119,7 +124,7 @@ class Cache:
     """The key/value cache: a tensor a slot, empty, or zeroed with room for `max_sequence`."""
 
     def __init__(self, bundle: Bundle, batch: int, max_sequence: int):
-        if bundle.plan.get("attended"):
+        if bundle.layered:
             max_sequence = bundle.rung(max_sequence)
         sizes = {"batch": batch, "past_sequence": 0, "max_sequence": max_sequence}
         self.entries = {slot["name"]: slot for slot in bundle.plan["cache"]}

@@ -79,6 +79,20 @@ impl Checkpoint {
         Ok(Self { config, model, unused, tokenizer, name: name(checkpoint) })
     }
 
+    /// The model that a configuration describes, where no weights are at hand: its tensors have names
+    /// and shapes, and no bytes. Graphs and plans can be built of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] and those of reading it.
+    pub fn shapes(sources: &Sources) -> Result<Self, Error> {
+        let Sources { checkpoint, llm, clip } = sources;
+        let config = Config::read(checkpoint, clip.as_deref())?;
+        let model = typed::imagine(&config);
+        let tokenizer = tokenizer(checkpoint).or_else(|| llm.as_deref().and_then(tokenizer));
+        Ok(Self { config, model, unused: Vec::new(), tokenizer, name: name(checkpoint) })
+    }
+
     /// All tensors that inference needs, each once: vision, connector, LLM, in the order in which
     /// they are used.
     pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {

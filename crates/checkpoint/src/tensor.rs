@@ -145,6 +145,12 @@ impl Tensor {
         Self(Arc::new(View { name, dtype: Dtype::F32, shape, file, range: 0..0 }))
     }
 
+    /// A tensor of this shape, of which there is nothing else.
+    pub(crate) fn imagined(name: String, shape: &[usize]) -> Self {
+        let file = Arc::new(MappedFile::empty());
+        Self(Arc::new(View { name, dtype: Dtype::F16, shape: shape.to_vec(), file, range: 0..0 }))
+    }
+
     /// Name in a whole checkpoint (`model.layers.0.mlp.up_proj.weight`), also where the file that
     /// it comes from has it under another prefix.
     pub fn name(&self) -> &str {

@@ -21,14 +21,10 @@ const CONNECTOR: &str = "model.mm_projector";
 /// Everything that is missing, misshapen, of a wrong type, extra or there twice, in one error.
 pub(crate) fn build(config: &Config, parts: Parts) -> Result<(Model, Vec<UnusedTensor>), Error> {
     let Parts { tensors, mut unused, problems } = parts;
-    let mut taker = Taker { tensors, problems };
-    let model = Model {
-        vision: taker.vision(&config.vision),
-        connector: taker.connector(config),
-        llm: taker.llm(&config.llm),
-    };
+    let mut taker = Taker { tensors: Some(tensors), problems };
+    let model = taker.model(config);
     let Taker { tensors, mut problems } = taker;
-    let mut left: Vec<_> = tensors.into_iter().collect();
+    let mut left: Vec<_> = tensors.unwrap_or_default().into_iter().collect();
     left.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (name, stored) in left {
         if is_known_unused(&name, config) {
@@ -45,6 +41,12 @@ pub(crate) fn build(config: &Config, parts: Parts) -> Result<(Model, Vec<UnusedT
     Ok((model, unused.into_iter().map(UnusedTensor::new).collect()))
 }
 
+/// The model that `config` describes, of tensors that have shapes and no bytes.
+pub(crate) fn imagine(config: &Config) -> Model {
+    let mut taker = Taker { tensors: None, problems: Vec::new() };
+    taker.model(config)
+}
+
 /// Whether the tensor, by its name in a whole checkpoint, is one that inference never needs: what
 /// comes after the state that the tower gives, buffers that are computed, and the output matrix
 /// where the embedding stands for it.
@@ -59,16 +61,28 @@ fn is_known_unused(name: &str, config: &Config) -> bool {
 }
 
 struct Taker {
-    tensors: HashMap<String, Stored>,
+    /// What there is to take of; none where tensors are imagined.
+    tensors: Option<HashMap<String, Stored>>,
     problems: Vec<TensorProblem>,
 }
 
 impl Taker {
+    fn model(&mut self, config: &Config) -> Model {
+        Model {
+            vision: self.vision(&config.vision),
+            connector: self.connector(config),
+            llm: self.llm(&config.llm),
+        }
+    }
+
     /// The tensor `name` of shape `want`. One that does not fit is noted as a problem and stood
     /// in for, so that all that does not fit is found; the stand-ins never leave [`build`].
     fn take(&mut self, name: String, want: &[usize]) -> Tensor {
+        let Some(tensors) = &mut self.tensors else {
+            return Tensor::imagined(name, want);
+        };
         let want = want.to_vec();
-        let Some(stored) = self.tensors.remove(&name) else {
+        let Some(stored) = tensors.remove(&name) else {
             self.problems.push(TensorProblem::Missing { name, want });
             return Tensor::missing();
         };
