@@ -260,7 +260,8 @@ typedef struct {
 
 /*
  * Builds an engine. `timing_cache` may be NULL; otherwise it gets the cache to keep for later builds, or NULL where
- * this flavour has none.
+ * this flavour has none. Builds of several threads run one after another. Fails with CUMO_TRT_CODE_PROFILE also where
+ * TensorRT would only warn of a profile that the network cannot run with.
  */
 CUMO_TRT_API cumo_trt_status* cumo_trt_network_build(cumo_trt_network* network, const cumo_trt_build_options* options,
                                                      cumo_trt_blob** engine, cumo_trt_blob** timing_cache);
@@ -302,8 +303,8 @@ CUMO_TRT_API void cumo_trt_runtime_free(cumo_trt_runtime* runtime);
 /* ---- Engine ---------------------------------------------------------------------------------------------------- */
 
 /*
- * Says whether bytes are an engine of this TensorRT, as far as its header tells. Needs no device; RTX only, others
- * give CUMO_TRT_CODE_UNSUPPORTED.
+ * Says whether bytes are an engine of this TensorRT, as far as their header tells: what is altered after it is not
+ * seen. Needs no device; RTX only, others give CUMO_TRT_CODE_UNSUPPORTED.
  */
 CUMO_TRT_API cumo_trt_status* cumo_trt_engine_check(cumo_trt_library* library, const void* engine,
                                                     size_t engine_bytes);

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 
 namespace cumo::trt {
@@ -111,6 +112,13 @@ std::unique_ptr<nvinfer1::ITimingCache> start_timing_cache(nvinfer1::IBuilderCon
 #endif
 }
 
+/// One build at a time: in TensorRT-RTX 1.7, a build for chosen compute capabilities makes another one that runs
+/// meanwhile fail ("Target SM 80 is not found in the accelerator list").
+std::mutex& building() noexcept {
+    static auto* only = new std::mutex;
+    return *only;
+}
+
 [[noreturn]] void explain_failure(Sink& sink, bool cancelled) {
     if (cancelled) throw Fault{CUMO_TRT_CODE_CANCELLED, "the build was cancelled"};
     std::string text = sink.explain("TensorRT cannot build the engine");
@@ -134,7 +142,12 @@ Built build(cumo_trt_network& network, cumo_trt_build_options const& options) {
     Progress progress{options.progress, options.progress_user};
     if (options.progress != nullptr) config->setProgressMonitor(&progress);
 
+    std::unique_lock<std::mutex> turn{building()};
     std::unique_ptr<nvinfer1::IHostMemory> engine{builder.builder->buildSerializedNetwork(*network.network, *config)};
+    turn.unlock();
+    if (std::string const warning = builder.sink.take_profile_warning(); !warning.empty()) {
+        throw Fault{CUMO_TRT_CODE_PROFILE, "the network cannot run with the profile: " + warning};
+    }
     if (!engine || progress.is_cancelled()) explain_failure(builder.sink, progress.is_cancelled());
     Built built;
     built.engine = std::make_unique<cumo_trt_blob>();

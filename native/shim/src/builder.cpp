@@ -54,7 +54,11 @@ std::string sentence(ParseError const& error) {
 }  // namespace
 
 void cumo_trt_network::parse(void const* model, size_t model_bytes, char const* model_path) {
-    if (parser->parse(model, model_bytes, model_path)) return;
+    if (parser->parse(model, model_bytes, model_path)) {
+        // Protobuf takes bytes of nothing, and some others, for a model without anything in it.
+        if (network->getNbOutputs() > 0) return;
+        throw Fault{CUMO_TRT_CODE_PARSE, "TensorRT's parser refuses the model\nIt has no outputs."};
+    }
     Fault fault{CUMO_TRT_CODE_PARSE, "TensorRT's parser refuses the model"};
     for (int i = 0; i < parser->getNbErrors(); ++i) {
         fault.parse_errors.push_back(describe(*parser->getError(i)));

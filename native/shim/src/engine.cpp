@@ -5,7 +5,7 @@
 #include "tensor.h"
 
 #include <algorithm>
-#include <cinttypes>
+#include <cstring>
 #include <string>
 
 namespace cumo::trt {
@@ -50,7 +50,49 @@ std::string wrong(uint64_t diagnostics) {
     return text;
 }
 
-void check_engine(cumo_trt_library& library, void const* bytes, size_t size) {
+/// What an engine's own header says, as RTX 1.7 writes it: "vtrt", four bytes, the number 2 and the engine's length as
+/// little-endian 64-bit numbers, then the four parts of the version, a byte each. RTX itself compares neither length nor
+/// version where there is no device.
+struct Header {
+    uint64_t length{};
+    unsigned major{};
+    unsigned minor{};
+    unsigned patch{};
+    unsigned build{};
+};
+
+/// False where the header is of another form: then there is nothing to compare.
+bool read_header(unsigned char const* bytes, size_t size, Header& header) noexcept {
+    if (size < 28 || std::memcmp(bytes, "vtrt", 4) != 0) return false;
+    auto const number = [&](size_t at) {
+        uint64_t value = 0;
+        for (size_t i = 8; i-- > 0;) value = value << 8 | bytes[at + i];
+        return value;
+    };
+    if (number(8) != 2) return false;
+    header = {number(16), bytes[24], bytes[25], bytes[26], bytes[27]};
+    return true;
+}
+
+void compare_header(cumo_trt_library const& library, unsigned char const* bytes, size_t size) {
+    Header header;
+    if (!read_header(bytes, size, header)) return;
+    auto const built_by = [&] {
+        return std::to_string(header.major) + "." + std::to_string(header.minor) + "." +
+               std::to_string(header.patch) + "." + std::to_string(header.build);
+    };
+    std::string const release = std::to_string(header.major) + "." + std::to_string(header.minor) + ".";
+    if (library.version().compare(0, release.size(), release) != 0) {
+        throw Fault{CUMO_TRT_CODE_WRONG_ENGINE, "the engine was built by TensorRT-RTX " + built_by() +
+                                                    ", this is " + library.version()};
+    }
+    if (header.length != size) {
+        throw Fault{CUMO_TRT_CODE_WRONG_ENGINE, "the engine is damaged: it has " + std::to_string(size) +
+                                                    " bytes, and its header says " + std::to_string(header.length)};
+    }
+}
+
+void check_engine(cumo_trt_library& library, unsigned char const* bytes, size_t size) {
     Sink sink{nullptr};
     LogScope const scope{sink};
     // RTX, other than TensorRT, gives a runtime that can be asked on a machine without a driver.
@@ -61,6 +103,7 @@ void check_engine(cumo_trt_library& library, void const* bytes, size_t size) {
         throw Fault{CUMO_TRT_CODE_WRONG_ENGINE, "not an engine: " + std::to_string(size) +
                                                     " bytes, less than the header's " + std::to_string(header)};
     }
+    compare_header(library, bytes, size);
     uint64_t diagnostics = 0;
     auto const validity = runtime->getEngineValidity(bytes, static_cast<int64_t>(size), &diagnostics);
     if (validity != nvinfer1::EngineValidity::kINVALID) return;
@@ -81,10 +124,11 @@ extern "C" {
 
 cumo_trt_status* cumo_trt_engine_check(cumo_trt_library* library, void const* engine, size_t engine_bytes) {
     return guarded([&] {
-        required(static_cast<char const*>(engine), "engine");
+        auto const* bytes = &required(static_cast<unsigned char const*>(engine), "engine");
 #if defined(CUMO_TRT_FLAVOUR_RTX)
-        cumo::trt::check_engine(required(library, "library"), engine, engine_bytes);
+        cumo::trt::check_engine(required(library, "library"), bytes, engine_bytes);
 #else
+        static_cast<void>(bytes);
         static_cast<void>(engine_bytes);
         required(library, "library");
         throw Fault{CUMO_TRT_CODE_UNSUPPORTED, "only TensorRT-RTX can judge an engine without a device"};

@@ -72,6 +72,8 @@ cumo_trt_library::cumo_trt_library(std::string folder) : mFolder{std::move(folde
                     std::string{"cannot load "} + kINSTALL + ": " + missing};
     }
     mPath = file_of(mHandle, full);
+    // The loader gives a library that is loaded already by its name alone: its parts are where it was loaded from.
+    if (size_t const slash = mPath.rfind('/'); slash != std::string::npos) mFolder = mPath.substr(0, slash);
     mCreateBuilder = symbol<CreateFn>(mHandle, "createInferBuilder_INTERNAL");
     mCreateRuntime = symbol<CreateFn>(mHandle, "createInferRuntime_INTERNAL");
     mRegistry = symbol<RegistryFn>(mHandle, "getPluginRegistry");

@@ -10,6 +10,9 @@ namespace {
 /// Errors kept for a status: the first ones say what was wrong, the rest follow from them.
 constexpr size_t kMAX_ERRORS = 8;
 
+/// Only a warning to TensorRT, which builds an engine that fails when it runs.
+constexpr char kPROFILE_WARNING[] = "values are not self-consistent";
+
 thread_local Sink* t_sink = nullptr;
 
 /// Every sink that is alive, for messages of threads that TensorRT started.
@@ -54,10 +57,13 @@ void Sink::receive(int32_t severity, char const* text) noexcept {
     if (mLog.call != nullptr && severity <= mLog.max_severity) {
         mLog.call(mLog.user, severity, text, std::strlen(text));
     }
-    if (severity > CUMO_TRT_SEVERITY_ERROR) return;
+    bool const is_profile = std::strstr(text, kPROFILE_WARNING) != nullptr;
+    if (severity > CUMO_TRT_SEVERITY_ERROR && !is_profile) return;
     try {
         std::lock_guard<std::mutex> const lock{mMutex};
-        if (mErrors.size() < kMAX_ERRORS) mErrors.emplace_back(text);
+        if (is_profile) {
+            mProfileWarning = text;
+        } else if (mErrors.size() < kMAX_ERRORS) mErrors.emplace_back(text);
     } catch (...) {
         // The status will say less; the log has had it.
     }
@@ -68,6 +74,11 @@ std::string Sink::explain(std::string sentence) {
     for (std::string const& error : mErrors) sentence += "\n" + error;
     mErrors.clear();
     return sentence;
+}
+
+std::string Sink::take_profile_warning() {
+    std::lock_guard<std::mutex> const lock{mMutex};
+    return std::exchange(mProfileWarning, std::string{});
 }
 
 LogScope::LogScope(Sink& sink) noexcept : mBefore{std::exchange(t_sink, &sink)} {}

@@ -25,10 +25,14 @@ public:
     /// The errors since the last call, a line each, after `sentence`.
     std::string explain(std::string sentence);
 
+    /// TensorRT's warning of a profile that the network cannot run with, since the last call; empty if there was none.
+    std::string take_profile_warning();
+
 private:
     cumo_trt_log mLog;
     std::mutex mMutex;
     std::vector<std::string> mErrors;
+    std::string mProfileWarning;
 };
 
 /// While it lives, messages of this thread go to one sink.

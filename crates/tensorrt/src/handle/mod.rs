@@ -50,7 +50,7 @@ impl Shim {
                     let reason = "is not the shim that this program needs: functions are missing";
                     return Err(Error::WrongShim { path: file.clone(), reason: reason.to_owned() });
                 }
-                Err(error) => tried.push((file.clone(), error.to_string())),
+                Err(error) => tried.push((file.clone(), chain(&error))),
             }
         }
         Err(Error::MissingShim { flavour, tried })
@@ -121,6 +121,13 @@ impl Shim {
                 .collect()
         }
     }
+}
+
+/// An error and what caused it, as one text.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let parts = std::iter::once(error.to_string()).chain(causes.map(ToString::to_string));
+    parts.collect::<Vec<_>>().join(": ")
 }
 
 /// A text of the shim's; bytes that are not UTF-8 are replaced.

@@ -1,0 +1,104 @@
+//! Libraries that are missing, or others than asked for.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use cumo_tensorrt::{Builder, Error, Flavour, Library, LibraryPlaces};
+
+use crate::{fetched, models, rtx, tensorrt};
+
+/// The message of opening TensorRT-RTX with libraries in a folder; `None` where there is no shim.
+fn refusal(tensorrt: PathBuf) -> Option<Error> {
+    rtx()?;
+    let places = LibraryPlaces { tensorrt: Some(tensorrt), ..Default::default() };
+    Some(Library::open_at(Flavour::Rtx, &places).err().unwrap())
+}
+
+#[test]
+fn a_missing_shim_is_named_with_the_places() {
+    let places = LibraryPlaces { shim: Some("/nonexistent".into()), ..Default::default() };
+    let error = Library::open_at(Flavour::V11, &places).err().unwrap();
+    assert!(matches!(error, Error::MissingShim { flavour: Flavour::V11, .. }), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        "libcumo_trt_11.so was not found; build it with `cargo xtask native`, or name its folder \
+         in CUMO_TRT_SHIM; looked at: /nonexistent/libcumo_trt_11.so (no such file)"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_shim_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let places = LibraryPlaces { shim: Some(folder.path().into()), ..Default::default() };
+        Library::open_at(Flavour::Rtx, &places).err().unwrap()
+    };
+    let file = folder.path().join("libcumo_trt_rtx.so");
+    std::fs::write(&file, "no library").unwrap();
+    let error = open();
+    assert!(matches!(error, Error::MissingShim { .. }), "{error:?}");
+    assert!(error.to_string().contains("too short"), "{error}");
+
+    std::fs::remove_file(&file).unwrap();
+    symlink("/proc/self/exe", &file).unwrap();
+    assert!(matches!(open(), Error::MissingShim { .. } | Error::WrongShim { .. }));
+}
+
+#[test]
+fn missing_libraries_are_named_with_what_to_do() {
+    let Some(error) = refusal("/nonexistent".into()) else { return };
+    assert!(matches!(error, Error::MissingLibrary { .. }), "{error:?}");
+    let message = error.to_string();
+    for part in ["/nonexistent/libtensorrt_rtx.so.1", "cargo xtask setup --tensorrt"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_library_of_another_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let lean = fetched("tensorrt-lean-11").join("libnvinfer_lean.so.11");
+    symlink(lean, folder.path().join("libtensorrt_rtx.so.1")).unwrap();
+    let Some(error) = refusal(folder.path().into()) else { return };
+    assert!(matches!(error, Error::WrongLibrary { .. }), "{error:?}");
+    let message = error.to_string();
+    for part in ["is version 11.4.0.106", "compiled for 1.7 and later"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_library_that_is_not_tensorrt_is_refused() {
+    let Some(library) = rtx() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let parser = library.path().with_file_name("libtensorrt_onnxparser_rtx.so.1");
+    symlink(parser, folder.path().join("libtensorrt_rtx.so.1")).unwrap();
+    let error = refusal(folder.path().into()).unwrap();
+    assert!(matches!(error, Error::WrongLibrary { .. }), "{error:?}");
+    assert!(error.to_string().contains("is not TensorRT: functions are missing"), "{error}");
+}
+
+#[test]
+fn the_lean_runtime_says_that_it_cannot_build() {
+    let folder = Some(fetched("tensorrt-lean-11"));
+    let places = LibraryPlaces { tensorrt: folder, ..Default::default() };
+    let Some(library) = tensorrt(Flavour::V11, &places) else { return };
+    assert_eq!((library.can_build(), library.version().as_str()), (false, "11.4.0.106"));
+    let error = Builder::new(&library).parse(&models::mlp(), None).err().unwrap();
+    let is_expected = matches!(error, Error::MissingLibrary { .. } | Error::MissingDriver { .. });
+    assert!(is_expected, "{error:?}");
+}
+
+#[test]
+fn plugins_that_cannot_be_loaded_are_refused() {
+    let Some(library) = rtx() else { return };
+    let refusal = |path: &std::path::Path| {
+        let error = library.load_plugins(path).unwrap_err();
+        assert!(matches!(error, Error::Plugin { .. }), "{error:?}");
+        error.to_string()
+    };
+    let missing = refusal("/nonexistent/libcumo_plugin.so".as_ref());
+    assert!(missing.contains("/nonexistent/libcumo_plugin.so"), "{missing}");
+    let other = refusal(&library.path());
+    assert!(other.contains("holds no TensorRT plugins: it has no setLoggerFinder"), "{other}");
+}
