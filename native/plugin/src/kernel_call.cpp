@@ -64,6 +64,7 @@ size_t workspace_bytes(cumo_moe_shape const& shape) {
 size_t workspace_bytes(KernelCall const& call) { return workspace_bytes(shape_of(call)); }
 
 void launch(KernelCall const& call, void const* const* inputs, void* y, void* workspace, cudaStream_t stream) {
+    if (call.sizes.tokens == 0) return;  // y is empty, and pointers to empty tensors may be null
     auto const& fields = call.fields;
     Operands const operands(fields);
     std::array<cumo_moe_expert, kMaxExperts> experts{};

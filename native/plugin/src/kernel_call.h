@@ -21,7 +21,7 @@ struct KernelCall {
 /// std::runtime_error where the kernels do not take such sizes.
 size_t workspace_bytes(KernelCall const& call);
 
-/// Puts the node's work on the stream and returns. `inputs` are in the order of operands.h.
+/// Puts the node's work on the stream and returns; nothing for zero tokens. `inputs` are in the order of operands.h.
 /// Throws std::runtime_error with the kernels' reason where that fails.
 void launch(KernelCall const& call, void const* const* inputs, void* y, void* workspace, cudaStream_t stream);
 

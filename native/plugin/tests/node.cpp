@@ -45,8 +45,9 @@ Fields fields_of(MoeCase const& layer) {
 }
 
 Memory::Memory(size_t bytes) : bytes_(bytes) {
+    if (bytes == 0) return;
     void* memory = nullptr;
-    if (posix_memalign(&memory, 256, bytes ? bytes : 1)) throw std::bad_alloc();
+    if (posix_memalign(&memory, 256, bytes)) throw std::bad_alloc();
     data_.reset(memory);
     std::memset(memory, 0xff, bytes);
 }

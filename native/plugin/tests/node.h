@@ -14,7 +14,8 @@
 /// The attributes of a layer.
 Fields fields_of(MoeCase const& layer);
 
-/// Memory at an alignment of 256 bytes, as TensorRT's workspace and tensors have it, of exactly that size.
+/// Memory at an alignment of 256 bytes, as TensorRT's workspace and tensors have it, of exactly that size; null for
+/// none.
 class Memory {
 public:
     /// Every byte is 0xff: a NaN in each float format.
