@@ -13,8 +13,9 @@ Usage: cargo xtask <command>
                           headers (about 400 MB, under NVIDIA's licences), CMake where missing
   native                  build the CMake project native/ and run its tests
   demo                    export the sample and ask it three questions about three images
-  test [--quick]          Rust tests, then the exported files under Python's onnx and onnxruntime;
-                          --quick: Rust tests only
+  test [--quick]          setup --tensorrt, native, Rust tests, then the exported files under
+                          Python's onnx and onnxruntime;
+                          --quick: Rust tests only, without those that need TensorRT
   lint                    formatting, tidy, licences, clippy, docs
   licences                licences and duplicates of all dependencies, from the lock file
   tidy                    file sizes, leftovers, direction of dependencies

@@ -1,4 +1,5 @@
-//! `cargo xtask test`: the Rust tests, then the exported files under Python's onnx and onnxruntime.
+//! `cargo xtask test`: native code, the Rust tests, then the exported files under Python's onnx and
+//! onnxruntime.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{onnxruntime, process, python, sample};
+use crate::{native, onnxruntime, process, python, sample};
 
 /// One way to export each golden checkpoint.
 struct Export {
@@ -30,9 +31,15 @@ const EXPORTS: [Export; 5] = [
 /// A test fails, or what the tests need cannot be fetched.
 pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
     let library = onnxruntime::ensure(workspace)?;
-    println!("== Rust tests");
     let mut cargo = process::cargo();
     cargo.args(["test", "--locked", "--workspace"]).current_dir(&workspace.root);
+    if !quick {
+        println!("== native code");
+        native::setup(workspace)?;
+        native::run(workspace)?;
+        cargo.env("CUMO_REQUIRE_TENSORRT", "1");
+    }
+    println!("== Rust tests");
     process::run(cargo.env(onnxruntime::DYLIB_PATH, &library))?;
     if !quick {
         let programs = build_programs(workspace)?;

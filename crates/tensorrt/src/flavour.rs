@@ -63,12 +63,12 @@ impl fmt::Display for Flavour {
     }
 }
 
-/// Folders beside the running program: its own, and from it those of `places` that are there.
-/// Programs in `target/release` and tests in `target/debug/deps` reach `target`.
+/// `places` from the running program's folder. Programs in `target/release` and tests in
+/// `target/debug/deps` reach `target`.
 fn beside_program(places: &[PathBuf]) -> Vec<PathBuf> {
     let Ok(program) = env::current_exe() else { return Vec::new() };
     let Some(folder) = program.parent() else { return Vec::new() };
-    places.iter().map(|place| folder.join(place)).filter(|folder| folder.is_dir()).collect()
+    places.iter().map(|place| folder.join(place)).collect()
 }
 
 /// Files that may be the shim, in order. Only `named` counts where it is set.
@@ -88,6 +88,18 @@ pub(crate) fn shims(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
     files
 }
 
+/// Files that may be the plugins for a flavour, in order. Only `named` counts where it is set.
+pub(crate) fn plugins(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
+    let variable = env::var_os("CUMO_TRT_PLUGIN").map(PathBuf::from);
+    if let Some(file) = named.map(Path::to_owned).or(variable) {
+        return vec![file];
+    }
+    let places = ["../lib/cumo-edge", "../native-build/plugin", "../../native-build/plugin"]
+        .map(|place| Path::new(place).join(flavour.name()));
+    let folders = beside_program(&places).into_iter();
+    folders.map(|folder| folder.join("libcumo_plugin.so")).collect()
+}
+
 /// Folders that may hold TensorRT, in order; none: where the system's loader looks. Only `named`
 /// counts where it is set.
 pub(crate) fn libraries(flavour: Flavour, named: Option<&Path>) -> Vec<Option<PathBuf>> {
@@ -97,7 +109,7 @@ pub(crate) fn libraries(flavour: Flavour, named: Option<&Path>) -> Vec<Option<Pa
     }
     let fetched = flavour.fetched();
     let places = ["../native", "../../native"].map(|place| Path::new(place).join(fetched));
-    let fetched = beside_program(&places).into_iter().map(Some);
+    let fetched = beside_program(&places).into_iter().filter(|folder| folder.is_dir()).map(Some);
     std::iter::once(None).chain(fetched).collect()
 }
 
@@ -119,5 +131,6 @@ mod tests {
         let named = Path::new("/opt/somewhere");
         assert_eq!(shims(Flavour::Rtx, Some(named)), [named.join("libcumo_trt_rtx.so")]);
         assert_eq!(libraries(Flavour::Rtx, Some(named)), [Some(named.to_owned())]);
+        assert_eq!(plugins(Flavour::Rtx, Some(named)), [named]);
     }
 }

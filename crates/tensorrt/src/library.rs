@@ -49,7 +49,9 @@ impl Library {
                 Err(error) => return Err(error),
             }
         }
-        missing.push("`cargo xtask setup --tensorrt` fetches what can be fetched, or name the folder in CUMO_TRT_LIBRARY".to_owned());
+        let what_to_do = "`cargo xtask setup --tensorrt` fetches what can be fetched; \
+                          or name the folder in CUMO_TRT_LIBRARY";
+        missing.push(what_to_do.to_owned());
         Err(Error::MissingLibrary { reason: missing.join("\n") })
     }
 
@@ -75,6 +77,28 @@ impl Library {
     #[must_use]
     pub fn can_build(&self) -> bool {
         self.handle.can_build()
+    }
+
+    /// Loads this project's plugins and gives their file: `named`, or `$CUMO_TRT_PLUGIN`, or
+    /// `libcumo_plugin.so` in a folder of the flavour's name, in `../lib/cumo-edge` beside the
+    /// program or where `cargo xtask native` builds.
+    ///
+    /// # Errors
+    /// [`Error::Plugin`] where there are none, or TensorRT refuses them.
+    pub fn load_own_plugins(&self, named: Option<&Path>) -> Result<PathBuf, Error> {
+        let candidates = flavour::plugins(self.flavour, named);
+        let Some(file) = candidates.iter().find(|file| file.is_file()) else {
+            let looked = candidates.iter().map(|file| file.display().to_string());
+            let reason = format!(
+                "libcumo_plugin.so for TensorRT {} was not found; build it with `cargo xtask \
+                 native`, or name it in CUMO_TRT_PLUGIN; looked at: {}",
+                self.flavour,
+                looked.collect::<Vec<_>>().join(", ")
+            );
+            return Err(Error::Plugin { reason });
+        };
+        self.load_plugins(file)?;
+        Ok(file.clone())
     }
 
     /// Loads the plugins of a shared object, for every builder and runtime of this process. A

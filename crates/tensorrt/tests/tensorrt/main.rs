@@ -9,6 +9,7 @@ mod header;
 mod libraries;
 mod models;
 mod parse;
+mod plugin;
 mod profiles;
 mod progress;
 mod runtime;
@@ -35,10 +36,10 @@ fn rtx() -> Option<Library> {
 }
 
 /// Says that a test is skipped; fails it where all are to run.
+#[allow(clippy::explicit_write, reason = "the harness keeps what passing tests print")]
 fn skip(reason: &str) {
     let message = "skipped: run `cargo xtask setup --tensorrt` and `cargo xtask native`";
     assert!(std::env::var_os("CUMO_REQUIRE_TENSORRT").is_none(), "{message}: {reason}");
-    // Past the harness, which keeps what passing tests print.
     use std::io::Write;
     writeln!(std::io::stderr(), "{message}: {reason}").unwrap();
 }

@@ -55,11 +55,7 @@ pub(crate) struct Sizes {
     pub(crate) cache: usize,
 }
 
-/// What the decoder layers of Mistral-7B have, with a cache of 2,048.
-pub(crate) const MISTRAL: Sizes =
-    Sizes { hidden: 4096, heads: 32, kv_heads: 8, intermediate: 14336, cache: 2048 };
-
-/// Small ones of the same form.
+/// Small ones, of Mistral's form.
 pub(crate) const SMALL: Sizes =
     Sizes { hidden: 256, heads: 4, kv_heads: 2, intermediate: 512, cache: 64 };
 
