@@ -131,7 +131,7 @@ void reads_random_fields(Test const& test) {
             void const* data = &values[i];
             switch (draw(60)) {
                 case 0:
-                    values[i] = static_cast<int32_t>(random()) * 3, right = false;
+                    values[i] = 65 + static_cast<int32_t>(draw(1000000)), right = false;
                     break;
                 case 1:
                     values[i] = -static_cast<int32_t>(random() % 9) - 1, right = false;
