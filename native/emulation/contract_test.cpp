@@ -153,26 +153,32 @@ void workspace_suffices_for_fewer_tokens() {
   }
 }
 
-void tiles_follow_architecture_and_rows() {
+bool tiles_are(const cumo_moe_shape& shape, int32_t architecture, int32_t multiprocessors,
+               int32_t first, int32_t last) {
+  int32_t tiles[2] = {};
+  return cumo_moe_tiles_for(&shape, architecture, multiprocessors, tiles) == CUMO_KERNELS_OK &&
+         tiles[0] == first && tiles[1] == last;
+}
+
+void tiles_follow_device_and_sizes() {
   cumo_moe_shape clip{5770, 1024, 4096, 1024, 4, 2, CUMO_DTYPE_F16, CUMO_ACTIVATION_QUICK_GELU,
                       0,    1,    0};
-  auto tile = [](cumo_moe_shape shape, int32_t architecture) {
-    int32_t tile = 0;
-    EXPECT(cumo_moe_tile_for(&shape, architecture, &tile) == CUMO_KERNELS_OK);
-    return tile;
-  };
-  for (int32_t large : {80, 87, 90, 100, 103, 110}) EXPECT(tile(clip, large) == 1);
-  for (int32_t small : {86, 89, 120, 121}) EXPECT(tile(clip, small) == 2);
-  clip.tokens = 100;
-  EXPECT(tile(clip, 90) == 3);
+  EXPECT(tiles_are(clip, 80, 108, 1, 2));
+  EXPECT(tiles_are(clip, 87, 16, 1, 1));
+  EXPECT(tiles_are(clip, 90, 132, 1, 1));
+  for (int32_t small : {86, 89, 120, 121}) EXPECT(tiles_are(clip, small, 100, 2, 2));
+  clip.tokens = 577;  // with the largest tile, fc2 would give work to 48 of 132 multiprocessors
+  EXPECT(tiles_are(clip, 90, 132, 2, 2));
   clip.tokens = 20;
-  EXPECT(tile(clip, 90) == 4);
+  EXPECT(tiles_are(clip, 90, 132, 4, 4));
   clip.tokens = 8;
-  EXPECT(tile(clip, 90) == -1);
+  EXPECT(tiles_are(clip, 90, 132, -1, -1));
   clip.in = 1023;
-  EXPECT(tile(clip, 90) == 3);
-  int32_t none = 0;
-  EXPECT(cumo_moe_tile_for(&clip, 75, &none) == CUMO_KERNELS_UNSUPPORTED_DEVICE);
+  EXPECT(tiles_are(clip, 90, 132, 3, 3));
+  clip.tokens = 0;
+  EXPECT(tiles_are(clip, 90, 0, 3, 3));
+  int32_t none[2] = {};
+  EXPECT(cumo_moe_tiles_for(&clip, 75, 1, none) == CUMO_KERNELS_UNSUPPORTED_DEVICE);
   EXPECT(cumo_moe_tile_name(1) != nullptr && cumo_moe_tile_name(0) == nullptr &&
          cumo_moe_tile_name(cumo_moe_tile_count() + 1) == nullptr);
 }
@@ -247,7 +253,7 @@ int main() {
   pointers_are_checked();
   no_tokens_need_no_tensors();
   workspace_suffices_for_fewer_tokens();
-  tiles_follow_architecture_and_rows();
+  tiles_follow_device_and_sizes();
   experts_out_of_range_are_left_out();
   one_expert_twice_counts_twice();
   nan_logits_choose_valid_experts();

@@ -37,6 +37,7 @@ void set_schedule(Schedule schedule, unsigned seed = 0);
 // Compute capability that the emulated device claims, 10 * major + minor; 80 at first.
 void set_architecture(int architecture);
 int architecture();
+constexpr int kMultiprocessors = 16;
 
 // What ran since the process started.
 struct Statistics {

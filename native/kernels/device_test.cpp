@@ -163,25 +163,27 @@ double weight_bytes(const cumo_moe_shape& shape) {
 // One line of the table; whether the size kept to the aims, where it has some.
 bool time_size(const Size& size, const Card& card, int32_t tile) {
   Timing timing(size.shape);
-  int32_t used = tile;
-  if (tile == 0) cumo_moe_tile_for(&size.shape, card.architecture, &used);
+  cumo_moe_shape shape = size.shape;
+  shape.tile = tile;
+  int32_t used[2] = {};
+  cumo_moe_tiles_for(&shape, card.architecture, card.multiprocessors, used);
   double sparse = timing.milliseconds(tile, size.shape.num_experts_per_tok);
   double dense = tile == 0 ? timing.milliseconds(0, size.shape.num_experts) : -1;
   if (sparse < 0) {
-    std::printf("| %-20s | %4d | failed |\n", size.name, int(used));
+    std::printf("| %-20s | %2d %2d | failed |\n", size.name, int(used[0]), int(used[1]));
     return false;
   }
   double tflops = flops(size.shape) / sparse * 1e-9;
   double of_bound = tflops / card.tensor_tflops, of_dense = dense > 0 ? sparse / dense : 0;
   double gbytes = weight_bytes(size.shape) / sparse * 1e-6;
-  std::printf("| %-20s | %4d | %9.4f | %7.1f | %5.1f %% | %9.4f | %5.2f | %7.0f |\n", size.name,
-              int(used), sparse, tflops, 100 * of_bound, dense, of_dense, gbytes);
+  std::printf("| %-20s | %2d %2d | %9.4f | %7.1f | %5.1f %% | %9.4f | %5.2f | %7.0f |\n", size.name,
+              int(used[0]), int(used[1]), sparse, tflops, 100 * of_bound, dense, of_dense, gbytes);
   if (tile != 0 || std::strcmp(size.name, kAimedAt) != 0) return true;
   return of_bound >= kOfBound && dense > 0 && of_dense <= kOfDense;
 }
 
 bool time_all(const Card& card, bool tune) {
-  std::printf("| %-20s | %4s | %9s | %7s | %7s | %9s | %5s | %7s |\n", "size", "tile", "ms", "TFLOP/s",
+  std::printf("| %-20s | %5s | %9s | %7s | %7s | %9s | %5s | %7s |\n", "size", "tiles", "ms", "TFLOP/s",
               "of max.", "dense ms", "ratio", "GB/s");
   std::printf("|---|---|---|---|---|---|---|---|\n");
   bool fast = true;

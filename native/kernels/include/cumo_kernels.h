@@ -115,7 +115,7 @@ typedef struct cumo_moe_shape {
   int32_t activation; /* cumo_activation */
   int32_t gated;      /* 0 or 1 */
   int32_t biased;     /* 0 or 1 */
-  /* For tests and tuning: 0 chosen by size and architecture; 1 to cumo_moe_tile_count() one tile of
+  /* For tests and tuning: 0 chosen by size and device; 1 to cumo_moe_tile_count() one tile of
    * the grouped product (with sizes that are not multiples of 8 only tile 3); -1 the matrix-vector
    * path (at most 8 tokens and 32 pairs, sizes that are multiples of 8). */
   int32_t tile;
@@ -152,9 +152,11 @@ int32_t cumo_moe_forward(const cumo_moe_shape* shape, const cumo_moe_args* args,
 /* Tiles of the grouped product, for cumo_moe_shape.tile. */
 int32_t cumo_moe_tile_count(void);
 
-/* The tile number, or -1, that `shape` gets on a device of compute capability `architecture`
- * (10 * major + minor); into *tile. Needs no device. */
-int32_t cumo_moe_tile_for(const cumo_moe_shape* shape, int32_t architecture, int32_t* tile);
+/* The tiles, or -1 and -1, that `shape` gets on a device of compute capability `architecture`
+ * (10 * major + minor) with so many multiprocessors: tiles[0] of fc1 and up, tiles[1] of fc2. Needs
+ * no device. */
+int32_t cumo_moe_tiles_for(const cumo_moe_shape* shape, int32_t architecture,
+                           int32_t multiprocessors, int32_t tiles[2]);
 
 /* "rows x columns x depth, stages" of a tile, static; null for a number that is none. */
 const char* cumo_moe_tile_name(int32_t tile);

@@ -6,9 +6,6 @@
 
 namespace cumo {
 
-// None, beside the values of cumo_activation.
-constexpr int kNoActivation = -1;
-
 __device__ inline float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
 __device__ inline float activate(int activation, float x) {

@@ -20,22 +20,6 @@
 
 namespace cumo {
 
-template <class T, class Tile>
-struct GroupedShared {
-  static constexpr int kChunksOfA = Tile::kRows * Tile::kDepth / kVector;
-  static constexpr int kChunksOfB = Tile::kDepth * Tile::kColumns / kVector;
-  struct Stage {
-    uint4 a[kChunksOfA];  // [kRows, kDepth] T, swizzled
-    uint4 b[kChunksOfB];  // [kDepth, kColumns] T, swizzled
-  };
-  union {
-    Stage stage[Tile::kStages];
-    uint4 result[Tile::kRows * Tile::kColumns / kVector];  // by warp, swizzled
-  };
-  int pair[Tile::kRows];  // of each row; -1 behind the expert's last
-  float scale[Tile::kRows];
-};
-
 // What a block works on.
 struct Work {
   int expert;     // of this launch's 64
@@ -68,7 +52,7 @@ __device__ inline bool find_work(const GroupedArgs& args, Work& work) {
 template <class T, class Tile, bool kGated, bool kGuarded>
 class Copies {
  public:
-  using Stage = typename GroupedShared<T, Tile>::Stage;
+  using Stage = typename GroupedShared<Tile>::Stage;
 
   __device__ inline Copies(const GroupedArgs& args, const LayerPointers& layer, const Work& work,
                            int thread)
@@ -152,7 +136,7 @@ class WarpProduct {
  public:
   static constexpr int kDown = Tile::kWarpRows / 16;      // fragments of 16 rows
   static constexpr int kAcross = Tile::kWarpColumns / 8;  // fragments of 8 columns
-  using Shared = GroupedShared<T, Tile>;
+  using Shared = GroupedShared<Tile>;
 
   __device__ inline explicit WarpProduct(int thread) {
     int warp = thread / 32;
@@ -223,7 +207,7 @@ __device__ inline void load_two(const void* vector, int at, int size, float (&va
 template <class T, class Tile, bool kGated, bool kGuarded>
 __device__ inline void finish(const GroupedArgs& args, const LayerPointers& layer, const Work& work,
                               WarpProduct<T, Tile, kGated>& product,
-                              GroupedShared<T, Tile>& shared) {
+                              GroupedShared<Tile>& shared) {
   using Product = WarpProduct<T, Tile, kGated>;
   constexpr int kColumns = Product::kAcross * 8 / (kGated ? 2 : 1);  // of c, of the warp
   constexpr int kChunks = kColumns / kVector;
@@ -279,7 +263,7 @@ template <class T, class Tile, bool kGated, bool kGuarded>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     grouped(const __grid_constant__ GroupedArgs args, const __grid_constant__ LayerPointers layer) {
   constexpr int kStages = Tile::kStages, kSlices = Tile::kDepth / 16;
-  auto& shared = shared_memory<GroupedShared<T, Tile>>();
+  auto& shared = shared_memory<GroupedShared<Tile>>();
   int thread = int(threadIdx.x);
   Work work;
   if (!find_work<Tile, kGated>(args, work)) return;
@@ -331,7 +315,7 @@ cudaError_t launch_tile(const GroupedLaunch& how, const GroupedArgs& args,
                         const LayerPointers& layer) {
   static_assert(sizeof(GroupedArgs) + sizeof(LayerPointers) <= 4096);
   Launch at{dim3(unsigned(args.row_tiles) * unsigned(args.column_tiles)), dim3(Tile::kThreads),
-            sizeof(GroupedShared<T, Tile>), how.stream};
+            sizeof(GroupedShared<Tile>), how.stream};
   auto* kernel = how.gated ? grouped<T, Tile, true, kGuarded> : grouped<T, Tile, false, kGuarded>;
   return launch("grouped", at, kernel, args, layer);
 }
@@ -351,8 +335,5 @@ cudaError_t launch_any_tile(const GroupedLaunch& how, const GroupedArgs& args,
       return launch_tile<T, Tile32x128, false>(how, args, layer);
   }
 }
-
-cudaError_t launch_grouped_f16(const GroupedLaunch&, const GroupedArgs&, const LayerPointers&);
-cudaError_t launch_grouped_bf16(const GroupedLaunch&, const GroupedArgs&, const LayerPointers&);
 
 }  // namespace cumo

@@ -11,6 +11,9 @@ namespace cumo {
 
 struct RowTile;
 
+// Beside the values of cumo_activation: none.
+constexpr int32_t kNoActivation = -1;
+
 // c[place] = epilogue(a[row of place] @ matrix of its expert + bias), for each place of the
 // permutation; epilogue: the activation, gated the product with the second matrix's result, the
 // scale.
@@ -50,6 +53,10 @@ struct TileSize {
 };
 const TileSize& tile_size(int tile);
 
-cudaError_t launch_grouped(const GroupedLaunch& how, GroupedArgs args, const LayerPointers& layer);
+// One of each type, in a file of its own, so that they compile side by side.
+cudaError_t launch_grouped_f16(const GroupedLaunch& how, const GroupedArgs& args,
+                               const LayerPointers& layer);
+cudaError_t launch_grouped_bf16(const GroupedLaunch& how, const GroupedArgs& args,
+                                const LayerPointers& layer);
 
 }  // namespace cumo

@@ -13,8 +13,18 @@ constexpr int32_t kVectorPath = -1;
 // Checks the shape alone.
 int32_t check_shape(const cumo_moe_shape& shape);
 
-// shape.tile, or the best by sizes and architecture: a tile number or kVectorPath.
-int32_t choose_tile(const cumo_moe_shape& shape, int architecture);
+struct Device {
+  int architecture;  // 10 * major + minor of the compute capability
+  int multiprocessors;
+};
+
+// Tiles of the first and the last product, of equal height; or kVectorPath for both.
+struct Tiles {
+  int32_t first, last;
+};
+
+// shape.tile, or the best by sizes and device.
+Tiles choose_tiles(const cumo_moe_shape& shape, const Device& device);
 
 // Byte offsets in the workspace, each a multiple of 256.
 struct GroupedLayout {

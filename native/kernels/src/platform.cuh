@@ -55,10 +55,11 @@ cudaError_t launch(const char* name, const Launch& how, void (*kernel)(Parameter
 #endif
 }
 
-// 10 * major + minor of the current device.
-inline cudaError_t current_architecture(int* architecture) {
+// Of the current device: 10 * major + minor of its compute capability, and its multiprocessors.
+inline cudaError_t current_device(int* architecture, int* multiprocessors) {
 #if defined(CUMO_EMULATION)
   *architecture = emulation::architecture();
+  *multiprocessors = emulation::kMultiprocessors;
   return cudaSuccess;
 #else
   int device = 0, major = 0, minor = 0;
@@ -67,6 +68,8 @@ inline cudaError_t current_architecture(int* architecture) {
     error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
   if (error == cudaSuccess)
     error = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(multiprocessors, cudaDevAttrMultiProcessorCount, device);
   *architecture = 10 * major + minor;
   return error;
 #endif

@@ -42,6 +42,25 @@ struct Tile {
   static_assert(kThreads % (kDepth / 8) == 0, "a thread copies one column of chunks");
 };
 
+constexpr int kValuesInChunk = 8;  // 16 bytes of f16 or bf16
+
+// A block's shared memory; T is f16 or bf16.
+template <class Tile>
+struct GroupedShared {
+  static constexpr int kChunksOfA = Tile::kRows * Tile::kDepth / kValuesInChunk;
+  static constexpr int kChunksOfB = Tile::kDepth * Tile::kColumns / kValuesInChunk;
+  struct Stage {
+    uint4 a[kChunksOfA];  // [kRows, kDepth] T, swizzled
+    uint4 b[kChunksOfB];  // [kDepth, kColumns] T, swizzled
+  };
+  union {
+    Stage stage[Tile::kStages];
+    uint4 result[Tile::kRows * Tile::kColumns / kValuesInChunk];  // by warp, swizzled
+  };
+  int pair[Tile::kRows];  // of each row; -1 behind the expert's last
+  float scale[Tile::kRows];
+};
+
 // Blocks of a multiprocessor share its 64 Ki registers: 255 a thread where kThreads * kBlocks = 256.
 using Tile128x256 = Tile<128, 256, 32, 4, 2, 4, 1>;
 using Tile128x128 = Tile<128, 128, 32, 3, 2, 2, 2>;

@@ -3,7 +3,7 @@
 #include "cuda_error.h"
 #include "decode.h"
 #include "grouped.h"
-#include "grouped.cuh"
+#include "numbers.cuh"
 #include "permute.cuh"
 #include "plan.h"
 
@@ -11,6 +11,7 @@ namespace cumo {
 namespace {
 
 constexpr uintptr_t kWorkspaceAlignment = 256;
+constexpr int kLeastArchitecture = 80;
 
 // One call: what was asked for, checked, and the choices made.
 struct Mixture {
@@ -18,7 +19,7 @@ struct Mixture {
   const cumo_moe_args& args;
   char* workspace;
   void* stream;
-  int32_t tile;
+  Tiles tiles;
 
   bool bf16() const { return shape.dtype == CUMO_DTYPE_BF16; }
   int pairs() const { return shape.tokens * shape.num_experts_per_tok; }
@@ -55,15 +56,18 @@ int32_t check_tensors(const cumo_moe_shape& shape, const cumo_moe_args& args) {
 cudaError_t grouped_layer(const Mixture& moe, Layer which, GroupedArgs args) {
   bool gated = which == Layer::first && moe.shape.gated;
   bool guarded = args.depth % kVector != 0 || args.columns % kVector != 0;
-  const TileSize& tile = tile_size(moe.tile);
+  int32_t number = which == Layer::first ? moe.tiles.first : moe.tiles.last;
+  const TileSize& tile = tile_size(number);
   int columns = gated ? tile.columns / 2 : tile.columns;
   args.row_tiles = int(row_tile_bound(moe.pairs(), moe.shape.num_experts, tile.rows));
   args.column_tiles = divide_up(args.columns, columns);
   for (int begin = 0; begin < moe.shape.num_experts; begin += kExpertsALaunch) {
     args.expert_begin = begin;
     LayerPointers layer = layer_pointers(moe.shape, moe.args.experts, which, begin);
-    GroupedLaunch how{moe.tile, moe.bf16(), gated, guarded, moe.stream};
-    if (cudaError_t error = launch_grouped(how, args, layer)) return error;
+    GroupedLaunch how{number, moe.bf16(), gated, guarded, moe.stream};
+    cudaError_t error = how.bf16 ? launch_grouped_bf16(how, args, layer)
+                                 : launch_grouped_f16(how, args, layer);
+    if (error != cudaSuccess) return error;
   }
   return cudaSuccess;
 }
@@ -80,7 +84,7 @@ cudaError_t run_grouped(const Mixture& moe) {
   auto* parts = moe.piece<void>(at.parts);
   cudaError_t error =
       launch_permute({moe.args.chosen, offsets, rows, tiles, tile_count, moe.pairs(),
-                      shape.num_experts, tile_size(moe.tile).rows},
+                      shape.num_experts, tile_size(moe.tiles.first).rows},
                      moe.stream);
   if (error != cudaSuccess) return error;
 
@@ -154,10 +158,6 @@ cudaError_t run_vectors(const Mixture& moe) {
 
 }  // namespace
 
-cudaError_t launch_grouped(const GroupedLaunch& how, GroupedArgs args, const LayerPointers& layer) {
-  return how.bf16 ? launch_grouped_bf16(how, args, layer) : launch_grouped_f16(how, args, layer);
-}
-
 extern "C" {
 
 int32_t cumo_moe_workspace_bytes(const cumo_moe_shape* shape, uint64_t* bytes) {
@@ -177,21 +177,24 @@ int32_t cumo_moe_forward(const cumo_moe_shape* shape, const cumo_moe_args* args,
   if (reinterpret_cast<uintptr_t>(workspace) % kWorkspaceAlignment != 0)
     return CUMO_KERNELS_MISALIGNED;
   if (workspace_bytes < cumo::workspace_bytes(*shape)) return CUMO_KERNELS_SMALL_WORKSPACE;
-  int architecture = 0;
-  if (int32_t status = status_of(current_architecture(&architecture))) return status;
-  if (architecture < 80) return CUMO_KERNELS_UNSUPPORTED_DEVICE;
-  Mixture moe{*shape, *args, static_cast<char*>(workspace), stream,
-              choose_tile(*shape, architecture)};
-  return status_of(moe.tile == kVectorPath ? run_vectors(moe) : run_grouped(moe));
+  Device device{};
+  cudaError_t error = current_device(&device.architecture, &device.multiprocessors);
+  if (int32_t status = status_of(error)) return status;
+  if (device.architecture < kLeastArchitecture) return CUMO_KERNELS_UNSUPPORTED_DEVICE;
+  Mixture moe{*shape, *args, static_cast<char*>(workspace), stream, choose_tiles(*shape, device)};
+  return status_of(moe.tiles.first == kVectorPath ? run_vectors(moe) : run_grouped(moe));
 }
 
 int32_t cumo_moe_tile_count(void) { return kTileCount; }
 
-int32_t cumo_moe_tile_for(const cumo_moe_shape* shape, int32_t architecture, int32_t* tile) {
-  if (!shape || !tile) return CUMO_KERNELS_NULL_POINTER;
+int32_t cumo_moe_tiles_for(const cumo_moe_shape* shape, int32_t architecture,
+                           int32_t multiprocessors, int32_t tiles[2]) {
+  if (!shape || !tiles) return CUMO_KERNELS_NULL_POINTER;
   if (int32_t status = check_shape(*shape)) return status;
-  if (architecture < 80) return CUMO_KERNELS_UNSUPPORTED_DEVICE;
-  *tile = choose_tile(*shape, architecture);
+  if (architecture < kLeastArchitecture) return CUMO_KERNELS_UNSUPPORTED_DEVICE;
+  Tiles chosen = choose_tiles(*shape, {architecture, multiprocessors});
+  tiles[0] = chosen.first;
+  tiles[1] = chosen.last;
   return CUMO_KERNELS_OK;
 }
 

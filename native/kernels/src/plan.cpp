@@ -3,32 +3,34 @@
 
 #include "decode.h"
 #include "grouped.h"
-#include "grouped.cuh"
+#include "numbers.cuh"
+#include "permute.cuh"
+#include "tile.cuh"
 
 namespace cumo {
 namespace {
 
-// Tiles by architecture, by rows that an expert gets on average: at least 128, at least 33, fewer.
-// Where f16 with f32 sums runs at half rate (8.6, 8.9, 12.x) or shared memory is 99 KB, two small
-// blocks a multiprocessor, one of which multiplies while the other starts or ends, suit better than
-// a large one. Not yet tuned on a GPU.
-struct Choice {
+// What each tile may use, and how much of the tensor cores it keeps busy beside the best one, in
+// percent; 0: it does not fit, or two smaller blocks a multiprocessor, of which one multiplies while
+// the other starts or ends, are better. Larger tiles read less from caches for each product, which
+// counts less where f16 with f32 sums runs at half rate (8.6, 8.9, 12.x). These percentages are
+// estimates, from bytes read for each product: not yet measured on a GPU. `device_test --tune`
+// prints what they should be.
+struct Architecture {
   int architecture;   // this one and later ones, up to the next line
   int shared_kbytes;  // that a block may have
-  int many, some, few;
+  int efficiency[kTileCount];
 };
-constexpr Choice kChoices[] = {
-    {80, 163, 1, 3, 4},  {86, 99, 2, 3, 4},   {87, 163, 1, 3, 4}, {89, 99, 2, 3, 4},
-    {90, 227, 1, 3, 4},  {100, 227, 1, 3, 4}, {110, 227, 1, 3, 4}, {120, 99, 2, 3, 4},
-    {121, 99, 2, 3, 4},
+constexpr Architecture kArchitectures[] = {
+    {80, 163, {100, 92, 70, 50}},  {86, 99, {0, 100, 90, 70}},   {87, 163, {100, 92, 70, 50}},
+    {89, 99, {0, 100, 90, 70}},    {90, 227, {100, 92, 70, 50}}, {100, 227, {100, 92, 70, 50}},
+    {110, 227, {100, 92, 70, 50}}, {120, 99, {0, 100, 90, 70}},  {121, 99, {0, 100, 90, 70}},
 };
-constexpr int kManyRows = 128;
-constexpr int kSomeRows = 33;
 
 template <class Tile>
 constexpr TileSize size_of(const char* name) {
   return {Tile::kRows,   Tile::kColumns, Tile::kDepth,
-          Tile::kStages, int(sizeof(GroupedShared<__half, Tile>)), name};
+          Tile::kStages, int(sizeof(GroupedShared<Tile>)), name};
 }
 constexpr TileSize kTiles[kTileCount] = {
     size_of<Tile128x256>("128 x 256 x 32, 4 stages"),
@@ -39,14 +41,36 @@ constexpr TileSize kTiles[kTileCount] = {
 constexpr int kLeastRows = 32;
 
 constexpr bool tiles_fit() {
-  for (const Choice& choice : kChoices)
-    for (int tile : {choice.many, choice.some, choice.few, kGuardedTile})
-      if (kTiles[tile - 1].shared_bytes > choice.shared_kbytes << 10) return false;
+  for (const Architecture& line : kArchitectures)
+    for (int tile = 1; tile <= kTileCount; ++tile)
+      if ((line.efficiency[tile - 1] > 0 || tile == kGuardedTile) &&
+          kTiles[tile - 1].shared_bytes > line.shared_kbytes << 10)
+        return false;
   for (const TileSize& tile : kTiles)
     if (tile.rows < kLeastRows) return false;
   return true;
 }
 static_assert(tiles_fit(), "a tile needs more shared memory than its architecture has");
+
+const Architecture& architecture_line(int architecture) {
+  const Architecture* found = &kArchitectures[0];
+  for (const Architecture& line : kArchitectures)
+    if (line.architecture <= architecture) found = &line;
+  return *found;
+}
+
+// Products, in units of the best tile's time, that the busiest multiprocessor makes for each unit of
+// depth: its blocks, whole tiles also where rows or columns end before.
+double cost(const TileSize& tile, int efficiency, const cumo_moe_shape& shape, int columns,
+            bool gated, int multiprocessors) {
+  int64_t pairs = int64_t(shape.tokens) * shape.num_experts_per_tok;
+  int64_t experts = shape.num_experts < pairs ? shape.num_experts : pairs;
+  int64_t rows = (pairs + experts - 1) / experts;  // of an expert, if all have equally many
+  int64_t row_tiles = experts * ((rows + tile.rows - 1) / tile.rows);
+  int64_t column_tiles = divide_up(columns, gated ? tile.columns / 2 : tile.columns);
+  int64_t busiest = (row_tiles * column_tiles + multiprocessors - 1) / multiprocessors;
+  return 100.0 / efficiency * double(busiest) * tile.rows * tile.columns;
+}
 
 bool vectors_fit(const cumo_moe_shape& shape) {
   return shape.in % kVector == 0 && shape.hidden % kVector == 0 && shape.out % kVector == 0;
@@ -100,16 +124,29 @@ int32_t check_shape(const cumo_moe_shape& shape) {
   return CUMO_KERNELS_OK;
 }
 
-int32_t choose_tile(const cumo_moe_shape& shape, int architecture) {
+Tiles choose_tiles(const cumo_moe_shape& shape, const Device& device) {
+  if (shape.tile != 0) return {shape.tile, shape.tile};
   bool vectors = vectors_fit(shape);
-  if (shape.tile != 0) return shape.tile;
-  if (vectors && few_enough(shape)) return kVectorPath;
-  if (!vectors) return kGuardedTile;
-  const Choice* choice = &kChoices[0];
-  for (const Choice& line : kChoices)
-    if (line.architecture <= architecture) choice = &line;
-  int64_t rows = int64_t(shape.tokens) * shape.num_experts_per_tok / shape.num_experts;
-  return rows >= kManyRows ? choice->many : rows >= kSomeRows ? choice->some : choice->few;
+  if (vectors && few_enough(shape)) return {kVectorPath, kVectorPath};
+  if (!vectors || shape.tokens == 0) return {kGuardedTile, kGuardedTile};
+  const Architecture& line = architecture_line(device.architecture);
+  int multiprocessors = device.multiprocessors > 0 ? device.multiprocessors : 1;
+  Tiles best{kGuardedTile, kGuardedTile};
+  double least = -1;
+  for (int32_t first = 1; first <= kTileCount; ++first)
+    for (int32_t last = 1; last <= kTileCount; ++last) {
+      const TileSize &of_first = tile_size(first), &of_last = tile_size(last);
+      int efficiency[2] = {line.efficiency[first - 1], line.efficiency[last - 1]};
+      if (of_first.rows != of_last.rows || efficiency[0] == 0 || efficiency[1] == 0) continue;
+      double both = shape.in * cost(of_first, efficiency[0], shape, shape.hidden, shape.gated,
+                                    multiprocessors) +
+                    shape.hidden * cost(of_last, efficiency[1], shape, shape.out, false,
+                                        multiprocessors);
+      if (least >= 0 && both >= least) continue;
+      least = both;
+      best = {first, last};
+    }
+  return best;
 }
 
 GroupedLayout grouped_layout(const cumo_moe_shape& shape) {
