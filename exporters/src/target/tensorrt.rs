@@ -63,7 +63,7 @@ impl Target for TensorRt {
     ) -> Result<Value, Error> {
         let channels = operands[0].shape().dims().get(2).and_then(Dim::fixed).unwrap_or_default();
         let head_dim = channels / num_heads;
-        if !has_attention(head_dim) {
+        if !has_attention(num_heads, head_dim) {
             return Portable.full_attention(b, operands, num_heads);
         }
         let mut split = |x: &Value| {
@@ -110,10 +110,10 @@ impl LayerTarget for TensorRt {
     }
 }
 
-/// Whether there are kernels for Attention with heads of this size, for prompts and for single tokens:
-/// tried with TensorRT-RTX 1.7.1, f16, sizes from 4 to 512.
-fn has_attention(head_dim: usize) -> bool {
-    head_dim.is_multiple_of(8) && (16..=256).contains(&head_dim)
+/// Whether there are kernels for Attention with so many heads of this size, for prompts and for single
+/// tokens: tried with TensorRT-RTX 1.7.1, f16, 1 to 40 heads of 4 to 512 channels.
+fn has_attention(heads: usize, head_dim: usize) -> bool {
+    heads >= 4 && head_dim.is_multiple_of(8) && (16..=256).contains(&head_dim)
 }
 
 /// A router's logits without a matrix product: a choice between near equals must not hang on
@@ -184,7 +184,7 @@ impl CachedAttention for StaticAttention {
         let keys = self.update(b, &key, (ports::PAST_KEY, ports::PRESENT_KEY))?;
         let values = self.update(b, &value, (ports::PAST_VALUE, ports::PRESENT_VALUE))?;
         let scale = (self.config.head_dim as f32).sqrt().recip();
-        let mixed = if has_attention(self.config.head_dim) {
+        let mixed = if has_attention(self.config.num_attention_heads, self.config.head_dim) {
             let query = b.g.cast(&query, b.dtype);
             b.g.attention(&cumo_onnx::Attention {
                 query: &query,
