@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use super::system;
-use crate::process;
 use crate::workspace::Workspace;
+use crate::{process, python};
 
 /// Builds everything of `native/` that this machine can build, and runs its tests.
 ///
@@ -34,6 +34,9 @@ fn build(workspace: &Workspace) -> Result<()> {
     cmake.arg(format!("-DCUMO_PACKAGES={}", packages.display()));
     cmake.arg(format!("-DCUMO_CUDA_DIR={}", cuda.display()));
     cmake.arg(format!("-DCUMO_CUDA_ARCHITECTURES={}", architectures(&cuda)?.join(";")));
+    // Python prepares data of the plugin's tests.
+    cmake.arg(format!("-DCUMO_PYTHON_PATH={}", python::ensure_packages(workspace)?.display()));
+    cmake.arg(format!("-DCUMO_PYTHON={}", python::interpreter().get_program().display()));
     for installed in system::tensorrt() {
         let (major, include) = (installed.major, installed.include.display());
         cmake.arg(format!("-DCUMO_TRT_{major}_INCLUDE={include}"));
