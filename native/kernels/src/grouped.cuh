@@ -203,60 +203,104 @@ __device__ inline void load_two(const void* vector, int at, int size, float (&va
   }
 }
 
-// Bias, activation, gate and scale; then the warp's rows to c, through its own piece of `result`.
-template <class T, class Tile, bool kGated, bool kGuarded>
-__device__ inline void finish(const GroupedArgs& args, const LayerPointers& layer, const Work& work,
-                              WarpProduct<T, Tile, kGated>& product,
-                              GroupedShared<Tile>& shared) {
-  using Product = WarpProduct<T, Tile, kGated>;
-  constexpr int kColumns = Product::kAcross * 8 / (kGated ? 2 : 1);  // of c, of the warp
-  constexpr int kChunks = kColumns / kVector;
-  int lane = product.lane, warp = product.down * Tile::kWarpsAcross + product.across;
-  int row_of_warp = product.down * Tile::kWarpRows;
-  int column = work.column + product.across * kColumns;
-  uint4* result = shared.result + warp * Tile::kWarpRows * kChunks;
+// A warp's result in shared memory: rows of kColumns of c, swizzled, and where they belong.
+template <class Tile, bool kGated>
+struct WarpResult {
+  static constexpr int kColumns = Tile::kWarpColumns / (kGated ? 2 : 1);
+  static constexpr int kChunks = kColumns / kVector;
 
+  __device__ inline WarpResult(GroupedShared<Tile>& shared, const Work& work, int down, int across)
+      : chunks(shared.result + (down * Tile::kWarpsAcross + across) * Tile::kWarpRows * kChunks),
+        first_row(down * Tile::kWarpRows),
+        column(work.column + across * kColumns) {}
+
+  uint4* chunks;
+  int first_row;  // in the tile
+  int column;     // of c
+};
+
+// Bias, activation, gate and scale, from the accumulators to `result`. The activation is a template's
+// argument: a choice for each of 128 values would be 128 branches.
+template <class T, class Tile, bool kGated, bool kGuarded, int kActivation>
+__device__ inline void finish(const GroupedArgs& args, const LayerPointers& layer, int expert,
+                              const WarpProduct<T, Tile, kGated>& product, const float* scales,
+                              const WarpResult<Tile, kGated>& result) {
+  using Product = WarpProduct<T, Tile, kGated>;
+  constexpr int kChunks = WarpResult<Tile, kGated>::kChunks;
+  int lane = product.lane;
 #pragma unroll
   for (int j = 0; j < kChunks; ++j) {
     float bias[2], second_bias[2];
-    int at = column + j * 8 + lane % 4 * 2;
-    load_two<T, kGuarded>(layer.bias[0][work.expert], at, args.columns, bias);
+    int column = result.column + j * 8 + lane % 4 * 2;
+    load_two<T, kGuarded>(layer.bias[0][expert], column, args.columns, bias);
     if constexpr (kGated)
-      load_two<T, kGuarded>(layer.bias[1][work.expert], at, args.columns, second_bias);
+      load_two<T, kGuarded>(layer.bias[1][expert], column, args.columns, second_bias);
 #pragma unroll
     for (int i = 0; i < Product::kDown; ++i)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         int row = i * 16 + half * 8 + lane / 4;
-        float scale = shared.scale[row_of_warp + row];
-        float out[2];
+        float scale = scales[result.first_row + row], out[2];
+#pragma unroll
         for (int q = 0; q < 2; ++q) {
-          out[q] = activate(args.activation, product.sum[i][j][half * 2 + q] + bias[q]);
+          out[q] = activate<kActivation>(product.sum[i][j][half * 2 + q] + bias[q]) * scale;
           if constexpr (kGated)
             out[q] *= product.sum[i][j + kChunks][half * 2 + q] + second_bias[q];
-          out[q] *= scale;
         }
-        auto* chunk = reinterpret_cast<uint32_t*>(&result[swizzled<kChunks>(row, j)]);
+        auto* chunk = reinterpret_cast<uint32_t*>(&result.chunks[swizzled<kChunks>(row, j)]);
         chunk[lane % 4] = pack<T>(out[0], out[1]);
       }
   }
-  __syncwarp();
+}
+
+// The warp's rows from `result` to c, 16 bytes a lane.
+template <class T, class Tile, bool kGated, bool kGuarded>
+__device__ inline void store(const GroupedArgs& args, const Work& work, int lane, const int* pairs,
+                             const WarpResult<Tile, kGated>& result) {
+  constexpr int kChunks = WarpResult<Tile, kGated>::kChunks;
 #pragma unroll 4
   for (int i = lane; i < Tile::kWarpRows * kChunks; i += 32) {
-    int row = i / kChunks, chunk = i % kChunks, first = column + chunk * kVector;
-    int place = work.first_row + row_of_warp + row;
-    if (place >= work.end_row || first >= args.columns) continue;
-    int out_row = args.scatter ? shared.pair[row_of_warp + row] : place;
-    T* to = static_cast<T*>(args.c) + int64_t(out_row) * args.columns + first;
-    uint4 values = result[swizzled<kChunks>(row, chunk)];
+    int row = i / kChunks, chunk = i % kChunks, column = result.column + chunk * kVector;
+    int place = work.first_row + result.first_row + row;
+    if (place >= work.end_row || column >= args.columns) continue;
+    int out_row = args.scatter ? pairs[result.first_row + row] : place;
+    T* to = static_cast<T*>(args.c) + int64_t(out_row) * args.columns + column;
+    uint4 values = result.chunks[swizzled<kChunks>(row, chunk)];
     if constexpr (kGuarded) {
       T single[kVector];
       memcpy(static_cast<void*>(single), &values, sizeof(single));
-      for (int e = 0; e < kVector && first + e < args.columns; ++e) to[e] = single[e];
+      for (int e = 0; e < kVector && column + e < args.columns; ++e) to[e] = single[e];
     } else {
       *reinterpret_cast<uint4*>(to) = values;
     }
   }
+}
+
+template <class T, class Tile, bool kGated, bool kGuarded>
+__device__ inline void finish_and_store(const GroupedArgs& args, const LayerPointers& layer,
+                                        const Work& work,
+                                        const WarpProduct<T, Tile, kGated>& product,
+                                        GroupedShared<Tile>& shared) {
+  WarpResult<Tile, kGated> result(shared, work, product.down, product.across);
+  auto finish_with = [&](auto activation) {
+    finish<T, Tile, kGated, kGuarded, decltype(activation)::value>(args, layer, work.expert, product,
+                                                                   shared.scale, result);
+  };
+  switch (args.activation) {
+    case CUMO_ACTIVATION_GELU:
+      finish_with(std::integral_constant<int, CUMO_ACTIVATION_GELU>());
+      break;
+    case CUMO_ACTIVATION_QUICK_GELU:
+      finish_with(std::integral_constant<int, CUMO_ACTIVATION_QUICK_GELU>());
+      break;
+    case CUMO_ACTIVATION_SILU:
+      finish_with(std::integral_constant<int, CUMO_ACTIVATION_SILU>());
+      break;
+    default:
+      finish_with(std::integral_constant<int, kNoActivation>());
+  }
+  __syncwarp();
+  store<T, Tile, kGated, kGuarded>(args, work, product.lane, shared.pair, result);
 }
 
 template <class T, class Tile, bool kGated, bool kGuarded>
@@ -306,7 +350,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   }
   copy_wait<0>();
   __syncthreads();  // all have read the stages; `result` takes their place
-  finish<T, Tile, kGated, kGuarded>(args, layer, work, product, shared);
+  finish_and_store<T, Tile, kGated, kGuarded>(args, layer, work, product, shared);
 }
 
 // The launch of one tile; a file instantiates it for f16 and one for bf16.
