@@ -10,7 +10,7 @@ Usage: cargo xtask <command>
                           get ONNX Runtime's library;
                           --python: and the Python tools of the tests;
                           --tensorrt: and NVIDIA's CUDA compiler, TensorRT-RTX, lean runtimes and
-                          headers (about 400 MB, under NVIDIA's licences), CMake where missing
+                          headers (0.3 GB to fetch, under NVIDIA's licences), CMake where missing
   native                  build the CMake project native/ and run its tests
   demo                    export the sample and ask it three questions about three images
   test [--quick]          setup --tensorrt, native, Rust tests, then the exported files under
