@@ -33,7 +33,8 @@ struct Launch {
   void* stream;
 };
 
-// Puts `kernel` into the stream; more than 48 KB of shared memory is asked for first.
+// Puts `kernel` into the stream; more than 48 KB of shared memory is asked for first, and that the
+// multiprocessor's first-level cache leaves room for as many blocks as can be.
 template <class... Parameters, class... Arguments>
 cudaError_t launch(const char* name, const Launch& how, void (*kernel)(Parameters...),
                    const Arguments&... arguments) {
@@ -44,9 +45,12 @@ cudaError_t launch(const char* name, const Launch& how, void (*kernel)(Parameter
   (void)name;
   constexpr size_t kAlwaysThere = 48 << 10;
   if (how.shared_bytes > kAlwaysThere) {
-    cudaError_t error =
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, int(how.shared_bytes));
+    auto* function = reinterpret_cast<const void*>(kernel);
+    cudaError_t error = cudaFuncSetAttribute(
+        function, cudaFuncAttributeMaxDynamicSharedMemorySize, int(how.shared_bytes));
+    if (error == cudaSuccess)
+      error = cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                   cudaSharedmemCarveoutMaxShared);
     if (error != cudaSuccess) return error;
   }
   kernel<<<how.grid, how.block, how.shared_bytes, static_cast<cudaStream_t>(how.stream)>>>(
