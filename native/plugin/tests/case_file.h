@@ -11,7 +11,7 @@ struct MoeCase {
     std::string activation;
     int32_t gated, biased, num_experts, num_experts_per_tok;
     int64_t tokens, in, hidden, out;
-    float limit;                                     ///< max |error| over max |y|
+    float limit;                                     ///< of whole models in f16: max |error| over max |y|
     std::vector<float> x, weights;                   ///< [tokens, in], [tokens, k]
     std::vector<int32_t> experts;                    ///< [tokens, k]
     std::vector<std::vector<float>> expert_tensors;  ///< in the order of the plugin's inputs

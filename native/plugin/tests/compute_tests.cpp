@@ -23,6 +23,10 @@ double error_of(std::vector<float> const& got, std::vector<float> const& want) {
     return got.size() == want.size() ? worst / largest : NAN;
 }
 
+/// How far one layer may be off. The table's limit is for whole models; with it, gelu passed for quick_gelu, which is
+/// off by 1e-2. bf16 has 3 bits less than f16.
+double limit_of(MoeCase const& layer, DataType type) { return layer.limit / 10 * (type == DataType::kBF16 ? 8 : 1); }
+
 /// Runs a layer in a workspace of exactly the bytes that the plugin asks for.
 void compute(Test const& test, MoeCase const& layer, DataType type) {
     auto plugin = test.make(fields_of(layer));
@@ -33,8 +37,8 @@ void compute(Test const& test, MoeCase const& layer, DataType type) {
     auto const status = node.run(&workspace);
     auto const error = status ? NAN : layer.y.empty() ? 0 : error_of(widened(node.y, type), layer.y);
     char numbers[64];
-    std::snprintf(numbers, sizeof numbers, "error/max %.1e, limit %.0e", error, double(layer.limit));
-    test.check.that(error <= layer.limit,  // false for NaN
+    std::snprintf(numbers, sizeof numbers, "error/max %.1e, limit %.1e", error, limit_of(layer, type));
+    test.check.that(error <= limit_of(layer, type),  // false for NaN
                     layer.name + (type == DataType::kHALF ? " f16: " : " bf16: ") + numbers, test.messages.take());
 }
 
@@ -82,8 +86,8 @@ void one_workspace_does_for_fewer_rows(Test const& test) {
         auto const part = first_rows(layer, tokens);
         Node const node(*plugin, part, DataType::kHALF);
         auto const status = node.run(&workspace);
-        auto const ok =
-            status == 0 && (tokens == 0 || error_of(widened(node.y, DataType::kHALF), part.y) <= part.limit);
+        auto const ok = status == 0 && (tokens == 0 || error_of(widened(node.y, DataType::kHALF), part.y) <=
+                                                           limit_of(part, DataType::kHALF));
         test.check.that(ok, std::to_string(tokens) + " rows in the workspace of " + std::to_string(layer.tokens),
                         test.messages.take());
     }
