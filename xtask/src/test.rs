@@ -13,16 +13,21 @@ use crate::{native, onnxruntime, process, python, sample};
 struct Export {
     target: &'static str,
     dtype: &'static str,
-    /// Whether router probabilities and choices become outputs.
-    debug_outputs: bool,
+    /// Further arguments; with `--debug-outputs` router probabilities and choices are compared alone.
+    options: &'static [&'static str],
 }
 
-const EXPORTS: [Export; 5] = [
-    Export { target: "onnx", dtype: "f32", debug_outputs: false },
-    Export { target: "onnx", dtype: "f32", debug_outputs: true },
-    Export { target: "onnx", dtype: "f16", debug_outputs: false },
-    Export { target: "ort-cpu", dtype: "f32", debug_outputs: false },
-    Export { target: "ort-cpu", dtype: "f16", debug_outputs: false },
+const ROUTERS: &[&str] = &["--debug-outputs"];
+
+const EXPORTS: [Export; 8] = [
+    Export { target: "onnx", dtype: "f32", options: &[] },
+    Export { target: "onnx", dtype: "f32", options: ROUTERS },
+    Export { target: "onnx", dtype: "f16", options: &[] },
+    Export { target: "ort-cpu", dtype: "f32", options: &[] },
+    Export { target: "ort-cpu", dtype: "f16", options: &[] },
+    Export { target: "tensorrt", dtype: "f16", options: &[] },
+    Export { target: "tensorrt", dtype: "f16", options: &["--moe", "function"] },
+    Export { target: "tensorrt-10.3", dtype: "f16", options: &[] },
 ];
 
 /// Runs everything, or, `quick`, the Rust tests.
@@ -78,7 +83,7 @@ fn python_tests(workspace: &Workspace, programs: &Path, library: &Path) -> Resul
     for (golden, export, bundle) in &bundles {
         let mut compare = script("compare_goldens.py")?;
         compare.arg(golden).arg(bundle).args(["--dtype", export.dtype]);
-        if export.debug_outputs {
+        if export.options == ROUTERS {
             compare.arg("--routers");
         }
         if let Err(error) = process::run(&mut compare) {
@@ -96,17 +101,16 @@ fn python_tests(workspace: &Workspace, programs: &Path, library: &Path) -> Resul
 impl Export {
     fn folder_name(&self, golden: &Path) -> String {
         let golden = golden.file_name().unwrap_or_default().to_string_lossy();
-        let debug = if self.debug_outputs { "-debug" } else { "" };
-        format!("{golden}-{}-{}{debug}", self.target, self.dtype)
+        let options: String =
+            self.options.iter().map(|o| format!("-{}", o.trim_matches('-'))).collect();
+        format!("{golden}-{}-{}{options}", self.target, self.dtype)
     }
 
     fn command(&self, exporter: &Path, golden: &Path, bundle: &Path) -> Command {
         let mut command = Command::new(exporter);
         command.arg("onnx").arg(golden.join("checkpoint")).arg("-o").arg(bundle);
         command.args(["--target", self.target, "--dtype", self.dtype, "--force"]);
-        if self.debug_outputs {
-            command.arg("--debug-outputs");
-        }
+        command.args(self.options);
         command
     }
 }
