@@ -8,6 +8,7 @@
 //! tells.)
 
 mod error;
+mod file_writer;
 mod hash;
 mod manifest;
 mod model;
@@ -19,7 +20,8 @@ mod verify;
 mod write;
 
 pub use error::Error;
-pub use hash::{HashingWriter, Sha256Hex};
+pub use file_writer::FileWriter;
+pub use hash::Sha256Hex;
 pub use manifest::{
     Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, PartPrecision, Target, Value,
 };

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::fs::{self, File};
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::hash::HashingWriter;
+use crate::file_writer::FileWriter;
 use crate::manifest::{FORMAT, FileEntry, Manifest};
 use crate::names;
 use crate::open::MAX_MANIFEST_BYTES;
@@ -47,21 +47,21 @@ impl BundleWriter {
         Ok(BundleWriter { destination, partial, replace, files: BTreeMap::new(), _lock: lock })
     }
 
-    /// Writes one file: `fill` is given a buffered writer. Hash and size go into the manifest.
+    /// Writes one file: `fill` is given a writer that hashes and writes on threads of its own. Hash
+    /// and size go into the manifest.
     ///
     /// # Errors
     /// What `fill` returns, or [`Error::Io`].
     pub fn write_file<E: From<Error>>(
         &mut self,
         name: &str,
-        fill: impl FnOnce(&mut HashingWriter<BufWriter<File>>) -> Result<(), E>,
+        fill: impl FnOnce(&mut FileWriter) -> Result<(), E>,
     ) -> Result<u64, E> {
         let path = self.partial.path().join(name);
         let io = |source| Error::io(&path, source);
-        let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(io)?;
-        let mut writer = HashingWriter::new(BufWriter::with_capacity(1 << 20, file));
+        let mut writer = FileWriter::create(&path).map_err(io)?;
         fill(&mut writer)?;
-        let (_, bytes, sha256) = writer.finish().map_err(io)?;
+        let (bytes, sha256) = writer.finish().map_err(io)?;
         self.files.insert(name.to_owned(), FileEntry { bytes, sha256 });
         Ok(bytes)
     }
