@@ -8,6 +8,7 @@
 //! tells.)
 
 mod error;
+mod fact_shapes;
 mod file_writer;
 mod hash;
 mod manifest;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
+use crate::fact_shapes::{self, shown};
 use crate::manifest::{Dim, Graph, Manifest, Value};
 use crate::names;
 use crate::plan::{Binding, CacheSlot, CacheUpdate, Phase, Step};
@@ -19,6 +20,7 @@ pub(crate) fn problems(manifest: &Manifest) -> Vec<String> {
     files(manifest, &mut problems);
     facts(manifest, &mut problems);
     cache(manifest, &mut problems);
+    fact_shapes::check(manifest, &mut problems);
     for phase in Phase::ALL {
         PhaseCheck::new(manifest, phase, &mut problems).run();
     }
@@ -170,6 +172,10 @@ impl<'a> PhaseCheck<'a> {
                         step,
                         &format!("`{name}` is {}, the input wants {}", source.dtype, value.dtype),
                     ),
+                    Some(Some(source)) if !fact_shapes::agree(&source.shape, &value.shape) => {
+                        let (made, read) = (shown(&source.shape), shown(&value.shape));
+                        self.problem(step, &format!("`{name}` is {made}, the input wants {read}"));
+                    }
                     Some(_) => {}
                 },
             }
@@ -193,8 +199,19 @@ impl<'a> PhaseCheck<'a> {
     fn cache(&mut self, step: &Step, value: &Value, slot: &str) {
         match self.manifest.plan.cache.iter().find(|candidate| candidate.name == slot) {
             None => self.problem(step, &format!("there is no cache slot `{slot}`")),
-            Some(found) if found.dtype != value.dtype || found.shape.len() != value.shape.len() => {
-                self.problem(step, &format!("`{}` does not fit cache slot `{slot}`", value.name));
+            Some(found)
+                if found.dtype != value.dtype
+                    || !fact_shapes::agree(&found.shape, &value.shape) =>
+            {
+                let what = format!(
+                    "`{}` ({} {}) does not fit cache slot `{slot}` ({} {})",
+                    value.name,
+                    value.dtype,
+                    shown(&value.shape),
+                    found.dtype,
+                    shown(&found.shape)
+                );
+                self.problem(step, &what);
             }
             Some(_) => {}
         }
@@ -360,7 +377,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn problems_after(change: impl FnOnce(&mut Manifest)) -> String {
+    pub(crate) fn problems_after(change: impl FnOnce(&mut Manifest)) -> String {
         let mut manifest = manifest();
         change(&mut manifest);
         problems(&manifest).join("; ")
@@ -413,6 +430,20 @@ pub(crate) mod tests {
             m.graphs.get_mut("vision").unwrap().outputs[0].dtype = Dtype::F16;
         });
         assert!(found.contains("`image_features` is f16, the input wants f32"), "{found}");
+    }
+
+    #[test]
+    fn a_change_of_shape_between_steps_is_named() {
+        let found = problems_after(|m| {
+            m.graphs.get_mut("connector").unwrap().inputs[0].shape[1] = Dim::Fixed(5);
+            m.graphs.get_mut("llm").unwrap().outputs[1].shape[3] = Dim::Fixed(9);
+        });
+        for part in [
+            "step `connector`: `image_features` is [images, 4, 8], the input wants [images, 5, 8]",
+            "step `llm`: `present.0.key` (f32 [batch, 2, total_sequence, 9]) does not fit cache slot",
+        ] {
+            assert!(found.contains(part), "{part} not in {found}");
+        }
     }
 
     #[test]
