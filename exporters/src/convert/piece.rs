@@ -5,7 +5,7 @@ use std::ops::Range;
 use cumo_checkpoint::Tensor;
 
 use super::element::{self, Oddities};
-use crate::weight::{Source, Weight, matrix};
+use crate::weight::{Elements, Source, Weight, matrix};
 
 /// About how many bytes a piece is written as.
 pub(super) const PIECE_BYTES: usize = 3 << 20;
@@ -21,10 +21,6 @@ const TILE_COLUMNS: usize = 64;
 pub(super) struct Piece {
     /// The weight's index.
     pub(super) weight: usize,
-    /// Whether no piece of this weight comes before.
-    pub(super) is_first: bool,
-    /// Whether no piece of this weight follows.
-    pub(super) is_last: bool,
     /// Bytes written.
     pub(super) num_bytes: usize,
     rows: Range<usize>,
@@ -44,14 +40,7 @@ pub(super) fn pieces(index: usize, weight: &Weight) -> impl Iterator<Item = Piec
     (0..rows).step_by(step).map(move |start| {
         let end = (start + step).min(rows);
         let num_bytes = (end - start) * row_bytes;
-        Piece {
-            weight: index,
-            is_first: start == 0,
-            is_last: end == rows,
-            num_bytes,
-            rows: start..end,
-            columns,
-        }
+        Piece { weight: index, num_bytes, rows: start..end, columns }
     })
 }
 
@@ -61,9 +50,8 @@ impl Piece {
         let mut oddities = Oddities::default();
         match &weight.source {
             Source::AsIs(tensor) => self.copy(tensor, weight, bytes, &mut oddities),
-            Source::Computed { values, .. } => {
-                let values = values.get(self.rows.clone()).unwrap_or_default();
-                element::write(values, weight.dtype, bytes, &mut oddities);
+            Source::Computed { elements, .. } => {
+                self.compute(elements, weight, bytes, &mut oddities);
             }
             Source::Transposed(parts) => {
                 let mut column = 0;
@@ -74,6 +62,25 @@ impl Piece {
             }
         }
         oddities
+    }
+
+    fn compute(
+        &self,
+        elements: &Elements,
+        weight: &Weight,
+        bytes: &mut [u8],
+        oddities: &mut Oddities,
+    ) {
+        let mut values = [0f32; 1024];
+        let mut next = self.rows.start;
+        for bytes in bytes.chunks_mut(values.len() * weight.dtype.size()) {
+            let values = &mut values[..bytes.len() / weight.dtype.size()];
+            for value in values.iter_mut() {
+                *value = elements.at(next);
+                next += 1;
+            }
+            element::write(values, weight.dtype, bytes, oddities);
+        }
     }
 
     fn copy(&self, tensor: &Tensor, weight: &Weight, bytes: &mut [u8], oddities: &mut Oddities) {

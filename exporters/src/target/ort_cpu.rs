@@ -106,7 +106,7 @@ impl FusedAttention {
         let total = b.g.size_of(&attention_mask, 1)?;
         let total = b.g.squeeze(&total, 0)?;
         let (positions, half) = (config.max_position_embeddings, config.head_dim / 2);
-        let (cos, sin) = tables(config, positions);
+        let (cos, sin) = tables(config);
         Ok(FusedAttention {
             seqlens_k: b.g.cast(&lengths, DType::I32),
             total_sequence_length: b.g.cast(&total, DType::I32),
