@@ -11,6 +11,7 @@ mod error;
 mod fact_shapes;
 mod file_writer;
 mod hash;
+mod links;
 mod manifest;
 mod model;
 pub mod names;
