@@ -1,11 +1,12 @@
 //! From a checkpoint to a bundle.
 
+use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cumo_bundle::{BundleWriter, FORMAT, FORMAT_VERSION, Manifest, PromptTemplate, Target};
-use cumo_checkpoint::{Checkpoint, Sources, TokenizerFile};
+use cumo_checkpoint::{Checkpoint, Sources, Tensor, TokenizerFile, UnusedTensor};
 use cumo_onnx::DType;
 
 use crate::convert::{OddWeight, write_weights};
@@ -76,6 +77,7 @@ pub fn export_onnx(options: &OnnxOptions, progress: &dyn Progress) -> Result<Sum
     let start = Instant::now();
     let mut writer = BundleWriter::create(&options.output, options.force)?;
     let checkpoint = Checkpoint::open(&options.sources)?;
+    check_sources(&checkpoint, options)?;
     let template = match options.template {
         Some(template) => template,
         None => facts::default_template(&checkpoint.config)?,
@@ -96,6 +98,28 @@ pub fn export_onnx(options: &OnnxOptions, progress: &dyn Progress) -> Result<Sum
     Ok(Summary { seconds: start.elapsed().as_secs_f64(), bytes, odd_weights })
 }
 
+/// Checks that nothing of the checkpoint lies in the output, links resolved: replacing a bundle
+/// removes what is in it.
+fn check_sources(checkpoint: &Checkpoint, options: &OnnxOptions) -> Result<(), Error> {
+    let Ok(output) = options.output.canonicalize() else { return Ok(()) };
+    let Sources { checkpoint: folder, llm, clip } = &options.sources;
+    let mut paths: BTreeSet<&Path> = [Some(folder), llm.as_ref(), clip.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect();
+    paths.extend(checkpoint.tensors().map(Tensor::file));
+    paths.extend(checkpoint.unused.iter().map(UnusedTensor::file));
+    paths.extend(checkpoint.tokenizer.iter().map(|tokenizer| tokenizer.path.as_path()));
+    for path in paths {
+        if path.canonicalize().is_ok_and(|whole| whole.starts_with(&output)) {
+            let (source_path, output) = (path.to_owned(), options.output.clone());
+            return Err(Error::SourceInOutput { source_path, output });
+        }
+    }
+    Ok(())
+}
+
 fn build_parts(checkpoint: &Checkpoint, options: &OnnxOptions) -> Result<Vec<Part>, Error> {
     let spelling = spelling(options.target);
     let dtype = options.dtype.graph_type();
@@ -105,7 +129,7 @@ fn build_parts(checkpoint: &Checkpoint, options: &OnnxOptions) -> Result<Vec<Par
 
 fn write_graph(writer: &mut BundleWriter, part: &Part) -> Result<(), Error> {
     let (name, data) = (part.name.graph_file(), part.name.data_file());
-    let path = writer.partial_path(&name);
+    let path = writer.path(&name);
     let bytes = part.graph.encode(part.name.name(), &data, PRODUCER);
     writer.write_file(&name, |out| {
         out.write_all(&bytes).map_err(|source| Error::Io { path, source })
@@ -119,7 +143,7 @@ fn write_data(
     progress: &dyn Progress,
 ) -> Result<Vec<OddWeight>, Error> {
     let name = part.name.data_file();
-    let path = writer.partial_path(&name);
+    let path = writer.path(&name);
     let names: Vec<&str> =
         part.graph.initializers().iter().map(|initializer| initializer.name.as_str()).collect();
     let layout = part.graph.layout();

@@ -25,8 +25,7 @@ pub(crate) fn run(arguments: &OnnxArguments) -> anyhow::Result<()> {
         force: arguments.force,
     };
     let display = Display::new()?;
-    let summary = export_onnx(&options, &display)
-        .with_context(|| format!("exporting {}", options.sources.checkpoint.display()))?;
+    let summary = export_onnx(&options, &display).context("exporting the checkpoint")?;
     drop(display);
     warn(&summary.odd_weights);
     let text = match arguments.json {
