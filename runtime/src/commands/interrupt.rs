@@ -1,30 +1,71 @@
 //! Ctrl-C.
+//!
+//! An answer that is being made is ended by it, with what there is of it. At any other time, while a
+//! model is loaded for example, and the second time, it ends the program at once: there is nothing
+//! that would be left half done. Other signals end the program as the system has it.
 
-use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
-use cumo_runtime::backend::BackendError;
-use cumo_runtime::{CancelToken, Error};
+use anyhow::Result;
+use cumo_runtime::CancelToken;
 
 /// The exit code of a program that Ctrl-C ended, as shells have it.
 pub(crate) const EXIT_CODE: u8 = 130;
 
-/// A token that Ctrl-C cancels. A second Ctrl-C ends the program, unless the token was reset
-/// meanwhile.
-pub(crate) fn token() -> Result<CancelToken> {
-    let token = CancelToken::new();
-    let shared = token.clone();
-    ctrlc::set_handler(move || {
-        if shared.is_cancelled() {
-            process::exit(EXIT_CODE.into());
-        }
-        shared.cancel();
-    })
-    .context("waiting for Ctrl-C")?;
-    Ok(token)
+/// What Ctrl-C does.
+#[derive(Debug, Clone)]
+pub(crate) struct Interrupt {
+    token: CancelToken,
+    /// Whether work is being done that the token ends.
+    answering: Arc<AtomicBool>,
 }
 
-/// Whether an error is Ctrl-C's doing.
-pub(crate) fn is_cause_of(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(Error::Backend(BackendError::Interrupted)))
+/// While it lives, Ctrl-C ends work and not the program.
+pub(crate) struct Answering<'a>(&'a Interrupt);
+
+impl Interrupt {
+    /// Listens to Ctrl-C from here on.
+    pub(crate) fn listen() -> Result<Self> {
+        let interrupt = Interrupt { token: CancelToken::new(), answering: Arc::default() };
+        #[cfg(unix)]
+        interrupt.clone().on_signal()?;
+        Ok(interrupt)
+    }
+
+    /// The token that ends an answer.
+    pub(crate) fn token(&self) -> &CancelToken {
+        &self.token
+    }
+
+    /// Begins work that the token ends; Ctrl-C of before is forgotten.
+    pub(crate) fn answering(&self) -> Answering<'_> {
+        self.token.reset();
+        self.answering.store(true, Ordering::SeqCst);
+        Answering(self)
+    }
+
+    #[cfg(unix)]
+    fn on_signal(self) -> Result<()> {
+        use anyhow::Context;
+        let signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT]);
+        let mut signals = signals.context("waiting for Ctrl-C")?;
+        let wait = move || {
+            for _ in signals.forever() {
+                if !self.answering.load(Ordering::SeqCst) || self.token.is_cancelled() {
+                    // At once: threads that run a graph are not to see the program being taken down.
+                    signal_hook::low_level::exit(EXIT_CODE.into());
+                }
+                self.token.cancel();
+            }
+        };
+        std::thread::Builder::new().name("ctrl-c".to_owned()).spawn(wait)?;
+        Ok(())
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.answering.store(false, Ordering::SeqCst);
+    }
 }
