@@ -67,6 +67,7 @@ fn export(checkpoint: &Path, target: Target, output: &Path) -> Result<()> {
         target,
         dtype: FloatType::F32,
         template: None,
+        name: None,
         debug_outputs: false,
         force: false,
     };

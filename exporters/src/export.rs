@@ -32,6 +32,8 @@ pub struct OnnxOptions {
     pub dtype: FloatType,
     /// The conversation template; by default the one of the model's family.
     pub template: Option<PromptTemplate>,
+    /// The model's name; by default that of the checkpoint.
+    pub name: Option<String>,
     /// Whether routers' probabilities and choices become outputs.
     pub debug_outputs: bool,
     /// Whether an existing bundle is replaced.
@@ -76,7 +78,10 @@ pub struct Summary {
 pub fn export_onnx(options: &OnnxOptions, progress: &dyn Progress) -> Result<Summary, Error> {
     let start = Instant::now();
     let mut writer = BundleWriter::create(&options.output, options.force)?;
-    let checkpoint = Checkpoint::open(&options.sources)?;
+    let mut checkpoint = Checkpoint::open(&options.sources)?;
+    if let Some(name) = &options.name {
+        checkpoint.name.clone_from(name);
+    }
     check_sources(&checkpoint, options)?;
     let template = match options.template {
         Some(template) => template,

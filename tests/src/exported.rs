@@ -24,6 +24,7 @@ impl Exported {
             target,
             dtype,
             template: None,
+            name: None,
             debug_outputs: true,
             force: false,
         };

@@ -34,7 +34,8 @@ pub struct Checkpoint {
     pub unused: Vec<UnusedTensor>,
     /// The tokenizer's file, if the checkpoint or the LLM's folder has one.
     pub tokenizer: Option<TokenizerFile>,
-    /// The name of the checkpoint's folder.
+    /// The name of the checkpoint's folder, or, where that says nothing (`checkpoint-1000`), of the
+    /// first folder around it that has another.
     pub name: String,
 }
 
@@ -101,9 +102,33 @@ fn tokenizer(folder: &Path) -> Option<TokenizerFile> {
         .find(|file| file.path.is_file())
 }
 
-/// The last part of the path; of `.`, the folder's own name.
+/// The last part of the path that says something; of `.`, the folder's own name.
 fn name(folder: &Path) -> String {
     let whole = folder.canonicalize();
     let folder = whole.as_deref().unwrap_or(folder);
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    let names =
+        || folder.ancestors().filter_map(Path::file_name).map(|name| name.to_string_lossy());
+    let name = names().find(|name| !is_generic(name)).or_else(|| names().next());
+    name.unwrap_or_default().into_owned()
+}
+
+/// Whether training scripts call any model's folder so.
+fn is_generic(name: &str) -> bool {
+    let base = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches(['-', '_']);
+    ["checkpoint", "checkpoints", "model", "output", "final"].contains(&base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folders_name_that_says_nothing_is_passed_over() {
+        let name = |path: &str| name(Path::new(path));
+        assert_eq!(name("/nowhere/cumo-7b"), "cumo-7b");
+        assert_eq!(name("/nowhere/cumo-7b/checkpoint"), "cumo-7b");
+        assert_eq!(name("/nowhere/shapes/output/checkpoint-1000"), "shapes");
+        assert_eq!(name("/checkpoint"), "checkpoint");
+        assert_eq!(name("/nowhere/my-checkpoint"), "my-checkpoint");
+    }
 }

@@ -13,6 +13,7 @@ mod graph;
 mod model;
 mod ops;
 mod shape;
+mod text;
 
 /// The ONNX messages, as prost makes them of `proto/onnx.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

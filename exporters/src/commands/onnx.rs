@@ -21,6 +21,7 @@ pub(crate) fn run(arguments: &OnnxArguments) -> anyhow::Result<()> {
         target: arguments.target.0,
         dtype: arguments.dtype.0,
         template: arguments.template,
+        name: arguments.name.clone(),
         debug_outputs: arguments.debug_outputs,
         force: arguments.force,
     };
