@@ -4,10 +4,11 @@
 //! model is loaded for example, and the second time, it ends the program at once: there is nothing
 //! that would be left half done. Other signals end the program as the system has it.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use cumo_runtime::CancelToken;
 
 /// The exit code of a program that Ctrl-C ended, as shells have it.
@@ -17,8 +18,8 @@ pub(crate) const EXIT_CODE: u8 = 130;
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt {
     token: CancelToken,
-    /// Whether work is being done that the token ends.
-    answering: Arc<AtomicBool>,
+    /// Whether Ctrl-C ends the program, and not the answer.
+    ends_program: Arc<AtomicBool>,
 }
 
 /// While it lives, Ctrl-C ends work and not the program.
@@ -27,9 +28,9 @@ pub(crate) struct Answering<'a>(&'a Interrupt);
 impl Interrupt {
     /// Listens to Ctrl-C from here on.
     pub(crate) fn listen() -> Result<Self> {
-        let interrupt = Interrupt { token: CancelToken::new(), answering: Arc::default() };
-        #[cfg(unix)]
-        interrupt.clone().on_signal()?;
+        let interrupt =
+            Interrupt { token: CancelToken::new(), ends_program: Arc::new(AtomicBool::new(true)) };
+        interrupt.on_signal().context("waiting for Ctrl-C")?;
         Ok(interrupt)
     }
 
@@ -41,31 +42,33 @@ impl Interrupt {
     /// Begins work that the token ends; Ctrl-C of before is forgotten.
     pub(crate) fn answering(&self) -> Answering<'_> {
         self.token.reset();
-        self.answering.store(true, Ordering::SeqCst);
+        self.ends_program.store(false, Ordering::SeqCst);
         Answering(self)
     }
 
     #[cfg(unix)]
-    fn on_signal(self) -> Result<()> {
-        use anyhow::Context;
-        let signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT]);
-        let mut signals = signals.context("waiting for Ctrl-C")?;
-        let wait = move || {
-            for _ in signals.forever() {
-                if !self.answering.load(Ordering::SeqCst) || self.token.is_cancelled() {
-                    // At once: threads that run a graph are not to see the program being taken down.
-                    signal_hook::low_level::exit(EXIT_CODE.into());
-                }
-                self.token.cancel();
-            }
-        };
-        std::thread::Builder::new().name("ctrl-c".to_owned()).spawn(wait)?;
+    fn on_signal(&self) -> io::Result<()> {
+        use signal_hook::consts::SIGINT;
+        use signal_hook::{flag, iterator::Signals};
+        // In the handler itself: a thread may have to wait for a lock of the loader, and threads that
+        // run a graph are not to see the program being taken down.
+        flag::register_conditional_shutdown(SIGINT, EXIT_CODE.into(), self.ends_program.clone())?;
+        flag::register(SIGINT, self.ends_program.clone())?;
+        let mut signals = Signals::new([SIGINT])?;
+        let token = self.token.clone();
+        let wait = move || signals.forever().for_each(|_| token.cancel());
+        std::thread::Builder::new().name("ctrl-c".to_owned()).spawn(wait).map(drop)
+    }
+
+    /// The system's own way of ending a program is left as it is.
+    #[cfg(not(unix))]
+    fn on_signal(&self) -> io::Result<()> {
         Ok(())
     }
 }
 
 impl Drop for Answering<'_> {
     fn drop(&mut self) {
-        self.0.answering.store(false, Ordering::SeqCst);
+        self.0.ends_program.store(true, Ordering::SeqCst);
     }
 }
