@@ -87,7 +87,7 @@ impl GraphBuilder {
         let differs = |((dtype, rank), value): (&(DType, usize), &&Value)| {
             value.dtype() != *dtype || value.shape().dims().len() != *rank
         };
-        let differing = function.inputs.iter().zip(operands).position(|pair| differs(pair));
+        let differing = function.inputs.iter().zip(operands).position(differs);
         if let Some(index) = differing {
             let (dtype, rank) = function.inputs[index];
             return fault(format!(
