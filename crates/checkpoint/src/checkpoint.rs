@@ -76,7 +76,9 @@ impl Checkpoint {
         let config = Config::read(checkpoint, clip.as_deref())?;
         let parts = Parts::gather(sources)?;
         let (model, unused) = typed::build(&config, parts)?;
-        let tokenizer = tokenizer(checkpoint).or_else(|| llm.as_deref().and_then(tokenizer));
+        let folders = [Some(checkpoint), llm.as_ref()].into_iter().flatten();
+        let tokenizer = folders.map(|folder| tokenizer(folder)).find_map(Result::transpose);
+        let tokenizer = tokenizer.transpose()?;
         Ok(Self { config, model, unused, tokenizer, name: name(checkpoint) })
     }
 
@@ -90,16 +92,22 @@ impl Checkpoint {
     }
 }
 
-/// The tokenizer's file in `folder`.
-fn tokenizer(folder: &Path) -> Option<TokenizerFile> {
+/// The tokenizer's file in `folder`, if it has one.
+///
+/// # Errors
+///
+/// Something else bears its name, or a link to nothing.
+fn tokenizer(folder: &Path) -> Result<Option<TokenizerFile>, Error> {
     let kinds = [
         ("tokenizer.model", TokenizerKind::SentencePiece),
         ("tokenizer.json", TokenizerKind::Json),
     ];
-    kinds
-        .into_iter()
-        .map(|(name, kind)| TokenizerFile { path: folder.join(name), kind })
-        .find(|file| file.path.is_file())
+    let mut files =
+        kinds.into_iter().map(|(name, kind)| TokenizerFile { path: folder.join(name), kind });
+    match files.find(|file| file.path.symlink_metadata().is_ok()) {
+        Some(file) if !file.path.is_file() => Err(Error::NotAFile { path: file.path }),
+        file => Ok(file),
+    }
 }
 
 /// The last part of the path that says something; of `.`, the folder's own name.

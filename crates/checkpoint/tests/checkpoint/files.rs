@@ -252,6 +252,16 @@ fn a_link_to_nothing_is_an_error() {
 }
 
 #[test]
+fn a_tokenizer_that_is_no_file_is_an_error() {
+    for name in ["tokenizer.model", "tokenizer.json"] {
+        let dir = Form::default().spec().write();
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        let part = format!("{name} is not a regular file");
+        assert_all(&message(&open(dir.path()).unwrap_err()), &[&part]);
+    }
+}
+
+#[test]
 fn views_of_one_storage_are_read_at_their_offsets() {
     let spec = Form::default().spec();
     let mut tensors = torch_tensors(&spec.tensors);
