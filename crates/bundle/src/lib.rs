@@ -22,7 +22,7 @@ mod verify;
 mod write;
 
 pub use error::Error;
-pub use file_writer::FileWriter;
+pub use file_writer::{Block, FileWriter};
 pub use hash::Sha256Hex;
 pub use manifest::{
     Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, PartPrecision, Target, Value,

@@ -7,13 +7,13 @@ mod element;
 mod piece;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use cumo_bundle::{Block, FileWriter};
 use cumo_checkpoint::Tensor;
 use cumo_onnx::external::Layout;
 
@@ -27,8 +27,9 @@ use crate::weight::Weight;
 /// The most threads that convert: hashing keeps up with no more.
 const MAX_THREADS: usize = 8;
 
-/// Pieces in flight for each converting thread: one being converted, and two that wait for the file.
-const PIECES_PER_THREAD: usize = 3;
+/// Pieces in flight for each converting thread: one being converted, and those that wait to be
+/// hashed and written.
+const PIECES_PER_THREAD: usize = 4;
 
 /// Bytes of weights that are read from the disk ahead of those being converted; they lie in the
 /// page cache, not in this process.
@@ -52,14 +53,14 @@ pub fn write_weights(
     names: &[&str],
     weights: &[Weight],
     layout: &Layout,
-    out: &mut impl Write,
+    out: &mut FileWriter,
     progress: &dyn Progress,
     failed: impl Fn(std::io::Error) -> Error,
 ) -> Result<Vec<OddWeight>, Error> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     let (free, buffers) = channel();
     for _ in 0..threads * PIECES_PER_THREAD {
-        let _ = free.send(Vec::new()); // `buffers` is there.
+        let _ = free.send(Block::default()); // `buffers` is there.
     }
     let queue = Queue::new(weights, buffers);
     let oddities = thread::scope(|scope| {
@@ -71,7 +72,7 @@ pub fn write_weights(
         drop(done);
         let (begun, converted) = channel();
         scope.spawn(|| read_ahead(weights, converted));
-        let out = InOrder { offsets: layout.ranges().map(|(offset, _)| offset).collect(), out };
+        let out = InOrder { places: layout.ranges().collect(), out };
         out.write(weights.len(), pieces, free, begun, progress, failed)
     })?;
     let odd = names.iter().zip(oddities).filter(|(_, oddities)| oddities.any());
@@ -83,7 +84,7 @@ struct Done {
     /// Its place among all pieces.
     index: usize,
     weight: usize,
-    bytes: Vec<u8>,
+    block: Block,
     oddities: Oddities,
 }
 
@@ -102,11 +103,11 @@ struct Next<'a> {
     pieces: Box<dyn Iterator<Item = (usize, Piece)> + Send + 'a>,
     /// Written buffers, to be filled again: memory fresh from the system costs a page fault for each
     /// 4 KiB.
-    buffers: Receiver<Vec<u8>>,
+    buffers: Receiver<Block>,
 }
 
 impl<'a> Queue<'a> {
-    fn new(weights: &'a [Weight], buffers: Receiver<Vec<u8>>) -> Self {
+    fn new(weights: &'a [Weight], buffers: Receiver<Block>) -> Self {
         let pieces =
             weights.iter().enumerate().flat_map(|(index, weight)| piece::pieces(index, weight));
         let left = weights.iter().enumerate();
@@ -117,8 +118,8 @@ impl<'a> Queue<'a> {
 
     /// Converts pieces until there is none, or nobody takes them any more.
     fn convert_pieces(&self, done: Sender<Outcome>) {
-        while let Some((index, piece, bytes)) = self.take() {
-            let convert = || self.convert(index, &piece, bytes);
+        while let Some((index, piece, block)) = self.take() {
+            let convert = || self.convert(index, &piece, block);
             let outcome = catch_unwind(AssertUnwindSafe(convert));
             if done.send(outcome).is_err() {
                 return;
@@ -128,21 +129,21 @@ impl<'a> Queue<'a> {
 
     /// The next piece and a buffer for it; waits for a buffer. Both are taken in one step: were the
     /// buffers all with later pieces, the file would wait for this one for ever.
-    fn take(&self) -> Option<(usize, Piece, Vec<u8>)> {
+    fn take(&self) -> Option<(usize, Piece, Block)> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let buffer = next.buffers.recv().ok()?;
         let (index, piece) = next.pieces.next()?;
         Some((index, piece, buffer))
     }
 
-    fn convert(&self, index: usize, piece: &Piece, mut bytes: Vec<u8>) -> Done {
-        bytes.resize(piece.num_bytes, 0);
+    fn convert(&self, index: usize, piece: &Piece, mut block: Block) -> Done {
+        block.resize(piece.num_bytes);
         let weight = &self.weights[piece.weight];
-        let oddities = piece.convert(weight, &mut bytes);
+        let oddities = piece.convert(weight, block.bytes_mut());
         if self.left[piece.weight].fetch_sub(1, Ordering::AcqRel) == 1 {
             weight.tensors().iter().for_each(|tensor| tensor.release(0..tensor.num_bytes()));
         }
-        Done { index, weight: piece.weight, bytes, oddities }
+        Done { index, weight: piece.weight, block, oddities }
     }
 }
 
@@ -168,20 +169,20 @@ fn read_ahead(weights: &[Weight], begun: Receiver<usize>) {
 }
 
 /// The file, which takes pieces in order.
-struct InOrder<'a, W> {
-    /// Where each weight begins.
-    offsets: Vec<u64>,
-    out: &'a mut W,
+struct InOrder<'a> {
+    /// Where each weight begins, and its bytes.
+    places: Vec<(u64, u64)>,
+    out: &'a mut FileWriter,
 }
 
-impl<W: Write> InOrder<'_, W> {
+impl InOrder<'_> {
     /// Writes all pieces and gives each weight's odd numbers. Written buffers go to `free`, the
     /// index of each weight to `begun` as its first piece is written.
     fn write(
         self,
         num_weights: usize,
         pieces: Receiver<Outcome>,
-        free: Sender<Vec<u8>>,
+        free: Sender<Block>,
         begun: Sender<usize>,
         progress: &dyn Progress,
         failed: impl Fn(std::io::Error) -> Error,
@@ -192,26 +193,37 @@ impl<W: Write> InOrder<'_, W> {
         for outcome in pieces {
             let done = outcome.unwrap_or_else(|panic| resume_unwind(panic));
             waiting.insert(done.index, done);
-            while let Some(done) = waiting.remove(&next) {
+            while let Some(Done { weight, mut block, oddities: odd, .. }) = waiting.remove(&next) {
                 if progress.interrupted() {
                     return Err(Error::Interrupted);
                 }
                 next += 1;
-                oddities[done.weight].add(done.oddities);
-                if current != Some(done.weight) {
-                    let gap = self.offsets[done.weight].saturating_sub(written);
-                    self.out.write_all(&vec![0; gap as usize]).map_err(&failed)?;
-                    written += gap;
-                    current = Some(done.weight);
-                    let _ = begun.send(done.weight); // Reading ahead may have ended.
+                oddities[weight].add(odd);
+                if current != Some(weight) {
+                    current = Some(weight);
+                    let _ = begun.send(weight); // Reading ahead may have ended.
                 }
-                self.out.write_all(&done.bytes).map_err(&failed)?;
-                written += done.bytes.len() as u64;
-                progress.advance(done.bytes.len() as u64);
-                let _ = free.send(done.bytes); // The threads may have ended.
+                let length = block.bytes().len();
+                written += (length + self.pad(weight, written, &mut block)) as u64;
+                self.out.write_block(block, &free).map_err(&failed)?;
+                progress.advance(length as u64);
             }
         }
         Ok(oddities)
+    }
+
+    /// Puts zeros behind the last piece of a weight, up to where the next one begins, and says how
+    /// many.
+    fn pad(&self, weight: usize, written: u64, block: &mut Block) -> usize {
+        let length = block.bytes().len();
+        let (offset, bytes) = self.places[weight];
+        let ends = written + length as u64 == offset + bytes;
+        // Weights without a byte have no piece: the gap before them belongs to this one, too.
+        let following = self.places[weight + 1..].iter().find(|(_, bytes)| *bytes > 0);
+        let Some((next, _)) = following.filter(|_| ends) else { return 0 };
+        let gap = (next - offset - bytes) as usize;
+        block.grow(gap);
+        gap
     }
 }
 
@@ -236,16 +248,21 @@ mod tests {
         LENGTHS.into_iter().map(weight).collect()
     }
 
-    fn write(weights: &[Weight], out: &mut impl Write) -> Result<Vec<OddWeight>, Error> {
+    /// The file's bytes, and what was odd.
+    fn write(weights: &[Weight]) -> Result<(Vec<u8>, Vec<OddWeight>), Error> {
         let layout = Layout::new(LENGTHS.map(|length| 4 * length as u64));
         let failed = |source| Error::Io { path: "file".into(), source };
-        write_weights(&["a", "b", "c", "d"], weights, &layout, out, &Quiet, failed)
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut out = FileWriter::create(&path).unwrap();
+        let odd = write_weights(&["a", "b", "c", "d"], weights, &layout, &mut out, &Quiet, failed)?;
+        out.finish().unwrap();
+        Ok((std::fs::read(&path).unwrap(), odd))
     }
 
     #[test]
     fn pieces_are_written_in_order_at_their_places() {
-        let mut file = Vec::new();
-        let odd = write(&weights(|index| index as f32), &mut file).unwrap();
+        let (file, odd) = write(&weights(|index| index as f32)).unwrap();
         assert_eq!(odd, []);
         let mut start = 0;
         for length in LENGTHS {
@@ -260,41 +277,24 @@ mod tests {
     }
 
     #[test]
-    fn odd_numbers_of_all_pieces_are_counted() {
-        let nan = |index| if index % 1_000_000 == 999_999 { f32::NAN } else { 1.0 };
-        let odd = write(&weights(nan), &mut std::io::sink()).unwrap();
-        let found: Vec<_> = odd.iter().map(|odd| (odd.name.as_str(), odd.oddities.nan)).collect();
-        assert_eq!(found, [("b", 9), ("d", 3)]);
-    }
-
-    /// A disk with room for so many bytes.
-    struct Small(usize);
-
-    impl Write for Small {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let count = bytes.len().min(self.0);
-            self.0 -= count;
-            if count == 0 { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(count) }
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
+    fn bytes_between_weights_are_zero() {
+        let (file, _) = write(&weights(|_| 1.0)).unwrap();
+        assert!(file[20..4096].iter().all(|byte| *byte == 0));
     }
 
     #[test]
-    fn a_failed_write_ends_all_threads() {
-        for room in [0, 3, 20 << 20] {
-            let error = write(&weights(|_| 1.0), &mut Small(room)).unwrap_err();
-            assert!(matches!(error, Error::Io { .. }), "{error}");
-        }
+    fn odd_numbers_of_all_pieces_are_counted() {
+        let nan = |index| if index % 1_000_000 == 999_999 { f32::NAN } else { 1.0 };
+        let (_, odd) = write(&weights(nan)).unwrap();
+        let found: Vec<_> = odd.iter().map(|odd| (odd.name.as_str(), odd.oddities.nan)).collect();
+        assert_eq!(found, [("b", 9), ("d", 3)]);
     }
 
     #[test]
     #[should_panic(expected = "element")]
     fn a_panic_in_a_thread_ends_all_and_is_passed_on() {
         let element = |index| if index == 5_000_000 { panic!("element {index}") } else { 1.0 };
-        let _ = write(&weights(element), &mut std::io::sink());
+        let _ = write(&weights(element));
     }
 
     #[test]
@@ -309,7 +309,9 @@ mod tests {
         }
         let layout = Layout::new(LENGTHS.map(|length| 4 * length as u64));
         let failed = |source| Error::Io { path: "file".into(), source };
-        let (weights, out) = (weights(|_| 1.0), &mut std::io::sink());
+        let folder = tempfile::tempdir().unwrap();
+        let (weights, out) =
+            (weights(|_| 1.0), &mut FileWriter::create(&folder.path().join("file")).unwrap());
         let result = write_weights(&["a"; 4], &weights, &layout, out, &Interrupted, failed);
         assert!(matches!(result, Err(Error::Interrupted)));
     }

@@ -10,10 +10,10 @@ use crate::weight::{Elements, Source, Weight, matrix};
 /// About how many bytes a piece is written as.
 pub(super) const PIECE_BYTES: usize = 3 << 20;
 
-/// Sides of the tiles that a matrix is transposed by. A tile's f32 fit the first-level cache; one row
-/// of it reads, and one column writes, two cache lines of 16-bit weights in a row. Each row and
-/// column is another page: with one line a page, half of the time goes into waiting for memory, and
-/// pieces that are larger than the second-level cache lose more than longer rows gain.
+/// Sides of the tiles that a matrix is transposed by. A tile's f32 fit the first-level cache; one
+/// column of it writes two cache lines of 16-bit weights in a row. What a row of tiles reads is
+/// copied first, in stretches of the piece's width: each row of the source is another page, and
+/// reading two lines of each at a time spends the time waiting for memory.
 const TILE_ROWS: usize = 64;
 const TILE_COLUMNS: usize = 64;
 
@@ -114,13 +114,21 @@ impl Piece {
         let to = weight.dtype.size();
         let mut line = [0f32; TILE_COLUMNS];
         let mut tile = [[0f32; TILE_ROWS]; TILE_COLUMNS];
+        let stretch = self.rows.len() * from;
+        let mut band = vec![0; TILE_ROWS * stretch];
         for top in (0..part_rows).step_by(TILE_ROWS) {
             let height = TILE_ROWS.min(part_rows - top);
+            for (row, band) in band.chunks_exact_mut(stretch.max(1)).take(height).enumerate() {
+                let start = ((top + row) * part_columns + self.rows.start) * from;
+                if let Some(cells) = source.get(start..start + stretch) {
+                    band.copy_from_slice(cells);
+                }
+            }
             for left in self.rows.clone().step_by(TILE_COLUMNS) {
                 let width = TILE_COLUMNS.min(self.rows.end - left);
                 for row in 0..height {
-                    let start = ((top + row) * part_columns + left) * from;
-                    let cells = source.get(start..start + width * from).unwrap_or_default();
+                    let start = row * stretch + (left - self.rows.start) * from;
+                    let cells = band.get(start..start + width * from).unwrap_or_default();
                     element::read(cells, part.dtype(), &mut line[..width]);
                     for (column, value) in tile.iter_mut().zip(&line[..width]) {
                         column[row] = *value;
