@@ -68,6 +68,7 @@ fn export(checkpoint: &Path, target: Target, output: &Path) -> Result<()> {
         dtype: FloatType::F32,
         template: None,
         moe: None,
+        name: None,
         debug_outputs: false,
         force: false,
     };

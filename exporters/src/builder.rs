@@ -7,7 +7,7 @@ use cumo_onnx::{DType, GraphBuilder, Value};
 
 use crate::error::Error;
 use crate::target::Target;
-use crate::weight::{Source, Weight};
+use crate::weight::{Elements, Source, Weight};
 
 /// The types of a graph. Residuals, norms and routing are f32 whatever they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,11 +169,11 @@ impl<'a> ModelBuilder<'a> {
     pub fn computed(
         &mut self,
         name: &str,
-        values: Vec<f32>,
+        elements: Elements,
         shape: &[usize],
         dtype: DType,
     ) -> Result<Value, Error> {
-        let source = Source::Computed { values, shape: shape.to_vec() };
+        let source = Source::Computed { elements, shape: shape.to_vec() };
         self.weight(name, Weight { source, dtype })
     }
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{
+    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cumo_bundle::{PromptTemplate, Target};
 use cumo_checkpoint::Sources;
@@ -103,6 +105,10 @@ pub(crate) struct OnnxArguments {
     /// for Llama.
     #[arg(long, value_parser = template_parser())]
     pub template: Option<PromptTemplate>,
+    /// The model's name in the bundle. By default the name of the checkpoint's folder, or of the one
+    /// around it where that is called `checkpoint`, `checkpoint-1000`, `model`, `output` or `final`.
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    pub name: Option<String>,
     /// Make each router's probabilities and choices outputs of the graphs.
     #[arg(long)]
     pub debug_outputs: bool,

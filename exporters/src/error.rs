@@ -16,11 +16,12 @@ pub enum Error {
     #[error(transparent)]
     Graph(#[from] cumo_onnx::Error),
     /// A file could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("{}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system says.
+        #[source]
         source: io::Error,
     },
     /// `conv_mode` of the checkpoint's configuration is no template.
@@ -48,6 +49,17 @@ pub enum Error {
     Moe {
         /// The target.
         target: cumo_bundle::Target,
+    },
+    /// The bundle to replace holds a part of the checkpoint, which would go with it.
+    #[error(
+        "{} lies in {}, which --force would replace: nothing was written", source_path.display(),
+        output.display()
+    )]
+    SourceInOutput {
+        /// The folder or file of the checkpoint.
+        source_path: PathBuf,
+        /// The output.
+        output: PathBuf,
     },
     /// The user interrupted the export.
     #[error("interrupted; nothing was written")]

@@ -1,13 +1,14 @@
 //! From a checkpoint to a bundle.
 
+use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cumo_bundle::{
     BundleWriter, FORMAT, FORMAT_VERSION, Manifest, ModelFacts, Plan, PromptTemplate, Target,
 };
-use cumo_checkpoint::{Checkpoint, Sources, TokenizerFile};
+use cumo_checkpoint::{Checkpoint, Sources, Tensor, TokenizerFile, UnusedTensor};
 use cumo_onnx::{DType, Graph};
 
 use crate::convert::{OddWeight, write_weights};
@@ -38,6 +39,8 @@ pub struct OnnxOptions {
     /// How a mixture of experts is held by graphs for TensorRT, which is the only target with a
     /// choice; by default as a plugin's node.
     pub moe: Option<MoeKind>,
+    /// The model's name; by default that of the checkpoint.
+    pub name: Option<String>,
     /// Whether routers' probabilities and choices become outputs.
     pub debug_outputs: bool,
     /// Whether an existing bundle is replaced.
@@ -98,7 +101,11 @@ pub struct Summary {
 pub fn export_onnx(options: &OnnxOptions, progress: &dyn Progress) -> Result<Summary, Error> {
     let start = Instant::now();
     let mut writer = BundleWriter::create(&options.output, options.force)?;
-    let checkpoint = Checkpoint::open(&options.sources)?;
+    let mut checkpoint = Checkpoint::open(&options.sources)?;
+    if let Some(name) = &options.name {
+        checkpoint.name.clone_from(name);
+    }
+    check_sources(&checkpoint, options)?;
     let template = match options.template {
         Some(template) => template,
         None => facts::default_template(&checkpoint.config)?,
@@ -200,6 +207,28 @@ fn write_layers(
     Ok(odd_weights)
 }
 
+/// Checks that nothing of the checkpoint lies in the output, links resolved: replacing a bundle
+/// removes what is in it.
+fn check_sources(checkpoint: &Checkpoint, options: &OnnxOptions) -> Result<(), Error> {
+    let Ok(output) = options.output.canonicalize() else { return Ok(()) };
+    let Sources { checkpoint: folder, llm, clip } = &options.sources;
+    let mut paths: BTreeSet<&Path> = [Some(folder), llm.as_ref(), clip.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect();
+    paths.extend(checkpoint.tensors().map(Tensor::file));
+    paths.extend(checkpoint.unused.iter().map(UnusedTensor::file));
+    paths.extend(checkpoint.tokenizer.iter().map(|tokenizer| tokenizer.path.as_path()));
+    for path in paths {
+        if path.canonicalize().is_ok_and(|whole| whole.starts_with(&output)) {
+            let (source_path, output) = (path.to_owned(), options.output.clone());
+            return Err(Error::SourceInOutput { source_path, output });
+        }
+    }
+    Ok(())
+}
+
 fn build_parts(
     checkpoint: &Checkpoint,
     spelling: &dyn Spelling,
@@ -215,7 +244,7 @@ fn write_graph(
     (file, name): (String, &str),
     graph: &Graph,
 ) -> Result<(), Error> {
-    let path = writer.partial_path(&file);
+    let path = writer.path(&file);
     let bytes = graph.encode(name, &part::data_file(name), PRODUCER);
     writer.write_file(&file, |out| {
         out.write_all(&bytes).map_err(|source| Error::Io { path, source })
@@ -229,7 +258,7 @@ fn write_data(
     progress: &dyn Progress,
 ) -> Result<Vec<OddWeight>, Error> {
     let name = part.name.data_file();
-    let path = writer.partial_path(&name);
+    let path = writer.path(&name);
     let names: Vec<&str> = part.weights.iter().map(|weight| weight.name.as_str()).collect();
     let weights: Vec<Weight> = part.weights.iter().map(|weight| weight.weight.clone()).collect();
     let layout = part.graph.layout();

@@ -52,23 +52,16 @@ impl Report {
     /// Looks through a checkpoint; no weights are read.
     pub(crate) fn of(checkpoint: &Checkpoint) -> Report {
         let config = &checkpoint.config;
-        let mut tensors: [Vec<&Tensor>; 3] = Default::default();
-        for tensor in checkpoint.tensors() {
-            let part = match tensor.name() {
-                name if name.starts_with("model.vision_tower.") => 0,
-                name if name.starts_with("model.mm_projector.") => 1,
-                _ => 2,
-            };
-            tensors[part].push(tensor);
-        }
-        let [vision, connector, llm] = tensors;
+        let model = &checkpoint.model;
+        let (vision, connector) = (model.vision.tensors(), model.connector.tensors());
+        let llm = model.llm.tensors();
         let (kind, connector_layers, connector_moe) = match config.connector.kind {
             ConnectorKind::Linear => ("linear", 1, None),
             ConnectorKind::Mlp { depth } => ("mlp gelu", depth, None),
             ConnectorKind::Moe(moe) => ("smoe_mlp", 2, Some(moe)),
         };
-        let family = format!("{:?}", config.llm.family).to_lowercase();
-        let layers = checkpoint.model.vision.layers.len();
+        let family = config.llm.family.to_string();
+        let layers = model.vision.layers.len();
         Report {
             name: checkpoint.name.clone(),
             model_type: config.model_type.clone(),

@@ -1,5 +1,8 @@
 //! Weights as a graph wants them: which tensors of the checkpoint, in which layout and type.
 
+use std::fmt;
+use std::sync::Arc;
+
 use cumo_checkpoint::Tensor;
 use cumo_onnx::DType;
 
@@ -20,13 +23,35 @@ pub enum Source {
     /// Matrices `[out, in]`, one below the other, transposed to `[in, out]` for `x @ W`. What has
     /// more dimensions than two counts as a matrix of rows `[out, ..]`.
     Transposed(Vec<Tensor>),
-    /// Numbers that follow from the configuration, `[rows, columns]` or a list.
+    /// Numbers that follow from the configuration.
     Computed {
         /// The elements.
-        values: Vec<f32>,
+        elements: Elements,
         /// Their shape.
         shape: Vec<usize>,
     },
+}
+
+/// Numbers that are computed as they are written: a table of a long context has gigabytes.
+#[derive(Clone)]
+pub struct Elements(Arc<dyn Fn(usize) -> f32 + Send + Sync>);
+
+impl Elements {
+    /// Elements by their index, row-major.
+    pub fn new(element: impl Fn(usize) -> f32 + Send + Sync + 'static) -> Elements {
+        Elements(Arc::new(element))
+    }
+
+    /// The element of this index.
+    pub fn at(&self, index: usize) -> f32 {
+        self.0(index)
+    }
+}
+
+impl fmt::Debug for Elements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Elements")
+    }
 }
 
 impl Weight {

@@ -103,7 +103,8 @@ fn an_interrupted_export_removes_what_it_wrote() {
             .unwrap();
         std::thread::sleep(Duration::from_millis(20 + 15 * run));
         let id = child.id().to_string();
-        std::process::Command::new("kill").args(["-INT", &id]).status().unwrap();
+        let signal = if run % 2 == 0 { "-INT" } else { "-TERM" };
+        std::process::Command::new("kill").args([signal, &id]).status().unwrap();
         let output = child.wait_with_output().unwrap();
         if output.status.code() == Some(130) {
             interrupted += 1;
@@ -113,4 +114,29 @@ fn an_interrupted_export_removes_what_it_wrote() {
         let _ = std::fs::remove_dir_all(out.join("bundle"));
     }
     assert!(interrupted > 0, "no run was interrupted while it wrote");
+}
+
+/// A limit on the sizes of files fails as a disk that is full does.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_is_full_is_named_and_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    // Ignored, the signal of the limit becomes an error of the write.
+    let script = "trap '' XFSZ; ulimit -f 100; exec \"$@\"";
+    let exporter = cumo_export();
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(exporter.get_program())
+        .arg("onnx")
+        .arg(support::golden("mistral-moe"))
+        .arg("-o")
+        .arg(&bundle)
+        .output()
+        .unwrap();
+    let message = support::stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("bundle/vision.onnx: File too large"), "{message}");
+    assert_eq!(message.matches("File too large").count(), 1, "{message}");
+    assert!(names(folder.path()).is_empty(), "{:?}", names(folder.path()));
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::Dtype;
-use support::{Changed, export, golden, names, stderr};
+use support::{Changed, cumo_export, export, golden, names, stderr};
 
 /// Exports a changed golden that must be refused; gives the message.
 fn refused(change: impl FnOnce(&mut Changed)) -> String {
@@ -139,6 +139,66 @@ fn an_existing_folder_is_not_overwritten() {
     let message = stderr(&export(&checkpoint, &bundle, &["--force"]));
     assert!(message.contains("not a bundle"), "{message}");
     assert_eq!(fs::read(folder.path().join("bundle/file")).unwrap(), b"mine");
+}
+
+#[test]
+fn an_empty_folder_is_written_into() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    fs::create_dir(&bundle).unwrap();
+    assert!(export(&golden("mistral-moe"), &bundle, &[]).status.success());
+    cumo_bundle::Bundle::open(&bundle).unwrap();
+}
+
+/// A bundle is replaced as a whole: a checkpoint within it would be lost.
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_within_the_bundle_to_replace_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle");
+    let checkpoint = golden("mistral-moe");
+    assert!(export(&checkpoint, &bundle, &[]).status.success());
+    let inside = bundle.join("checkpoint");
+    Changed::new().write(&inside);
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&inside, &link).unwrap();
+    // A folder elsewhere of links to files within, as a cache of downloads has them.
+    let cached = folder.path().join("cached");
+    Changed::new().write(&cached);
+    let weights = cached.join("model.safetensors");
+    fs::remove_file(&weights).unwrap();
+    std::os::unix::fs::symlink(inside.join("model.safetensors"), &weights).unwrap();
+
+    let inside_text = inside.to_str().unwrap();
+    let linked = bundle.join("..").join("bundle");
+    for (checkpoint, output, arguments) in [
+        (&inside, &bundle, vec!["--force"]),
+        (&inside, &linked, vec!["--force"]),
+        (&link, &bundle, vec!["--force"]),
+        (&cached, &bundle, vec!["--force"]),
+        (&checkpoint, &bundle, vec!["--force", "--llm", inside_text]),
+        (&checkpoint, &bundle, vec!["--force", "--clip", inside_text]),
+    ] {
+        let message = stderr(&export(checkpoint, output, &arguments));
+        assert!(message.contains("--force would replace"), "{checkpoint:?}: {message}");
+        assert!(inside.join("model.safetensors").exists());
+    }
+    assert_eq!(names(folder.path()), ["bundle", "cached", "link"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_systems_reason_is_said_once_with_the_path_that_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = folder.path().join("nothing");
+    let inspected = cumo_export().arg("inspect").arg(&nothing).output().unwrap();
+    let exported = export(&nothing, &folder.path().join("bundle"), &[]);
+    for message in [stderr(&inspected), stderr(&exported)] {
+        assert_eq!(message.matches("nothing").count(), 1, "{message}");
+        assert_eq!(message.matches("No such file").count(), 1, "{message}");
+    }
+    let message = stderr(&export(&golden("mistral-moe"), Path::new("/proc/x"), &[]));
+    assert!(message.contains("/proc/x") && !message.contains("partial"), "{message}");
 }
 
 #[test]

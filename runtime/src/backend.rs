@@ -133,10 +133,20 @@ pub trait Backend {
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// The library that runs graphs is not on this machine.
-    #[error("{}", missing_library(tried))]
+    #[error("{}", missing_library(tried, *named))]
     MissingLibrary {
+        /// Whether the environment variable `ORT_DYLIB_PATH` names the place.
+        named: bool,
         /// Every place that was looked at, with what was wrong there.
         tried: Vec<(PathBuf, String)>,
+    },
+    /// More threads were asked for than help, or none.
+    #[error("{threads} threads: it must be between 1 and {most} on this machine")]
+    Threads {
+        /// What was asked for.
+        threads: usize,
+        /// The most that can be.
+        most: usize,
     },
     /// The library is there and cannot be used.
     #[error("{library} cannot be used: {reason}")]
@@ -214,11 +224,22 @@ pub enum BackendError {
     },
 }
 
-fn missing_library(tried: &[(PathBuf, String)]) -> String {
-    let places: Vec<String> =
-        tried.iter().map(|(path, why)| format!("{} ({why})", path.display())).collect();
+fn missing_library(tried: &[(PathBuf, String)], named: bool) -> String {
+    let places = tried.iter().map(|(path, why)| format!("{} ({why})", path.display()));
+    if named {
+        let place = places.collect::<Vec<_>>().join(", ");
+        return format!(
+            "ORT_DYLIB_PATH does not name ONNX Runtime's library: {place}\n\
+             Set it to the file libonnxruntime.so, or unset it and run `cargo xtask setup`."
+        );
+    }
+    let places: String = places.map(|place| format!("\n  {place}")).collect();
     format!(
-        "ONNX Runtime's library was not found; run `cargo xtask setup`, or `pip download --no-deps onnxruntime`, unzip the wheel and set ORT_DYLIB_PATH to its capi/libonnxruntime.so.*; looked at: {}",
-        places.join(", ")
+        "ONNX Runtime's library was not found.\n\
+         Run `cargo xtask setup`, or get it from PyPI:\n  \
+           pip download --no-deps -d ort onnxruntime\n  \
+           python3 -m zipfile -e ort/onnxruntime-*.whl ort\n  \
+           export ORT_DYLIB_PATH=$(ls $PWD/ort/onnxruntime/capi/libonnxruntime.so.*)\n\
+         Looked at:{places}"
     )
 }

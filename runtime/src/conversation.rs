@@ -99,6 +99,7 @@ mod tests {
             prompt_tokens: 0,
             image_tokens: 0,
             cached_tokens: 0,
+            max_new_tokens: tokens.len(),
             logprobs: Vec::new(),
             seed: 0,
             times: GenerateTimes::default(),

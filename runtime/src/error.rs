@@ -107,8 +107,8 @@ pub enum Error {
         /// Its logit.
         value: f32,
     },
-    /// There is no token to choose.
-    #[error("every token is ruled out, by logit bias or by the model")]
+    /// There is no token to choose: logits are finite, and only a bias of minus infinity rules out.
+    #[error("every token is ruled out by logit bias")]
     NoCandidate,
     /// Text was given or asked for and the bundle has no tokenizer.
     #[error(

@@ -65,7 +65,8 @@ pub enum FinishReason {
 pub enum Event<'a> {
     /// A token was chosen.
     Token(u32),
-    /// Text is certain; never half a character, never a piece of a stop string.
+    /// Text is certain; never half a character, never a piece of a stop string, never white space
+    /// that begins or ends the answer.
     Text(&'a str),
 }
 
@@ -106,7 +107,8 @@ pub struct Answer {
     pub tokens: Vec<u32>,
     /// The token that ended it, where one did.
     pub end_token: Option<u32>,
-    /// Its text, up to a stop string; none without a tokenizer.
+    /// Its text, up to a stop string and without white space around it, as the original has it;
+    /// none without a tokenizer.
     pub text: Option<String>,
     /// Why it ended.
     pub finish_reason: FinishReason,
@@ -116,6 +118,9 @@ pub struct Answer {
     pub image_tokens: usize,
     /// Of the prompt's positions, those that were in the cache already.
     pub cached_tokens: usize,
+    /// The most tokens that it could have: as many as were asked for, or fewer where the model's
+    /// context has no room for them.
+    pub max_new_tokens: usize,
     /// Log-probabilities of each token, where they were asked for.
     pub logprobs: Vec<LogProbs>,
     /// The seed of the draws.
@@ -237,6 +242,7 @@ impl Generator {
             prompt_tokens: length,
             image_tokens: work.prompt.image_positions(),
             cached_tokens,
+            max_new_tokens: work.max_new_tokens,
             logprobs: Vec::new(),
             seed: work.sampler.seed(),
             times: GenerateTimes::default(),

@@ -179,6 +179,7 @@ fn an_answer_ends_where_the_context_does() {
     let ids = vec![1; CONTEXT - 3];
     let answer = ask(&mut generator, &ids, &[], &options(100)).unwrap();
     assert_eq!((answer.tokens.len(), answer.finish_reason), (3, FinishReason::Length));
+    assert_eq!(answer.max_new_tokens, 3);
     let error = ask(&mut generator, &vec![1; CONTEXT], &[], &options(1)).unwrap_err();
     assert!(error.to_string().contains("the model's context has 64"), "{error}");
 }
@@ -297,9 +298,9 @@ fn logprobs_come_with_every_token() {
     assert_eq!(answer.logprobs.len(), 3);
     for (token, probs) in answer.tokens.iter().zip(&answer.logprobs) {
         assert_eq!((probs.top[0].token, probs.top.len()), (*token, 2));
-        assert_eq!(probs.top[0].logprob, probs.logprob);
+        assert_eq!(probs.top[0], probs.chosen);
         // 5 against 4 and thirty zeros.
         let sum = 5.0_f32.exp() + 4.0_f32.exp() + 30.0;
-        assert!((probs.logprob - (5.0 - sum.ln())).abs() < 1e-5);
+        assert!((probs.chosen.logprob - (5.0 - sum.ln())).abs() < 1e-5);
     }
 }

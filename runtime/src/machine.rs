@@ -66,6 +66,13 @@ pub fn physical_cores() -> usize {
     }
 }
 
+/// The most threads that are worth having: four for each hardware thread that this process may use,
+/// and 64 where that is fewer. Each takes memory and a turn, and thousands bring a machine to a halt.
+pub fn max_threads() -> usize {
+    let logical = thread::available_parallelism().map_or(1, usize::from);
+    logical.saturating_mul(4).max(64)
+}
+
 /// The processor of this machine.
 pub fn processor() -> Processor {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

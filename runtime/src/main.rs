@@ -3,7 +3,6 @@
 mod cli;
 mod commands;
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -22,16 +21,10 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         // Whoever read the output has seen enough.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if commands::console::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             commands::console::error(&error);
             ExitCode::FAILURE
         }
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    })
 }

@@ -64,6 +64,18 @@ fn a_folder_that_is_no_bundle_is_named() {
 }
 
 #[test]
+fn verify_gives_json_where_the_manifest_is_at_fault_too() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("manifest.json"), "{\n").unwrap();
+    let output = cumo(&["verify", "--json", "-m"]).arg(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["intact"], &report["files"]), (&false.into(), &serde_json::json!([])));
+    assert!(report["problem"].as_str().unwrap().contains("line 2"), "{report}");
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
 fn a_missing_library_says_what_to_do() {
     let output = cumo(&["doctor", "--json"])
         .env("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so")

@@ -31,6 +31,7 @@ impl Exported {
             dtype,
             template: None,
             moe,
+            name: None,
             debug_outputs: true,
             force: false,
         };

@@ -107,7 +107,7 @@ const HEADER: [&str; 11] = [
     "expected",
     "tokens",
     "load",
-    "image",
+    "preprocess",
     "vision",
     "connector",
     "prefill",

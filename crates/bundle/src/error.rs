@@ -42,7 +42,7 @@ pub enum Error {
         version: u64,
     },
     /// The manifest contradicts itself; every contradiction is listed.
-    #[error("{path}: {}", problems.join("; "))]
+    #[error("{path}: {}", listed(problems))]
     Inconsistent {
         /// The manifest.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum Error {
         problems: Vec<String>,
     },
     /// A file the manifest lists is missing, cut or altered; all of them are listed.
-    #[error("{path}: {}", problems.join("; "))]
+    #[error("{path}: {}", listed(problems))]
     Files {
         /// The bundle.
         path: PathBuf,
@@ -75,9 +75,37 @@ pub enum Error {
     },
 }
 
+/// The most problems that a message lists.
+const MAX_LISTED: usize = 20;
+
+/// Problems in one line; the first of very many.
+fn listed(problems: &[String]) -> String {
+    let shown = problems.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match problems.len().saturating_sub(MAX_LISTED) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
 impl Error {
     /// Wraps an I/O error with the path it happened on.
     pub fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Error::Io { path: path.into(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_problems_the_first_are_listed() {
+        let error = |count: usize| {
+            let problems = (0..count).map(|index| format!("p{index}")).collect();
+            Error::Files { path: "b".into(), problems }.to_string()
+        };
+        assert_eq!(error(2), "b: p0; p1");
+        assert!(error(20).ends_with("; p19"));
+        assert!(error(1_000_000).ends_with("; p19; and 999980 more"));
     }
 }

@@ -8,7 +8,10 @@
 //! tells.)
 
 mod error;
+mod fact_shapes;
+mod file_writer;
 mod hash;
+mod links;
 mod manifest;
 mod model;
 pub mod names;
@@ -19,7 +22,8 @@ mod verify;
 mod write;
 
 pub use error::Error;
-pub use hash::{HashingWriter, Sha256Hex};
+pub use file_writer::{Block, FileWriter};
+pub use hash::Sha256Hex;
 pub use manifest::{
     Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, PartPrecision, Target, Value,
     WEIGHT_ALIGNMENT, WeightEntry,

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::links::Links;
 use crate::manifest::{FORMAT, FORMAT_VERSION, Manifest};
 use crate::{names, validate};
 
@@ -28,16 +29,16 @@ impl Bundle {
     /// [`Error`] names the folder or file, and lists every problem of a kind at once.
     pub fn open(path: &Path) -> Result<Bundle, Error> {
         let manifest = Bundle::read_manifest(path)?;
-        let bundle = Bundle { path: path.to_owned(), manifest };
-        let problems: Vec<String> = bundle
-            .manifest
+        let links = Links::new(path, &manifest);
+        let problems: Vec<String> = manifest
             .files
             .iter()
-            .filter_map(|(name, entry)| size_problem(&bundle.path.join(name), name, entry.bytes))
+            .filter_map(|(name, entry)| file_problem(&links, &path.join(name), name, entry.bytes))
             .collect();
+        let path = path.to_owned();
         match problems.is_empty() {
-            true => Ok(bundle),
-            false => Err(Error::Files { path: bundle.path, problems }),
+            true => Ok(Bundle { path, manifest }),
+            false => Err(Error::Files { path, problems }),
         }
     }
 
@@ -92,19 +93,21 @@ fn parse_manifest(file: &Path, text: &[u8]) -> Result<Manifest, Error> {
     }
 }
 
-/// What is wrong with a file's presence or size, if anything.
-pub(crate) fn size_problem(path: &Path, name: &str, bytes: u64) -> Option<String> {
+/// What is wrong with a file's presence, size or place, if anything.
+pub(crate) fn file_problem(
+    links: &Links<'_>,
+    path: &Path,
+    name: &str,
+    bytes: u64,
+) -> Option<String> {
     match fs::symlink_metadata(path) {
         Err(error) => Some(format!("`{name}` cannot be read ({error})")),
-        Ok(metadata) if metadata.is_symlink() => link_problem(path, name, bytes),
-        Ok(metadata) => regular_file_problem(&metadata, name, bytes),
-    }
-}
-
-/// A link is fine where it leads to a file of the right size: users share weights this way.
-fn link_problem(path: &Path, name: &str, bytes: u64) -> Option<String> {
-    match fs::metadata(path) {
-        Err(error) => Some(format!("`{name}` is a broken link ({error})")),
+        Ok(metadata) if metadata.is_symlink() => match fs::metadata(path) {
+            Err(error) => Some(format!("`{name}` is a broken link ({error})")),
+            Ok(metadata) => {
+                regular_file_problem(&metadata, name, bytes).or_else(|| links.problem(name))
+            }
+        },
         Ok(metadata) => regular_file_problem(&metadata, name, bytes),
     }
 }
@@ -122,6 +125,7 @@ mod tests {
     use super::*;
     use crate::plan::CacheUpdate;
     use crate::validate::tests::{layered, manifest};
+    use crate::verify::FileStatus;
     use crate::{Dim, Dtype, Target, WeightEntry};
     use proptest::prelude::*;
 
@@ -156,6 +160,45 @@ mod tests {
         let error = Bundle::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains("`vision.onnx` has 1 bytes, the manifest says 4"), "{error}");
         assert!(error.contains("`llm.onnx` cannot be read"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_open_where_weights_stay_with_their_graphs() {
+        use std::os::unix::fs::symlink;
+        let mut manifest = manifest();
+        let entry = manifest.files["llm.onnx"].clone();
+        manifest.files.insert("llm.onnx.data".to_owned(), entry);
+        let blobs = write(&manifest);
+        let link_all = || {
+            let folder = tempfile::tempdir().unwrap();
+            for name in manifest.files.keys().map(String::as_str).chain([names::MANIFEST_FILE]) {
+                symlink(blobs.path().join(name), folder.path().join(name)).unwrap();
+            }
+            folder
+        };
+        // As in a download cache: all files are links into one folder.
+        let cache = link_all();
+        Bundle::open(cache.path()).unwrap();
+        let statuses = Bundle::verify(cache.path(), |_| ()).unwrap();
+        assert!(!statuses.iter().any(|check| matches!(check.status, FileStatus::Damaged(_))));
+        // The folder itself is a link.
+        symlink(blobs.path(), cache.path().join("folder")).unwrap();
+        Bundle::open(&cache.path().join("folder")).unwrap();
+        // One graph's weights lie elsewhere.
+        let elsewhere = tempfile::tempdir().unwrap();
+        let weights = elsewhere.path().join("weights");
+        fs::write(&weights, [0; 4]).unwrap();
+        fs::remove_file(cache.path().join("llm.onnx.data")).unwrap();
+        symlink(&weights, cache.path().join("llm.onnx.data")).unwrap();
+        let error = Bundle::open(cache.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("`llm.onnx.data` is a link to") && error.contains("copy"),
+            "{error}"
+        );
+        let damaged = Bundle::verify(cache.path(), |_| ()).unwrap();
+        let damaged = damaged.iter().find(|check| check.name == "llm.onnx.data").unwrap();
+        assert!(matches!(&damaged.status, FileStatus::Damaged(what) if what.contains("a link to")));
     }
 
     #[test]

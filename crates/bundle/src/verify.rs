@@ -4,7 +4,8 @@ use std::fs::File;
 
 use crate::error::Error;
 use crate::hash::hash_reader;
-use crate::open::{Bundle, size_problem};
+use crate::links::Links;
+use crate::open::{Bundle, file_problem};
 
 /// What [`Bundle::verify`] found about one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub struct FileCheck {
 pub enum FileStatus {
     /// Size and hash agree with the manifest.
     Intact,
-    /// It is missing, unreadable or of another size; the sentence says which.
+    /// It is missing, unreadable, of another size or a link that ONNX Runtime would not follow; the
+    /// sentence says which.
     Damaged(String),
     /// The size agrees and the content does not.
     Altered {
@@ -45,9 +47,10 @@ impl Bundle {
         mut progress: impl FnMut(u64),
     ) -> Result<Vec<FileCheck>, Error> {
         let manifest = Bundle::read_manifest(path)?;
+        let links = Links::new(path, &manifest);
         let check = |(name, entry): (&String, &crate::FileEntry)| {
             let file = path.join(name);
-            let status = match size_problem(&file, name, entry.bytes) {
+            let status = match file_problem(&links, &file, name, entry.bytes) {
                 Some(problem) => FileStatus::Damaged(problem),
                 None => match File::open(&file).and_then(|f| hash_reader(f, &mut progress)) {
                     Err(error) => FileStatus::Damaged(format!("`{name}` cannot be read ({error})")),

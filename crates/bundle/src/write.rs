@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::fs::{self, File};
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::hash::HashingWriter;
+use crate::file_writer::FileWriter;
 use crate::manifest::{FORMAT, FileEntry, Manifest};
 use crate::names;
 use crate::open::MAX_MANIFEST_BYTES;
@@ -28,8 +28,8 @@ pub struct BundleWriter {
 }
 
 impl BundleWriter {
-    /// Prepares to write the bundle `destination`. Where the folder exists it must be a bundle and
-    /// `replace` must be set; it stays untouched until [`BundleWriter::finish`].
+    /// Prepares to write the bundle `destination`. Where the folder exists it must be empty, or be a
+    /// bundle and `replace` be set; it stays untouched until [`BundleWriter::finish`].
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::NotABundle`], [`Error::Io`].
@@ -39,36 +39,37 @@ impl BundleWriter {
         fs::create_dir_all(&parent).map_err(|source| Error::io(&parent, source))?;
         let prefix = partial_prefix(&name);
         remove_left_behind(&parent, &prefix);
+        let destination = parent.join(name);
+        let io = |source| Error::io(&destination, source);
+        // The error's text has the temporary path, which nobody gave.
         let partial = folder_builder(&prefix)
             .tempdir_in(&parent)
-            .map_err(|source| Error::io(&parent, source))?;
-        let lock = locked_file(partial.path())?;
-        let destination = parent.join(name);
+            .map_err(|source| io(source.kind().into()))?;
+        let lock = locked_file(partial.path()).map_err(io)?;
         Ok(BundleWriter { destination, partial, replace, files: BTreeMap::new(), _lock: lock })
     }
 
-    /// Writes one file: `fill` is given a buffered writer. Hash and size go into the manifest.
+    /// Writes one file: `fill` is given a writer that hashes and writes on threads of its own. Hash
+    /// and size go into the manifest.
     ///
     /// # Errors
     /// What `fill` returns, or [`Error::Io`].
     pub fn write_file<E: From<Error>>(
         &mut self,
         name: &str,
-        fill: impl FnOnce(&mut HashingWriter<BufWriter<File>>) -> Result<(), E>,
+        fill: impl FnOnce(&mut FileWriter) -> Result<(), E>,
     ) -> Result<u64, E> {
-        let path = self.partial.path().join(name);
-        let io = |source| Error::io(&path, source);
-        let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(io)?;
-        let mut writer = HashingWriter::new(BufWriter::with_capacity(1 << 20, file));
+        let io = |source| Error::io(self.path(name), source);
+        let mut writer = FileWriter::create(&self.partial.path().join(name)).map_err(io)?;
         fill(&mut writer)?;
-        let (_, bytes, sha256) = writer.finish().map_err(io)?;
+        let (bytes, sha256) = writer.finish().map_err(io)?;
         self.files.insert(name.to_owned(), FileEntry { bytes, sha256 });
         Ok(bytes)
     }
 
-    /// The path at which a file is written before it is moved, for messages.
-    pub fn partial_path(&self, name: &str) -> PathBuf {
-        self.partial.path().join(name)
+    /// The path that a file has in the finished bundle, for messages.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.destination.join(name)
     }
 
     /// Writes the manifest, with the files written so far, and puts the folder in its place.
@@ -79,7 +80,7 @@ impl BundleWriter {
     /// [`Error::Io`].
     pub fn finish(self, mut manifest: Manifest) -> Result<u64, Error> {
         manifest.files = self.files.clone();
-        let path = self.partial.path().join(names::MANIFEST_FILE);
+        let path = self.path(names::MANIFEST_FILE);
         let problems = crate::validate::problems(&manifest);
         if !problems.is_empty() {
             return Err(Error::Inconsistent { path, problems });
@@ -87,12 +88,13 @@ impl BundleWriter {
         let mut text = serde_json::to_vec_pretty(&manifest)
             .map_err(|source| Error::Json { path: path.clone(), source })?;
         text.push(b'\n');
-        let mut file = File::create(&path).map_err(|source| Error::io(&path, source))?;
-        file.write_all(&text)
-            .and_then(|()| file.sync_all())
-            .map_err(|source| Error::io(&path, source))?;
-        let lock_path = self.partial.path().join(LOCK_FILE);
-        fs::remove_file(&lock_path).map_err(|source| Error::io(&lock_path, source))?;
+        let write = || {
+            let mut file = File::create(self.partial.path().join(names::MANIFEST_FILE))?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::remove_file(self.partial.path().join(LOCK_FILE))
+        };
+        write().map_err(|source| Error::io(&path, source))?;
         put_in_place(self.partial, &self.destination, self.replace)?;
         Ok(self.files.values().map(|entry| entry.bytes).sum::<u64>() + text.len() as u64)
     }
@@ -100,15 +102,12 @@ impl BundleWriter {
 
 /// A new lock file in `folder`, locked before it has its name: nobody sees one that is not locked
 /// yet and takes its writer for gone.
-fn locked_file(folder: &Path) -> Result<File, Error> {
-    let (new, path) = (folder.join(".lock.new"), folder.join(LOCK_FILE));
-    let lock = || {
-        let file = File::create(&new)?;
-        file.lock()?;
-        fs::rename(&new, &path)?;
-        Ok(file)
-    };
-    lock().map_err(|source| Error::io(&path, source))
+fn locked_file(folder: &Path) -> std::io::Result<File> {
+    let new = folder.join(".lock.new");
+    let file = File::create(&new)?;
+    file.lock()?;
+    fs::rename(&new, folder.join(LOCK_FILE))?;
+    Ok(file)
 }
 
 /// A builder of folders that others may read, as far as the umask allows: the default, for the user
@@ -125,7 +124,7 @@ fn folder_builder(prefix: &OsString) -> tempfile::Builder<'_, 'static> {
 }
 
 fn check_destination(destination: &Path, replace: bool) -> Result<(), Error> {
-    if fs::symlink_metadata(destination).is_err() {
+    if fs::symlink_metadata(destination).is_err() || is_empty_folder(destination) {
         return Ok(());
     }
     if !replace {
@@ -135,6 +134,12 @@ fn check_destination(destination: &Path, replace: bool) -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::NotABundle(destination.to_owned())),
     }
+}
+
+/// Whether there is a folder with nothing in it, not a link to one.
+fn is_empty_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+        && fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Whether a folder has a bundle's manifest, of whatever version. The file's name alone says
@@ -315,6 +320,28 @@ mod tests {
         Bundle::open(&destination).unwrap();
         assert!(!destination.join("precious.txt").exists());
         assert_eq!(entries(folder.path()), ["bundle"]);
+    }
+
+    #[test]
+    fn an_empty_folder_is_taken() {
+        for replace in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let destination = folder.path().join("bundle");
+            fs::create_dir(&destination).unwrap();
+            let mut writer = BundleWriter::create(&destination, replace).unwrap();
+            fill(&mut writer, b"abcd");
+            writer.finish(manifest()).unwrap();
+            Bundle::open(&destination).unwrap();
+            assert_eq!(entries(folder.path()), ["bundle"]);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_place_that_cannot_be_written_is_named_as_it_was_given() {
+        let error = BundleWriter::create(Path::new("/proc/x"), false).err().unwrap().to_string();
+        assert!(error.starts_with("/proc/x"), "{error}");
+        assert!(!error.contains("partial"), "{error}");
     }
 
     #[test]

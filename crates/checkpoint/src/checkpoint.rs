@@ -34,7 +34,8 @@ pub struct Checkpoint {
     pub unused: Vec<UnusedTensor>,
     /// The tokenizer's file, if the checkpoint or the LLM's folder has one.
     pub tokenizer: Option<TokenizerFile>,
-    /// The name of the checkpoint's folder.
+    /// The name of the checkpoint's folder, or, where that says nothing (`checkpoint-1000`), of the
+    /// first folder around it that has another.
     pub name: String,
 }
 
@@ -75,7 +76,7 @@ impl Checkpoint {
         let config = Config::read(checkpoint, clip.as_deref())?;
         let parts = Parts::gather(sources)?;
         let (model, unused) = typed::build(&config, parts)?;
-        let tokenizer = tokenizer(checkpoint).or_else(|| llm.as_deref().and_then(tokenizer));
+        let tokenizer = first_tokenizer(sources)?;
         Ok(Self { config, model, unused, tokenizer, name: name(checkpoint) })
     }
 
@@ -86,10 +87,10 @@ impl Checkpoint {
     ///
     /// [`Error::Config`] and those of reading it.
     pub fn shapes(sources: &Sources) -> Result<Self, Error> {
-        let Sources { checkpoint, llm, clip } = sources;
+        let Sources { checkpoint, clip, .. } = sources;
         let config = Config::read(checkpoint, clip.as_deref())?;
         let model = typed::imagine(&config);
-        let tokenizer = tokenizer(checkpoint).or_else(|| llm.as_deref().and_then(tokenizer));
+        let tokenizer = first_tokenizer(sources)?;
         Ok(Self { config, model, unused: Vec::new(), tokenizer, name: name(checkpoint) })
     }
 
@@ -103,21 +104,57 @@ impl Checkpoint {
     }
 }
 
-/// The tokenizer's file in `folder`.
-fn tokenizer(folder: &Path) -> Option<TokenizerFile> {
+/// The tokenizer's file of the checkpoint, or of its LLM.
+fn first_tokenizer(sources: &Sources) -> Result<Option<TokenizerFile>, Error> {
+    let folders = [Some(&sources.checkpoint), sources.llm.as_ref()].into_iter().flatten();
+    folders.map(|folder| tokenizer(folder)).find_map(Result::transpose).transpose()
+}
+
+/// The tokenizer's file in `folder`, if it has one.
+///
+/// # Errors
+///
+/// Something else bears its name, or a link to nothing.
+fn tokenizer(folder: &Path) -> Result<Option<TokenizerFile>, Error> {
     let kinds = [
         ("tokenizer.model", TokenizerKind::SentencePiece),
         ("tokenizer.json", TokenizerKind::Json),
     ];
-    kinds
-        .into_iter()
-        .map(|(name, kind)| TokenizerFile { path: folder.join(name), kind })
-        .find(|file| file.path.is_file())
+    let mut files =
+        kinds.into_iter().map(|(name, kind)| TokenizerFile { path: folder.join(name), kind });
+    match files.find(|file| file.path.symlink_metadata().is_ok()) {
+        Some(file) if !file.path.is_file() => Err(Error::NotAFile { path: file.path }),
+        file => Ok(file),
+    }
 }
 
-/// The last part of the path; of `.`, the folder's own name.
+/// The last part of the path that says something; of `.`, the folder's own name.
 fn name(folder: &Path) -> String {
     let whole = folder.canonicalize();
     let folder = whole.as_deref().unwrap_or(folder);
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    let names =
+        || folder.ancestors().filter_map(Path::file_name).map(|name| name.to_string_lossy());
+    let name = names().find(|name| !is_generic(name)).or_else(|| names().next());
+    name.unwrap_or_default().into_owned()
+}
+
+/// Whether training scripts call any model's folder so.
+fn is_generic(name: &str) -> bool {
+    let base = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches(['-', '_']);
+    ["checkpoint", "checkpoints", "model", "output", "final"].contains(&base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folders_name_that_says_nothing_is_passed_over() {
+        let name = |path: &str| name(Path::new(path));
+        assert_eq!(name("/nowhere/cumo-7b"), "cumo-7b");
+        assert_eq!(name("/nowhere/cumo-7b/checkpoint"), "cumo-7b");
+        assert_eq!(name("/nowhere/shapes/output/checkpoint-1000"), "shapes");
+        assert_eq!(name("/checkpoint"), "checkpoint");
+        assert_eq!(name("/nowhere/my-checkpoint"), "my-checkpoint");
+    }
 }

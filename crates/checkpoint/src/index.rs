@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, IndexProblem};
 use crate::json::{self, UniqueMembers};
-use crate::tensor::Stored;
+use crate::tensor::{Stored, is_name, shown};
 
 /// Bytes that an index may have. A model of 100,000 tensors has about 10 MB.
 const MAX_INDEX: u64 = 256 << 20;
@@ -36,7 +36,7 @@ pub(crate) fn read(
     let mut problems = Vec::new();
     for (&shard, &tensors) in &shards {
         if !is_file_name(shard) {
-            problems.push(IndexProblem::NotAFileName { shard: shard.to_owned() });
+            problems.push(IndexProblem::NotAFileName { shard: shown(shard) });
         } else if !dir.join(shard).exists() {
             problems.push(IndexProblem::NoShard { shard: shard.to_owned(), tensors });
         }
@@ -70,7 +70,13 @@ pub(crate) fn read(
     if problems.is_empty() { Ok(all) } else { refuse(problems) }
 }
 
-/// Whether `shard` names a file in the index's own folder and nothing elsewhere.
+/// Bytes that a file's name may have, on every file system there is.
+const MAX_FILE_NAME: usize = 255;
+
+/// Whether `shard` names a file in the index's own folder and nothing elsewhere, and can be shown.
 fn is_file_name(shard: &str) -> bool {
-    Path::new(shard).file_name().is_some_and(|name| name == shard) && !shard.contains(['/', '\\'])
+    shard.len() <= MAX_FILE_NAME
+        && is_name(shard)
+        && Path::new(shard).file_name().is_some_and(|name| name == shard)
+        && !shard.contains(['/', '\\'])
 }

@@ -28,7 +28,7 @@ const MAPPED_AT_ONCE: usize = 2 << 20;
 pub(crate) struct MappedFile {
     path: PathBuf,
     /// None for an empty file, which cannot be mapped.
-    map: Option<Mmap>,
+    map: Option<(Mmap, File)>,
 }
 
 impl MappedFile {
@@ -46,7 +46,7 @@ impl MappedFile {
         let map = if file.metadata().map_err(failed)?.len() == 0 {
             None
         } else {
-            Some(map(&file).map_err(failed)?)
+            Some((map(&file).map_err(failed)?, file))
         };
         Ok(Self { path: path.to_owned(), map })
     }
@@ -63,13 +63,13 @@ impl MappedFile {
 
     /// All bytes of the file.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
+        self.map.as_ref().map_or(&[], |(map, _)| map)
     }
 
     /// Tells the system that `range` will be read soon, so that it reads ahead while this process
     /// does other work. What lies beyond the file is ignored.
     pub(crate) fn prefetch(&self, range: Range<usize>) {
-        let Some(map) = &self.map else { return };
+        let Some((map, _)) = &self.map else { return };
         let end = range.end.min(map.len());
         if range.start < end {
             prefetch(map, range.start, end - range.start);
@@ -79,7 +79,7 @@ impl MappedFile {
     /// Tells the system that the pages that hold `range` are not needed in memory any more. Bytes
     /// that are read again are brought in again. A range beyond the file is cut to it.
     pub(crate) fn release(&self, range: Range<usize>) {
-        let Some(map) = &self.map else { return };
+        let Some((map, file)) = &self.map else { return };
         if range.is_empty() {
             return;
         }
@@ -90,6 +90,11 @@ impl MappedFile {
         let end = end.map_or(map.len(), |end| (end - base).min(map.len()));
         if start < end {
             release(map, start, end - start);
+        }
+        // Not widened: what lies around it may have been read ahead.
+        let end = range.end.min(map.len());
+        if range.start < end {
+            uncache(file, range.start, end - range.start);
         }
     }
 }
@@ -117,6 +122,19 @@ fn release(map: &Mmap, offset: usize, len: usize) {
 
 #[cfg(not(unix))]
 fn release(_map: &Mmap, _offset: usize, _len: usize) {}
+
+/// Drops bytes from the page cache, too: of a checkpoint that is larger than the memory, the system
+/// would have to find pages to drop itself, and in a virtual machine every page that was not used
+/// before costs the host a fault.
+#[cfg(target_os = "linux")]
+fn uncache(file: &File, offset: usize, len: usize) {
+    let len = std::num::NonZeroU64::new(len as u64);
+    // Only advice, as above.
+    let _ = rustix::fs::fadvise(file, offset as u64, len, rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn uncache(_file: &File, _offset: usize, _len: usize) {}
 
 #[cfg(unix)]
 fn prefetch(map: &Mmap, offset: usize, len: usize) {

@@ -5,15 +5,18 @@
 //! type, shape and place, then the tensors' bytes. The crate `safetensors` reads it too, but
 //! keeps the last of two tensors with one name and its errors carry no numbers.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use crate::error::{Error, SafetensorsError};
 use crate::json::UniqueMembers;
 use crate::mapped_file::MappedFile;
-use crate::tensor::{Element, MAX_RANK, Stored, num_bytes};
+use crate::tensor::{Element, MAX_RANK, Stored, num_bytes, shown};
 
 /// Bytes that a header may have, as in the format's reference implementation.
 const MAX_HEADER: u64 = 100_000_000;
@@ -48,10 +51,41 @@ struct Entry {
 }
 
 #[derive(Deserialize)]
-struct Member {
-    dtype: String,
-    shape: Vec<usize>,
+struct Member<'a> {
+    #[serde(borrow)]
+    dtype: Cow<'a, str>,
+    shape: Shape,
     data_offsets: (usize, usize),
+}
+
+/// At most [`MAX_RANK`] sizes; a longer list is not read to its end.
+struct Shape(Vec<usize>);
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ShapeVisitor)
+    }
+}
+
+struct ShapeVisitor;
+
+impl<'de> Visitor<'de> for ShapeVisitor {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of sizes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+        let mut shape = Vec::new();
+        while let Some(size) = list.next_element()? {
+            if shape.len() == MAX_RANK {
+                return Err(A::Error::custom(format_args!("more than {MAX_RANK} dimensions")));
+            }
+            shape.push(size);
+        }
+        Ok(Shape(shape))
+    }
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<Entry>, SafetensorsError> {
@@ -73,15 +107,11 @@ fn parse(bytes: &[u8]) -> Result<Vec<Entry>, SafetensorsError> {
     Ok(entries)
 }
 
-fn entry(name: String, member: Member, data_start: usize) -> Result<Entry, SafetensorsError> {
-    let Member { dtype, shape, data_offsets: (start, end) } = member;
+fn entry(name: String, member: Member<'_>, data_start: usize) -> Result<Entry, SafetensorsError> {
+    let Member { dtype, shape: Shape(shape), data_offsets: (start, end) } = member;
     let Some(element) = Element::named(&dtype) else {
-        return Err(SafetensorsError::UnknownDtype { name, dtype });
+        return Err(SafetensorsError::UnknownDtype { name, dtype: shown(&dtype) });
     };
-    let rank = shape.len();
-    if rank > MAX_RANK {
-        return Err(SafetensorsError::Rank { name, rank, limit: MAX_RANK });
-    }
     let want = num_bytes(&shape, element);
     if want.is_none() || end.checked_sub(start) != want {
         return Err(SafetensorsError::WrongLength { name, start, end, dtype: element.name, shape });

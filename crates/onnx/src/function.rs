@@ -8,6 +8,8 @@ use crate::{DType, Error, GraphBuilder, Opset, Shape, Value};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Function {
     pub(crate) proto: FunctionProto,
+    /// Type and rank of each input.
+    inputs: Vec<(DType, usize)>,
 }
 
 impl Function {
@@ -33,6 +35,8 @@ impl Function {
             let problem = format!("a function cannot hold the initializer `{}`", initializer.name);
             return Err(body.fault(name, problem));
         }
+        let inputs = body.inputs.iter().map(|value| (value.dtype(), value.shape().dims().len()));
+        let inputs = inputs.collect();
         let opset =
             OperatorSetIdProto { domain: Some(String::new()), version: Some(opset.version()) };
         let proto = FunctionProto {
@@ -45,7 +49,7 @@ impl Function {
             doc_string: Some(doc.to_owned()),
             opset_import: vec![opset],
         };
-        Ok(Function { proto })
+        Ok(Function { proto, inputs })
     }
 
     fn name(&self) -> &str {
@@ -62,8 +66,9 @@ impl GraphBuilder {
     /// a body is built once for all calls.
     ///
     /// # Errors
-    /// [`Error::Node`] where the number of operands is not the body's, an attribute is not one of
-    /// the function's, another body of this name is in the model, or the body is of another opset.
+    /// [`Error::Node`] where number, types or ranks of the operands are not the body's, an attribute
+    /// is not one of the function's, another body of this name is in the model, or the body is of
+    /// another opset.
     pub fn call(
         &mut self,
         function: &Function,
@@ -81,6 +86,19 @@ impl GraphBuilder {
                 proto.output.len(),
                 operands.len(),
                 results.len()
+            ));
+        }
+        let differs = |((dtype, rank), value): (&(DType, usize), &&Value)| {
+            value.dtype() != *dtype || value.shape().dims().len() != *rank
+        };
+        let differing = function.inputs.iter().zip(operands).position(differs);
+        if let Some(index) = differing {
+            let (dtype, rank) = function.inputs[index];
+            return fault(format!(
+                "`{}` of {} is {dtype} of {rank} dimensions, called with {}",
+                proto.input[index],
+                function.name(),
+                operands[index].describe()
             ));
         }
         if let Some((name, _)) =
@@ -105,5 +123,34 @@ impl GraphBuilder {
         }
         let names: Vec<&str> = operands.iter().map(|value| value.name()).collect();
         Ok(self.add_node(function.name(), function.domain(), &names, results, attributes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operands_of_other_types_or_ranks_than_the_bodys_are_refused() {
+        let function = Function::build(Opset::V17, "ai.test", "Root", &[], "", |g| {
+            let x = g.input("x", DType::F32, [2, 3])?;
+            Ok(vec![g.sqrt(&x)])
+        })
+        .unwrap();
+        let mut g = GraphBuilder::new();
+        let fits = g.input("fits", DType::F32, [7, 8]).unwrap();
+        let half = g.input("half", DType::F16, [2, 3]).unwrap();
+        let flat = g.input("flat", DType::F32, [6]).unwrap();
+        let mut call = |operands: &[&Value]| {
+            g.call(&function, operands, vec![], vec![(DType::F32, [2, 3].into())])
+        };
+        call(&[&fits]).unwrap();
+        for (operand, found) in [(&half, "f16 [2, 3]"), (&flat, "f32 [6]")] {
+            let message = call(&[operand]).unwrap_err().to_string();
+            assert!(message.contains("`x` of Root is f32 of 2 dimensions"), "{message}");
+            assert!(message.contains(found), "{message}");
+        }
+        let message = call(&[]).unwrap_err().to_string();
+        assert!(message.contains("takes 1 operands"), "{message}");
     }
 }

@@ -14,6 +14,7 @@ mod model;
 mod ops;
 mod opset;
 mod shape;
+mod text;
 
 /// The ONNX messages, as prost makes them of `proto/onnx.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

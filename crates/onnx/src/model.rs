@@ -29,6 +29,11 @@ impl GraphBuilder {
 }
 
 impl Graph {
+    /// All that was built.
+    pub(crate) fn builder(&self) -> &GraphBuilder {
+        &self.builder
+    }
+
     /// Inputs in order.
     pub fn inputs(&self) -> &[Value] {
         &self.builder.inputs

@@ -30,8 +30,8 @@ enum Vocabulary {
 }
 
 impl Tokenizer {
-    /// Reads a vocabulary file of at most 128 MiB: JSON where its first byte that is no white space
-    /// is `{`, a SentencePiece model otherwise.
+    /// Reads a vocabulary file: JSON of at most 128 MiB where its first byte that is no white space is
+    /// `{`, a SentencePiece model of at most 16 MiB otherwise.
     ///
     /// # Errors
     /// Where the file cannot be read, is damaged or needs something that is not supported; the path

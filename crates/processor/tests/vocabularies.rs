@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cumo_bundle::TokenizerKind;
 use cumo_processor::{Error, Tokenizer};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vocabularies")
@@ -93,6 +93,25 @@ fn files_that_are_no_vocabulary_are_named() {
 }
 
 #[test]
+fn a_model_of_absurdly_many_pieces_is_refused_before_it_takes_memory() {
+    let pieces = [0x0a, 0].repeat(9 << 20);
+    let error = Tokenizer::from_bytes(&pieces, TokenizerKind::SentencePiece).unwrap_err();
+    let want = "not a usable SentencePiece model: 18874368 bytes, at most 16777216 are read";
+    assert_eq!(error.to_string(), want);
+}
+
+#[test]
+fn a_score_that_is_no_number_is_named_with_its_piece() {
+    let mut bytes = fs::read(folder().join("plain.model")).unwrap();
+    // The first piece: its length, `<unk>` as field 1, and a score as field 2.
+    assert_eq!(bytes[..9], *b"\x0a\x0e\x0a\x05<unk>");
+    assert_eq!(bytes[9], 0x15);
+    bytes[10..14].copy_from_slice(&f32::NAN.to_le_bytes());
+    let error = Tokenizer::from_bytes(&bytes, TokenizerKind::SentencePiece).unwrap_err();
+    assert!(error.to_string().contains("piece 0, \"<unk>\", has a score"), "{error}");
+}
+
+#[test]
 fn an_id_outside_the_vocabulary_is_an_error() {
     for tokenizer in [mistral(), open("plain.json")] {
         let id = tokenizer.vocab_size() as u32;
@@ -121,6 +140,44 @@ fn a_hundred_kilobytes_take_less_than_quadratic_time() {
             large < small * 40 + std::time::Duration::from_millis(50),
             "{text}: {small:?} {large:?}"
         );
+    }
+}
+
+/// A `tokenizer.json` with another part in place of one of its own.
+fn with_part(part: &str, value: Value) -> Vec<u8> {
+    let text = fs::read(folder().join("plain.json")).unwrap();
+    let mut json: Value = serde_json::from_slice(&text).unwrap();
+    json[part] = value;
+    serde_json::to_vec(&json).unwrap()
+}
+
+#[test]
+fn a_tokenizer_json_that_its_library_panics_on_is_an_error() {
+    let open = |bytes: &[u8]| Tokenizer::from_bytes(bytes, TokenizerKind::HuggingFace);
+    let text = fs::read(folder().join("plain.json")).unwrap();
+    let decoder = text.windows(9).position(|part| part == b"\"decoder\"").unwrap();
+    let mut broken = text.clone();
+    broken[decoder + 11] = b'x';
+    let error = open(&broken).unwrap_err().to_string();
+    assert!(error.contains("at line 1 column"), "{error}");
+
+    let template = json!({
+        "type": "TemplateProcessing", "pair": [], "special_tokens": {},
+        "single": [{ "SpecialToken": { "id": "nope", "type_id": 0 } }],
+    });
+    let opened = open(&with_part("post_processor", template)).and_then(|t| t.encode("text"));
+    let error = opened.unwrap_err().to_string();
+    assert!(error.contains("not a usable tokenizer.json: the tokenizers library"), "{error}");
+}
+
+#[test]
+fn a_normalizer_that_asks_for_gigabytes_is_refused() {
+    // Its map says that it has 2^32 - 1 bytes.
+    let map = json!({ "type": "Precompiled", "precompiled_charsmap": "/////w==" });
+    for normalizer in [map.clone(), json!({ "type": "Sequence", "normalizers": [map] })] {
+        let bytes = with_part("normalizer", normalizer);
+        let error = Tokenizer::from_bytes(&bytes, TokenizerKind::HuggingFace).unwrap_err();
+        assert!(error.to_string().contains("`Precompiled` normalizer"), "{error}");
     }
 }
 

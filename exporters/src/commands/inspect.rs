@@ -10,8 +10,8 @@ use crate::inspect::Report;
 
 /// Prints what a checkpoint holds.
 pub(crate) fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::open(&arguments.checkpoint.sources())
-        .with_context(|| format!("inspecting {}", arguments.checkpoint.checkpoint.display()))?;
+    let checkpoint =
+        Checkpoint::open(&arguments.checkpoint.sources()).context("inspecting the checkpoint")?;
     let report = Report::of(&checkpoint);
     let text = match arguments.json {
         true => serde_json::to_string_pretty(&report)? + "\n",

@@ -24,12 +24,12 @@ pub(crate) fn run(arguments: &OnnxArguments) -> anyhow::Result<()> {
             .map_or_else(|| FloatType::default_for(arguments.target.0), |dtype| dtype.0),
         moe: arguments.moe.map(|moe| moe.0),
         template: arguments.template,
+        name: arguments.name.clone(),
         debug_outputs: arguments.debug_outputs,
         force: arguments.force,
     };
     let display = Display::new()?;
-    let summary = export_onnx(&options, &display)
-        .with_context(|| format!("exporting {}", options.sources.checkpoint.display()))?;
+    let summary = export_onnx(&options, &display).context("exporting the checkpoint")?;
     drop(display);
     warn(&summary.odd_weights);
     let text = match arguments.json {

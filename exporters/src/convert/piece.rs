@@ -6,15 +6,15 @@ use cumo_checkpoint::Tensor;
 use cumo_onnx::DType;
 
 use super::element::{self, Oddities};
-use crate::weight::{Source, Weight, matrix};
+use crate::weight::{Elements, Source, Weight, matrix};
 
 /// About how many bytes a piece is written as.
 pub(super) const PIECE_BYTES: usize = 3 << 20;
 
-/// Sides of the tiles that a matrix is transposed by. A tile's f32 fit the first-level cache; one row
-/// of it reads, and one column writes, two cache lines of 16-bit weights in a row. Each row and
-/// column is another page: with one line a page, half of the time goes into waiting for memory, and
-/// pieces that are larger than the second-level cache lose more than longer rows gain.
+/// Sides of the tiles that a matrix is transposed by. A tile's f32 fit the first-level cache; one
+/// column of it writes two cache lines of 16-bit weights in a row. What a row of tiles reads is
+/// copied first, in stretches of the piece's width: each row of the source is another page, and
+/// reading two lines of each at a time spends the time waiting for memory.
 const TILE_ROWS: usize = 64;
 const TILE_COLUMNS: usize = 64;
 
@@ -22,10 +22,6 @@ const TILE_COLUMNS: usize = 64;
 pub(super) struct Piece {
     /// The weight's index.
     pub(super) weight: usize,
-    /// Whether no piece of this weight comes before.
-    pub(super) is_first: bool,
-    /// Whether no piece of this weight follows.
-    pub(super) is_last: bool,
     /// Bytes written.
     pub(super) num_bytes: usize,
     rows: Range<usize>,
@@ -45,14 +41,7 @@ pub(super) fn pieces(index: usize, weight: &Weight) -> impl Iterator<Item = Piec
     (0..rows).step_by(step).map(move |start| {
         let end = (start + step).min(rows);
         let num_bytes = (end - start) * row_bytes;
-        Piece {
-            weight: index,
-            is_first: start == 0,
-            is_last: end == rows,
-            num_bytes,
-            rows: start..end,
-            columns,
-        }
+        Piece { weight: index, num_bytes, rows: start..end, columns }
     })
 }
 
@@ -78,9 +67,8 @@ impl Piece {
                     bytes = rest;
                 }
             }
-            Source::Computed { values, .. } => {
-                let values = values.get(self.rows.clone()).unwrap_or_default();
-                element::write(values, weight.dtype, bytes, &mut oddities);
+            Source::Computed { elements, .. } => {
+                self.compute(elements, weight, bytes, &mut oddities);
             }
             Source::Transposed(parts) => {
                 let mut column = 0;
@@ -91,6 +79,25 @@ impl Piece {
             }
         }
         oddities
+    }
+
+    fn compute(
+        &self,
+        elements: &Elements,
+        weight: &Weight,
+        bytes: &mut [u8],
+        oddities: &mut Oddities,
+    ) {
+        let mut values = [0f32; 1024];
+        let mut next = self.rows.start;
+        for bytes in bytes.chunks_mut(values.len() * weight.dtype.size()) {
+            let values = &mut values[..bytes.len() / weight.dtype.size()];
+            for value in values.iter_mut() {
+                *value = elements.at(next);
+                next += 1;
+            }
+            element::write(values, weight.dtype, bytes, oddities);
+        }
     }
 
     /// Rows of the result are columns of `part` `[out, in]`, whose rows go to the result's columns
@@ -108,13 +115,21 @@ impl Piece {
         let to = weight.dtype.size();
         let mut line = [0f32; TILE_COLUMNS];
         let mut tile = [[0f32; TILE_ROWS]; TILE_COLUMNS];
+        let stretch = self.rows.len() * from;
+        let mut band = vec![0; TILE_ROWS * stretch];
         for top in (0..part_rows).step_by(TILE_ROWS) {
             let height = TILE_ROWS.min(part_rows - top);
+            for (row, band) in band.chunks_exact_mut(stretch.max(1)).take(height).enumerate() {
+                let start = ((top + row) * part_columns + self.rows.start) * from;
+                if let Some(cells) = source.get(start..start + stretch) {
+                    band.copy_from_slice(cells);
+                }
+            }
             for left in self.rows.clone().step_by(TILE_COLUMNS) {
                 let width = TILE_COLUMNS.min(self.rows.end - left);
                 for row in 0..height {
-                    let start = ((top + row) * part_columns + left) * from;
-                    let cells = source.get(start..start + width * from).unwrap_or_default();
+                    let start = row * stretch + (left - self.rows.start) * from;
+                    let cells = band.get(start..start + width * from).unwrap_or_default();
                     element::read(cells, part.dtype(), &mut line[..width]);
                     for (column, value) in tile.iter_mut().zip(&line[..width]) {
                         column[row] = *value;

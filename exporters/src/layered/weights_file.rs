@@ -65,7 +65,7 @@ impl WeightsFile {
         progress: &dyn Progress,
     ) -> Result<Vec<OddWeight>, Error> {
         let name = self.file();
-        let path = writer.partial_path(&name);
+        let path = writer.path(&name);
         progress.begin(self.part.name(), self.layout.total_bytes());
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let mut odd = Vec::new();

@@ -8,6 +8,7 @@ use cumo_onnx::{DType, Dim, Value, dims};
 use crate::builder::ModelBuilder;
 use crate::error::Error;
 use crate::ports;
+use crate::weight::Elements;
 
 /// Cosines and sines at the new positions, `[batch, 1, sequence, head_dim / 2]` each, of the type of
 /// what they turn.
@@ -22,13 +23,17 @@ fn inverse_frequencies(config: &LlmConfig) -> Vec<f32> {
     (0..config.head_dim / 2).map(|pair| 1.0 / theta.powf((2 * pair) as f32 / channels)).collect()
 }
 
-/// Cosines and sines of every position below `positions`, one row a position, `head_dim / 2`
-/// columns.
-pub(crate) fn tables(config: &LlmConfig, positions: usize) -> (Vec<f32>, Vec<f32>) {
-    let frequencies = inverse_frequencies(config);
-    let angles = (0..positions)
-        .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency));
-    angles.map(|angle| (angle.cos(), angle.sin())).unzip()
+/// Cosines and sines of every position, one row a position, `head_dim / 2` columns.
+pub(crate) fn tables(config: &LlmConfig) -> (Elements, Elements) {
+    let table = |function: fn(f32) -> f32| {
+        let frequencies = inverse_frequencies(config);
+        let columns = frequencies.len().max(1);
+        Elements::new(move |index| {
+            let frequency = frequencies.get(index % columns).copied().unwrap_or_default();
+            function((index / columns) as f32 * frequency)
+        })
+    };
+    (table(f32::cos), table(f32::sin))
 }
 
 /// Cosines and sines at `position_ids` `[batch, sequence]`.
@@ -38,8 +43,10 @@ pub(crate) fn at_positions(
     config: &LlmConfig,
 ) -> Result<Rotary, Error> {
     let half = config.head_dim / 2;
+    let frequencies = inverse_frequencies(config);
+    let element = move |index: usize| frequencies.get(index).copied().unwrap_or_default();
     let frequencies =
-        b.computed("rotary_emb.inv_freq", inverse_frequencies(config), &[half], DType::F32)?;
+        b.computed("rotary_emb.inv_freq", Elements::new(element), &[half], DType::F32)?;
     let positions = b.g.cast(position_ids, DType::F32);
     let positions = b.g.unsqueeze(&positions, &[1, 3])?;
     let angles = b.g.mul(&positions, &frequencies)?;
@@ -82,7 +89,7 @@ pub(crate) fn output(
 ) -> Result<(), Error> {
     let (positions, half) = (config.max_position_embeddings, config.head_dim / 2);
     let (cos, sin) = if positions.saturating_mul(half) <= MAX_TABLE {
-        let (cos, sin) = tables(config, positions);
+        let (cos, sin) = tables(config);
         let shape = [positions, half];
         let cos = b.computed("rotary_emb.cos_cache", cos, &shape, b.between())?;
         let sin = b.computed("rotary_emb.sin_cache", sin, &shape, b.between())?;

@@ -104,7 +104,7 @@ impl FusedAttention {
         let total = b.g.size_of(&attention_mask, 1)?;
         let total = b.g.squeeze(&total, 0)?;
         let (positions, half) = (config.max_position_embeddings, config.head_dim / 2);
-        let (cos, sin) = tables(config, positions);
+        let (cos, sin) = tables(config);
         Ok(FusedAttention {
             seqlens_k: b.g.cast(&lengths, DType::I32),
             total_sequence_length: b.g.cast(&total, DType::I32),
@@ -124,7 +124,13 @@ impl CachedAttention for FusedAttention {
         weights: &Attention,
     ) -> Result<Value, Error> {
         let (kv_heads, head_dim) = (self.config.num_key_value_heads, self.config.head_dim);
-        let parts = [&weights.q_proj, &weights.k_proj, &weights.v_proj].map(|part| &part.weight);
+        let parts = [&weights.q_proj, &weights.k_proj, &weights.v_proj];
+        if parts.iter().any(|part| part.bias.is_some()) {
+            let problem = "biases of queries, keys and values have no place in it".to_owned();
+            let (place, op) = (b.g.place(), "GroupQueryAttention");
+            return Err(cumo_onnx::Error::Node { place, op, problem }.into());
+        }
+        let parts = parts.map(|part| &part.weight);
         let name = parts[0].name().replace("q_proj", "qkv_proj");
         let matrix = b.matrix(&name, &parts)?;
         let x = b.g.cast(x, b.dtype);
@@ -148,5 +154,41 @@ impl CachedAttention for FusedAttention {
         b.g.output(&names::present_key(layer), &key, b.dtype, shape.clone())?;
         b.g.output(&names::present_value(layer), &value, b.dtype, shape)?;
         b.scope("o_proj", |b| b.linear(&mixed, &weights.out_proj))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use cumo_bundle::names::POSITION_IDS;
+    use cumo_checkpoint::{Checkpoint, Sources};
+
+    use super::*;
+    use crate::part::{Part, PartName};
+
+    /// Inputs of the decoder of a golden whose configuration was changed.
+    fn inputs(change: impl FnOnce(&mut LlmConfig)) -> (CacheUpdate, Vec<String>) {
+        let golden = "../tests/goldens/mistral-dense/checkpoint";
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(golden);
+        let sources = Sources { checkpoint: folder, llm: None, clip: None };
+        let mut checkpoint = Checkpoint::open(&sources).unwrap();
+        change(&mut checkpoint.config.llm);
+        let part = Part::build(PartName::Llm, &checkpoint, &OrtCpu, DType::F32, false).unwrap();
+        let names = part.graph.inputs().iter().map(|input| input.name().to_owned()).collect();
+        (OrtCpu.cache_update(&checkpoint.config.llm), names)
+    }
+
+    #[test]
+    fn a_context_whose_rotary_table_is_too_long_takes_standard_attention() {
+        let positions = |config: &mut LlmConfig, rows| {
+            config.max_position_embeddings = rows / (config.head_dim / 2);
+        };
+        let (update, names) = inputs(|config| positions(config, MAX_TABLE));
+        assert_eq!(update, CacheUpdate::InPlace);
+        assert!(!names.iter().any(|name| name == POSITION_IDS), "{names:?}");
+        let (update, names) = inputs(|config| positions(config, 2 * MAX_TABLE));
+        assert_eq!(update, CacheUpdate::Append);
+        assert!(names.iter().any(|name| name == POSITION_IDS), "{names:?}");
     }
 }

@@ -1,26 +1,27 @@
 //! `cumo chat`: a conversation, on a terminal or from a script.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use cumo_runtime::backend::BackendError;
-use cumo_runtime::{
-    CancelToken, Conversation, Error, GenerateOptions, ImageEmbeds, Model, question_text,
-};
+use cumo_runtime::{Conversation, Error, GenerateOptions, ImageEmbeds, Model, question_text};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::console::{self, AnswerPrinter};
-use super::interrupt;
+use super::interrupt::Interrupt;
 use crate::cli::ChatArgs;
 
 const HELP: &str = "/image FILE  put an image before the next question
-/reset       forget the conversation
+/reset       forget the conversation and its images
 /help        show this
-/exit        end (so does Ctrl-D)
+/exit        end (so do /quit and Ctrl-D)
 Ctrl-C       end the answer, not the program";
+
+/// The longest line that a script may have.
+const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// What a line means.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +29,7 @@ enum Input<'a> {
     Nothing,
     Question(&'a str),
     Image(&'a str),
+    ImageWithoutFile,
     Reset,
     Help,
     Exit,
@@ -41,6 +43,7 @@ impl<'a> Input<'a> {
         match (word, rest.trim()) {
             ("", _) => Input::Nothing,
             ("/image", file) if !file.is_empty() => Input::Image(file),
+            ("/image", _) => Input::ImageWithoutFile,
             ("/reset", "") => Input::Reset,
             ("/help", "") => Input::Help,
             ("/exit" | "/quit", "") => Input::Exit,
@@ -51,14 +54,15 @@ impl<'a> Input<'a> {
 }
 
 pub(crate) fn run(args: &ChatArgs) -> Result<ExitCode> {
-    let cancel = interrupt::token()?;
+    let options = args.generation.options(&GenerateOptions::default())?;
+    let interrupt = Interrupt::listen()?;
     let model = Model::open(&args.model.model, &args.model.options())?;
     ensure!(
         model.tokenizer().is_some(),
         "{}: this bundle has no tokenizer, so it cannot chat; `cumo run --prompt-ids` works",
         args.model.model.display()
     );
-    let mut chat = Chat::new(args, model, cancel);
+    let mut chat = Chat::new(args, options, model, interrupt);
     for image in &args.image {
         chat.add_image(image)?;
     }
@@ -89,20 +93,40 @@ fn on_terminal(chat: &mut Chat) -> Result<ExitCode> {
     }
 }
 
-/// Reads lines from a pipe or file; the first error ends it, as a script expects.
+/// Reads lines from a pipe or file; errors are told with their line and the conversation goes on.
+/// The exit code is 1 where there was one.
 fn from_script(chat: &mut Chat) -> Result<ExitCode> {
-    for line in io::stdin().lock().lines() {
-        if !chat.line(&line.context("reading standard input")?)? {
+    let mut code = ExitCode::SUCCESS;
+    let mut input = io::stdin().lock();
+    for number in 1.. {
+        let mut line = Vec::new();
+        let most = MAX_LINE_BYTES + 1;
+        input.by_ref().take(most).read_until(b'\n', &mut line).context("reading standard input")?;
+        if line.is_empty() {
             break;
         }
+        ensure!(
+            (line.len() as u64) < most,
+            "line {number} of standard input has more than {MAX_LINE_BYTES} bytes"
+        );
+        let result = str::from_utf8(&line).context("not UTF-8").and_then(|line| chat.line(line));
+        match result {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) if console::is_broken_pipe(&error) => return Err(error),
+            Err(error) => {
+                console::error(&error.context(format!("line {number}")));
+                code = ExitCode::FAILURE;
+            }
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// A conversation with a model.
 struct Chat {
     model: Model,
-    cancel: CancelToken,
+    interrupt: Interrupt,
     options: GenerateOptions,
     empty: Conversation,
     conversation: Conversation,
@@ -113,7 +137,7 @@ struct Chat {
 }
 
 impl Chat {
-    fn new(args: &ChatArgs, model: Model, cancel: CancelToken) -> Self {
+    fn new(args: &ChatArgs, options: GenerateOptions, model: Model, interrupt: Interrupt) -> Self {
         let facts = model.facts();
         let empty = Conversation::new(
             args.conversation.template.unwrap_or(facts.template),
@@ -121,11 +145,11 @@ impl Chat {
             facts.llm.eos_token_ids.first().copied(),
         );
         Chat {
-            options: args.generation.options(&GenerateOptions::default()),
+            options,
             conversation: empty.clone(),
             empty,
             model,
-            cancel,
+            interrupt,
             images: Vec::new(),
             pending: 0,
         }
@@ -136,28 +160,40 @@ impl Chat {
         match Input::parse(line) {
             Input::Nothing => {}
             Input::Question(question) => self.ask(question)?,
-            Input::Image(file) => self.add_image(Path::new(file))?,
+            Input::Image(file) => {
+                let interrupt = self.interrupt.clone();
+                let _answering = interrupt.answering();
+                match self.add_image(Path::new(file)) {
+                    Err(error) if is_interrupted(&error) => {
+                        console::note("stopped; the image is not kept");
+                    }
+                    result => result?,
+                }
+            }
             Input::Reset => self.reset(),
+            Input::ImageWithoutFile => bail!("/image needs a file: /image FILE"),
             Input::Help => console::note(HELP),
             Input::Exit => return Ok(false),
-            Input::Unknown(line) => console::note(&format!("{line}: no such command\n{HELP}")),
+            Input::Unknown(line) => bail!("{line}: no such command; /help lists them"),
         }
         Ok(true)
     }
 
     fn ask(&mut self, question: &str) -> Result<()> {
-        self.cancel.reset();
+        let _answering = self.interrupt.answering();
         let question = question_text(question, self.pending)?;
         let tokenizer = self.model.tokenizer().context("the bundle has no tokenizer")?;
         let ids = self.conversation.prompt(tokenizer, &question)?;
-        let mut printer = AnswerPrinter::new(true, &self.cancel);
+        let cancel = self.interrupt.token();
+        let mut printer = AnswerPrinter::new(true, cancel);
         let answer = self
             .model
-            .generate(&ids, &self.images, &self.options, &self.cancel, &mut |event| {
+            .generate(&ids, &self.images, &self.options, cancel, &mut |event| {
                 printer.event(event);
             })
             .context("/reset begins a new conversation")?;
         printer.finish()?;
+        console::note_context_full(&answer, &self.options);
         if answer.text.as_deref().unwrap_or_default().is_empty() {
             console::note("no answer; the question is not kept");
             return Ok(());
@@ -168,25 +204,27 @@ impl Chat {
     }
 
     fn add_image(&mut self, file: &Path) -> Result<()> {
-        self.cancel.reset();
-        let (embeds, _) = match self.model.encode_images(&[PathBuf::from(file)], &self.cancel) {
-            Ok(encoded) => encoded,
-            Err(Error::Backend(BackendError::Interrupted)) => {
-                console::note("stopped; the image is not kept");
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let cancel = self.interrupt.token();
+        let (embeds, _) = self.model.encode_images(&[PathBuf::from(file)], cancel)?;
         self.pending += embeds.len();
         self.images.extend(embeds);
         Ok(())
     }
 
     fn reset(&mut self) {
+        console::note(&match self.images.len() {
+            0 => "the conversation is forgotten".to_owned(),
+            1 => "the conversation and its image are forgotten".to_owned(),
+            images => format!("the conversation and its {images} images are forgotten"),
+        });
         self.conversation = self.empty.clone();
         self.model.release_images(self.images.drain(..));
         self.pending = 0;
     }
+}
+
+fn is_interrupted(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Backend(BackendError::Interrupted)))
 }
 
 #[cfg(test)]
@@ -201,7 +239,8 @@ mod tests {
         assert_eq!(Input::parse("/exit\n"), Input::Exit);
         assert_eq!(Input::parse("/help"), Input::Help);
         assert_eq!(Input::parse(" \n"), Input::Nothing);
-        assert_eq!(Input::parse("/image"), Input::Unknown("/image"));
+        assert_eq!(Input::parse("/image \n"), Input::ImageWithoutFile);
+        assert_eq!(Input::parse("/quit"), Input::Exit);
         assert_eq!(Input::parse("/reset now"), Input::Unknown("/reset now"));
     }
 }

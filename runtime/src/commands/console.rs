@@ -3,8 +3,14 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
-use cumo_runtime::{CancelToken, Event};
+use cumo_runtime::{Answer, CancelToken, Event, FinishReason, GenerateOptions};
 use serde::Serialize;
+
+/// The longest word of a message, in characters: paths of files are shorter.
+const MAX_WORD: usize = 400;
+
+/// Characters before what is left out of a longer one.
+const WORD_START: usize = 200;
 
 /// Prints a value as JSON over several lines.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
@@ -23,7 +29,48 @@ pub(crate) fn print_line(line: &str) -> Result<()> {
 
 /// Tells people something. A closed standard error is no reason to stop.
 pub(crate) fn note(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", presentable(line));
+}
+
+/// Whether whoever read the output has closed it.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Text that may hold names from outside: very long words are shortened in the middle, and
+/// characters that terminals obey are spelled out.
+pub(crate) fn presentable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(char::is_whitespace) {
+        let cut = word.chars().count().saturating_sub(MAX_WORD);
+        for (index, character) in word.chars().enumerate() {
+            if cut > 0 && index == WORD_START {
+                shown.push('\u{2026}');
+            }
+            if (WORD_START..WORD_START + cut).contains(&index) {
+                continue;
+            }
+            match character {
+                '\n' | '\t' => shown.push(character),
+                control if control.is_control() => shown.extend(control.escape_default()),
+                other => shown.push(other),
+            }
+        }
+    }
+    shown
+}
+
+/// Says so where the context ended an answer before `--max-new-tokens` did.
+pub(crate) fn note_context_full(answer: &Answer, options: &GenerateOptions) {
+    let most = answer.max_new_tokens;
+    if answer.finish_reason == FinishReason::Length && most < options.max_new_tokens {
+        note(&format!(
+            "note: the answer ended after {most} tokens, where the model's context is full (--max-new-tokens is {})",
+            options.max_new_tokens
+        ));
+    }
 }
 
 /// Prints an error with all that led to it on one line.
@@ -95,6 +142,16 @@ impl<'a> AnswerPrinter<'a> {
 mod tests {
     use super::*;
     use anyhow::anyhow;
+
+    #[test]
+    fn long_words_are_shortened_and_control_characters_spelled_out() {
+        assert_eq!(presentable("a.onnx: fine\n\tmore"), "a.onnx: fine\n\tmore");
+        assert_eq!(presentable("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        let shown = presentable(&format!("x: {}.png not found", "\u{e9}".repeat(5_000)));
+        assert!(shown.starts_with("x: \u{e9}") && shown.ends_with(".png not found"), "{shown}");
+        assert!(shown.contains("\u{e9}\u{2026}\u{e9}"), "{shown}");
+        assert_eq!(shown.chars().count(), MAX_WORD + 1 + "x: not found".chars().count());
+    }
 
     #[test]
     fn what_causes_say_is_not_said_twice() {

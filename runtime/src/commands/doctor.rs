@@ -53,7 +53,7 @@ fn examine() -> Report {
         }
         Err(error) => {
             missing.push(Missing {
-                what: error.to_string(),
+                what: error.to_string().lines().next().unwrap_or_default().to_owned(),
                 mend: "pip download --no-deps -d ort onnxruntime && python3 -m zipfile -e ort/onnxruntime-*.whl ort && export ORT_DYLIB_PATH=$(ls $PWD/ort/onnxruntime/capi/libonnxruntime.so.*)",
             });
             None

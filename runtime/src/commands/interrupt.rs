@@ -1,30 +1,74 @@
 //! Ctrl-C.
+//!
+//! An answer that is being made is ended by it, with what there is of it. At any other time, while a
+//! model is loaded for example, and the second time, it ends the program at once: there is nothing
+//! that would be left half done. Other signals end the program as the system has it.
 
-use std::process;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use cumo_runtime::backend::BackendError;
-use cumo_runtime::{CancelToken, Error};
+use cumo_runtime::CancelToken;
 
 /// The exit code of a program that Ctrl-C ended, as shells have it.
 pub(crate) const EXIT_CODE: u8 = 130;
 
-/// A token that Ctrl-C cancels. A second Ctrl-C ends the program, unless the token was reset
-/// meanwhile.
-pub(crate) fn token() -> Result<CancelToken> {
-    let token = CancelToken::new();
-    let shared = token.clone();
-    ctrlc::set_handler(move || {
-        if shared.is_cancelled() {
-            process::exit(EXIT_CODE.into());
-        }
-        shared.cancel();
-    })
-    .context("waiting for Ctrl-C")?;
-    Ok(token)
+/// What Ctrl-C does.
+#[derive(Debug, Clone)]
+pub(crate) struct Interrupt {
+    token: CancelToken,
+    /// Whether Ctrl-C ends the program, and not the answer.
+    ends_program: Arc<AtomicBool>,
 }
 
-/// Whether an error is Ctrl-C's doing.
-pub(crate) fn is_cause_of(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(Error::Backend(BackendError::Interrupted)))
+/// While it lives, Ctrl-C ends work and not the program.
+pub(crate) struct Answering<'a>(&'a Interrupt);
+
+impl Interrupt {
+    /// Listens to Ctrl-C from here on.
+    pub(crate) fn listen() -> Result<Self> {
+        let interrupt =
+            Interrupt { token: CancelToken::new(), ends_program: Arc::new(AtomicBool::new(true)) };
+        interrupt.on_signal().context("waiting for Ctrl-C")?;
+        Ok(interrupt)
+    }
+
+    /// The token that ends an answer.
+    pub(crate) fn token(&self) -> &CancelToken {
+        &self.token
+    }
+
+    /// Begins work that the token ends; Ctrl-C of before is forgotten.
+    pub(crate) fn answering(&self) -> Answering<'_> {
+        self.token.reset();
+        self.ends_program.store(false, Ordering::SeqCst);
+        Answering(self)
+    }
+
+    #[cfg(unix)]
+    fn on_signal(&self) -> io::Result<()> {
+        use signal_hook::consts::SIGINT;
+        use signal_hook::{flag, iterator::Signals};
+        // In the handler itself: a thread may have to wait for a lock of the loader, and threads that
+        // run a graph are not to see the program being taken down.
+        flag::register_conditional_shutdown(SIGINT, EXIT_CODE.into(), self.ends_program.clone())?;
+        flag::register(SIGINT, self.ends_program.clone())?;
+        let mut signals = Signals::new([SIGINT])?;
+        let token = self.token.clone();
+        let wait = move || signals.forever().for_each(|_| token.cancel());
+        std::thread::Builder::new().name("ctrl-c".to_owned()).spawn(wait).map(drop)
+    }
+
+    /// The system's own way of ending a program is left as it is.
+    #[cfg(not(unix))]
+    fn on_signal(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.ends_program.store(true, Ordering::SeqCst);
+    }
 }

@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use cumo_processor::Message;
+use cumo_processor::{Message, Tokenizer};
 use cumo_runtime::{
-    Answer, CancelToken, FinishReason, GenerateOptions, ImageTimes, LogProbs, Model, Prompt,
+    Answer, FinishReason, GenerateOptions, ImageTimes, LogProbs, Model, Prompt, TokenLogProb,
     question_text,
 };
 use serde::Serialize;
 
 use super::console::{self, AnswerPrinter};
-use super::interrupt;
+use super::interrupt::{EXIT_CODE, Interrupt};
 use super::timing::Milliseconds;
 use crate::cli::RunArgs;
 
@@ -24,38 +24,79 @@ struct Report<'a> {
     image_tokens: usize,
     finish_reason: FinishReason,
     seed: u64,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    logprobs: &'a [LogProbs],
+    /// The longest that the answer could be: less than was asked for where the context is full.
+    max_new_tokens: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    logprobs: Vec<TokenReport<'a>>,
     milliseconds: Milliseconds,
 }
 
-pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
-    let cancel = interrupt::token()?;
-    let mut model = Model::open(&args.model.model, &args.model.options())?;
-    match answer(args, &mut model, &cancel) {
-        Err(error) if interrupt::is_cause_of(&error) => Ok(ExitCode::from(interrupt::EXIT_CODE)),
-        result => result,
+/// A token of the answer with what else it might have been.
+#[derive(Debug, Serialize)]
+struct TokenReport<'a> {
+    #[serde(flatten)]
+    chosen: Alternative<'a>,
+    /// The most probable tokens, best first.
+    top: Vec<Alternative<'a>>,
+}
+
+/// A token, and how probable the model found it.
+#[derive(Debug, Serialize)]
+struct Alternative<'a> {
+    token: u32,
+    /// As the vocabulary writes it, for example `▁the` or `<0x0A>`; none without a tokenizer.
+    piece: Option<&'a str>,
+    logprob: f32,
+}
+
+impl<'a> Alternative<'a> {
+    fn new(found: TokenLogProb, tokenizer: Option<&'a Tokenizer>) -> Self {
+        let piece = tokenizer.and_then(|tokenizer| tokenizer.id_to_piece(found.token));
+        Alternative { token: found.token, piece, logprob: found.logprob }
     }
 }
 
-fn answer(args: &RunArgs, model: &mut Model, cancel: &CancelToken) -> Result<ExitCode> {
+fn token_report<'a>(probs: &LogProbs, tokenizer: Option<&'a Tokenizer>) -> TokenReport<'a> {
+    TokenReport {
+        chosen: Alternative::new(probs.chosen, tokenizer),
+        top: probs.top.iter().map(|found| Alternative::new(*found, tokenizer)).collect(),
+    }
+}
+
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    let mut options = args.generation.options(&GenerateOptions::default())?;
+    options.sampling.logprobs = args.logprobs;
+    let interrupt = Interrupt::listen()?;
+    let mut model = Model::open(&args.model.model, &args.model.options())?;
+    answer(args, &options, &mut model, &interrupt)
+}
+
+fn answer(
+    args: &RunArgs,
+    options: &GenerateOptions,
+    model: &mut Model,
+    interrupt: &Interrupt,
+) -> Result<ExitCode> {
     let ids = prompt_ids(args, model)?;
-    let options = args.generation.options(&GenerateOptions::default());
     // Before images are encoded, which may take long.
     Prompt::new(&ids, args.image.len(), model.facts())?;
     options.sampling.check(model.facts().llm.vocab_size)?;
+    let cancel = interrupt.token();
     let (images, image_times) = model.encode_images(&args.image, cancel)?;
+    let answering = interrupt.answering();
     let mut printer = AnswerPrinter::new(model.tokenizer().is_some(), cancel);
-    let answer = model.generate(&ids, &images, &options, cancel, &mut |event| {
+    let answer = model.generate(&ids, &images, options, cancel, &mut |event| {
         if !args.json {
             printer.event(event);
         }
     })?;
+    drop(answering);
     if args.json {
         console::print_json(&report(&answer, model, &image_times))?;
     } else {
         printer.finish()?;
     }
+    console::note_context_full(&answer, options);
     if args.timings {
         let times = Milliseconds::new(model.load_time(), &image_times, &answer.times);
         console::note(&format!(
@@ -67,12 +108,12 @@ fn answer(args: &RunArgs, model: &mut Model, cancel: &CancelToken) -> Result<Exi
         ));
     }
     Ok(match answer.finish_reason {
-        FinishReason::Cancelled => ExitCode::from(interrupt::EXIT_CODE),
+        FinishReason::Cancelled => ExitCode::from(EXIT_CODE),
         _ => ExitCode::SUCCESS,
     })
 }
 
-fn report<'a>(answer: &'a Answer, model: &Model, images: &ImageTimes) -> Report<'a> {
+fn report<'a>(answer: &'a Answer, model: &'a Model, images: &ImageTimes) -> Report<'a> {
     Report {
         text: answer.text.as_deref(),
         tokens: &answer.tokens,
@@ -80,7 +121,8 @@ fn report<'a>(answer: &'a Answer, model: &Model, images: &ImageTimes) -> Report<
         image_tokens: answer.image_tokens,
         finish_reason: answer.finish_reason,
         seed: answer.seed,
-        logprobs: &answer.logprobs,
+        max_new_tokens: answer.max_new_tokens,
+        logprobs: answer.logprobs.iter().map(|p| token_report(p, model.tokenizer())).collect(),
         milliseconds: Milliseconds::new(model.load_time(), images, &answer.times),
     }
 }

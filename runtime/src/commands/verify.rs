@@ -1,5 +1,6 @@
 //! `cumo verify`: every file against the manifest.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -14,6 +15,9 @@ use crate::cli::VerifyArgs;
 #[derive(Debug, Serialize)]
 struct Report {
     intact: bool,
+    /// What is wrong with the manifest, which no file can then be compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     files: Vec<FileReport>,
 }
 
@@ -27,27 +31,44 @@ struct FileReport {
 }
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode> {
-    // Shown on a terminal only; a pipe gets the results alone.
-    let total = Bundle::read_manifest(&args.model)?.files.values().map(|file| file.bytes).sum();
-    let style = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
-    let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(style)?);
-    let checks = Bundle::verify(&args.model, |bytes| bar.inc(bytes))?;
-    bar.finish_and_clear();
-
-    let intact = checks.iter().all(|check| check.status == FileStatus::Intact);
-    let count = checks.len();
+    let checks = match check(&args.model) {
+        Err(error) if args.json => {
+            let problem = Some(console::presentable(&error.to_string()));
+            console::print_json(&Report { intact: false, problem, files: Vec::new() })?;
+            return Ok(ExitCode::FAILURE);
+        }
+        checks => checks?,
+    };
     let files: Vec<FileReport> = checks.into_iter().map(report).collect();
+    let problems: Vec<&String> = files.iter().filter_map(|file| file.problem.as_ref()).collect();
+    let intact = problems.is_empty();
     if args.json {
-        console::print_json(&Report { intact, files })?;
+        console::print_json(&Report { intact, problem: None, files })?;
+    } else if intact {
+        console::print_line(&format!("{} files are as they were written", files.len()))?;
     } else {
-        for problem in files.iter().filter_map(|file| file.problem.as_ref()) {
-            console::print_line(problem)?;
+        for problem in &problems {
+            console::print_line(&format!("damaged: {}", console::presentable(problem)))?;
         }
-        if intact {
-            console::print_line(&format!("{count} files are as they were written"))?;
-        }
+        anyhow::bail!(
+            "{}: {} of {} files are not as they were written; copy the bundle again, or export it anew",
+            args.model.display(),
+            problems.len(),
+            files.len()
+        );
     }
     Ok(if intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every file's state, with a bar on a terminal; a pipe gets the results alone.
+fn check(bundle: &Path) -> Result<Vec<FileCheck>> {
+    let sizes = Bundle::read_manifest(bundle)?.files.into_values().map(|file| file.bytes);
+    let total = sizes.fold(0, u64::saturating_add);
+    let style = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
+    let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(style)?);
+    let checks = Bundle::verify(bundle, |bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    Ok(checks)
 }
 
 fn report(check: FileCheck) -> FileReport {

@@ -87,7 +87,7 @@ impl SamplingOptions {
     pub fn check(&self, vocab_size: usize) -> Result<(), Error> {
         let wrong = |option, value: String, allowed| Err(Error::Option { option, value, allowed });
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            return wrong("temperature", self.temperature.to_string(), "0 or more");
+            return wrong("temperature", self.temperature.to_string(), "0 or more, and finite");
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
             return wrong("top-p", self.top_p.to_string(), "more than 0 and at most 1");
@@ -96,14 +96,18 @@ impl SamplingOptions {
             return wrong("min-p", self.min_p.to_string(), "between 0 and 1");
         }
         if !(self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0) {
-            return wrong("repetition-penalty", self.repetition_penalty.to_string(), "more than 0");
+            return wrong(
+                "repetition-penalty",
+                self.repetition_penalty.to_string(),
+                "more than 0, and finite",
+            );
         }
         for (option, value) in [
             ("presence-penalty", self.presence_penalty),
             ("frequency-penalty", self.frequency_penalty),
         ] {
             if !value.is_finite() {
-                return wrong(option, value.to_string(), "a number");
+                return wrong(option, value.to_string(), "a finite number");
             }
         }
         for (token, bias) in &self.logit_bias {
@@ -115,7 +119,7 @@ impl SamplingOptions {
                 );
             }
             if bias.is_nan() || *bias == f32::INFINITY {
-                return wrong("logit-bias", bias.to_string(), "a number or -inf");
+                return wrong("logit-bias", bias.to_string(), "a finite number or -inf");
             }
         }
         Ok(())
@@ -140,13 +144,19 @@ mod tests {
             change(&mut options);
             options.check(10).unwrap_err().to_string()
         };
-        assert_eq!(check(|o| o.temperature = -1.0), "temperature is -1; it must be 0 or more");
-        assert_eq!(check(|o| o.temperature = f32::NAN), "temperature is NaN; it must be 0 or more");
+        assert_eq!(
+            check(|o| o.temperature = -1.0),
+            "temperature is -1; it must be 0 or more, and finite"
+        );
+        assert_eq!(
+            check(|o| o.temperature = f32::NAN),
+            "temperature is NaN; it must be 0 or more, and finite"
+        );
         assert_eq!(check(|o| o.top_p = 0.0), "top-p is 0; it must be more than 0 and at most 1");
         assert_eq!(check(|o| o.min_p = 2.0), "min-p is 2; it must be between 0 and 1");
         assert!(check(|o| o.repetition_penalty = 0.0).contains("must be more than 0"));
         assert!(check(|o| o.presence_penalty = f32::INFINITY).contains("presence-penalty is inf"));
         assert!(check(|o| o.logit_bias = vec![(10, 1.0)]).contains("for token 10"));
-        assert!(check(|o| o.logit_bias = vec![(1, f32::NAN)]).contains("a number or -inf"));
+        assert!(check(|o| o.logit_bias = vec![(1, f32::NAN)]).contains("a finite number or -inf"));
     }
 }

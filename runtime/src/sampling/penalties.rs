@@ -51,15 +51,21 @@ impl Penalties {
         }
     }
 
-    /// Changes the scores.
+    /// Changes the scores. Finite ones stay finite, unless a bias of minus infinity rules them out.
     pub(super) fn apply(&self, scores: &mut [f32]) {
         for (token, bias) in &self.bias {
             if let Some(score) = scores.get_mut(*token as usize) {
-                *score += bias;
+                *score = (*score + bias).min(f32::MAX);
+                if bias.is_finite() {
+                    *score = score.max(f32::MIN);
+                }
             }
         }
         for token in &self.tokens {
             let Some(score) = scores.get_mut(*token as usize) else { continue };
+            if *score == f32::NEG_INFINITY {
+                continue;
+            }
             if *score < 0.0 {
                 *score *= self.repetition;
             } else {
@@ -69,6 +75,8 @@ impl Penalties {
             if count > 0 {
                 *score -= self.presence + self.frequency * count as f32;
             }
+            // Penalties move a token down or up; only a bias rules it out.
+            *score = score.clamp(f32::MIN, f32::MAX);
         }
     }
 }

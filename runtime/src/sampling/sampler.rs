@@ -6,7 +6,7 @@ use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 
 use super::SamplingOptions;
-use super::logprobs::{self, LogProbs};
+use super::logprobs::{self, LogProbs, TokenLogProb};
 use super::penalties::Penalties;
 use super::top::{self, Candidate};
 use crate::error::Error;
@@ -67,8 +67,8 @@ impl Sampler {
     /// [`Error::NoCandidate`] where bias or the model rule every token out.
     pub fn sample(&mut self, scores: &mut [f32]) -> Result<Choice, Error> {
         let logprobs = self.options.logprobs.map(|count| {
-            let (log_sum, probs) = logprobs::of(scores, count, &mut self.candidates);
-            (log_sum, probs, scores.to_vec())
+            let (log_sum, top) = logprobs::of(scores, count, &mut self.candidates);
+            (log_sum, top, scores.to_vec())
         });
         self.penalties.apply(scores);
         let token = match self.options.temperature == 0.0 {
@@ -77,10 +77,10 @@ impl Sampler {
         };
         let token = token.ok_or(Error::NoCandidate)?;
         self.penalties.count(token);
-        let logprobs = logprobs.map(|(log_sum, mut probs, raw)| {
+        let logprobs = logprobs.map(|(log_sum, top, raw)| {
             let score = raw.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
-            probs.logprob = (f64::from(score) - log_sum) as f32;
-            probs
+            let logprob = (f64::from(score) - log_sum) as f32;
+            LogProbs { chosen: TokenLogProb { token, logprob }, top }
         });
         Ok(Choice { token, logprobs })
     }

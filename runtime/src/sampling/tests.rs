@@ -104,7 +104,7 @@ fn logprobs_are_the_models_own_whatever_was_chosen() {
     let choice = sampler.sample(&mut [3.0_f32.ln(), 1.0_f32.ln()]).unwrap();
     assert_eq!(choice.token, 1);
     let probs = choice.logprobs.unwrap();
-    assert!((probs.logprob.exp() - 0.25).abs() < 1e-6);
+    assert!((probs.chosen.logprob.exp() - 0.25).abs() < 1e-6);
     assert_eq!(probs.top[0].token, 0);
     assert!((probs.top[0].logprob.exp() - 0.75).abs() < 1e-6);
 }
@@ -115,6 +115,35 @@ fn nothing_left_to_draw_is_an_error() {
         let mut sampler = Sampler::new(options(temperature, 50, 0.9, 0.1), 3).unwrap();
         let error = sampler.sample(&mut [f32::NEG_INFINITY; 3]).unwrap_err().to_string();
         assert!(error.contains("every token is ruled out"), "{error}");
+    }
+}
+
+#[test]
+fn penalties_and_finite_biases_rule_no_token_out() {
+    let extreme = [f32::MIN, -1.0, 1.0, f32::MAX];
+    let penalties = [f32::MIN_POSITIVE, f32::from_bits(1), 1.0, f32::MAX];
+    for (temperature, repetition_penalty) in [0.0, 0.2]
+        .into_iter()
+        .zip(penalties)
+        .chain([1e-40, 1.0, f32::MAX].into_iter().zip(penalties.into_iter().rev()))
+    {
+        for presence_penalty in extreme {
+            for frequency_penalty in extreme {
+                let options = SamplingOptions {
+                    temperature,
+                    repetition_penalty,
+                    presence_penalty,
+                    frequency_penalty,
+                    logit_bias: vec![(0, f32::MIN), (0, f32::MIN), (1, f32::MAX), (1, f32::MAX)],
+                    ..options(temperature, 0, 1.0, 0.0)
+                };
+                let mut sampler = Sampler::new(options, 3).unwrap();
+                (0..3).for_each(|token| sampler.see(token));
+                for _ in 0..5 {
+                    sampler.sample(&mut [f32::MAX, f32::MAX, f32::MIN]).unwrap();
+                }
+            }
+        }
     }
 }
 

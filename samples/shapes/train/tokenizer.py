@@ -6,6 +6,7 @@ itself begins with `<s>`, so a prompt starts with two BOS ids.
 """
 
 from functools import lru_cache
+import io
 from pathlib import Path
 import random
 import re
@@ -21,8 +22,8 @@ SPECIAL = {"<unk>": UNK, "<s>": BOS, "</s>": EOS}
 VOCABULARY = 512
 
 
-def train_vocabulary(prefix: Path, scenes: int = 3000, seed: int = 7):
-    """Writes `prefix`.model: BPE with byte fallback, no normalisation, from the template, the
+def train_vocabulary(file: Path, scenes: int = 3000, seed: int = 7):
+    """Writes `file`: BPE with byte fallback, no normalisation, from the template, the
     questions and the answers. Every printable ASCII character is a piece."""
     rng = random.Random(seed)
     lines = []
@@ -30,9 +31,10 @@ def train_vocabulary(prefix: Path, scenes: int = 3000, seed: int = 7):
         for q in training_questions(random_scene(rng), rng, comparisons=True):
             lines.append(f"[INST] {q.text} [/INST] {q.answer} ")
             lines.append(q.text)
+    model = io.BytesIO()  # not a prefix: that would be kept in the file, with its folder
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
-        model_prefix=str(prefix),
+        model_writer=model,
         model_type="bpe",
         vocab_size=VOCABULARY,
         byte_fallback=True,
@@ -50,6 +52,7 @@ def train_vocabulary(prefix: Path, scenes: int = 3000, seed: int = 7):
         num_threads=1,
         minloglevel=1,
     )
+    file.write_bytes(model.getvalue())
 
 
 class Tokenizer:

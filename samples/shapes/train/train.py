@@ -35,23 +35,23 @@ WORKERS = 2
 
 @dataclass
 class Stage:
-    """Ends after `steps` or `seconds`, whichever comes first; the schedules follow the larger of
-    the two shares done."""
+    """Ends after `steps`, or `seconds` where they are given and pass first; the schedules follow
+    the larger of the two shares done."""
 
     name: str
     steps: int
-    seconds: int
     images: int  # a step, all workers together
     rate: float
     cell_weight: float
     warmup: float = 0.03  # share of the stage
     comparisons_from: float = 0.0  # share of the stage before size and relation are asked
+    seconds: float = math.inf
 
 
 STAGES = [
-    Stage("tower", steps=1200, seconds=200, images=32, rate=2e-3, cell_weight=1.0),
-    Stage("dense", steps=9000, seconds=1200, images=8, rate=1.5e-3, cell_weight=0.0, comparisons_from=0.3),
-    Stage("moe", steps=1800, seconds=900, images=16, rate=8e-4, cell_weight=0.3),
+    Stage("tower", steps=1200, images=32, rate=2e-3, cell_weight=1.0),
+    Stage("dense", steps=9000, images=8, rate=1.5e-3, cell_weight=0.0, comparisons_from=0.3),
+    Stage("moe", steps=1800, images=16, rate=8e-4, cell_weight=0.3),
 ]
 POOL = 3000  # images a worker whose features the dense stage computes once, the tower being frozen
 NOISE = 0.4  # on the upcycled copies, in units of each matrix's standard deviation
@@ -259,14 +259,14 @@ def main():
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent.parent / "checkpoint")
     parser.add_argument("--only", choices=[s.name for s in STAGES])
     parser.add_argument("--again", action="store_true", help="start from the stage's own state")
-    parser.add_argument("--seconds", type=int, help="instead of each stage's own limit")
+    parser.add_argument("--seconds", type=int, help="at most, for each stage")
     parser.add_argument("--noise", type=float, default=NOISE)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     args.stamp = time.time_ns()
     if not (args.work / "tokenizer.model").exists():
-        train_vocabulary(args.work / "tokenizer")
+        train_vocabulary(args.work / "tokenizer.model")
     torch.multiprocessing.spawn(worker, (args,), nprocs=WORKERS)
 
 

@@ -6,6 +6,7 @@ mod weights;
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
+use crate::fact_shapes;
 use crate::manifest::{Dim, Graph, Manifest};
 use crate::names;
 use crate::plan::Phase;
@@ -25,6 +26,7 @@ pub(crate) fn problems(manifest: &Manifest) -> Vec<String> {
     weights::weights(manifest, &mut problems);
     cache(manifest, &mut problems);
     ladder(manifest, &mut problems);
+    fact_shapes::check(manifest, &mut problems);
     for phase in Phase::ALL {
         PhaseCheck::new(manifest, phase, &mut problems).run();
     }

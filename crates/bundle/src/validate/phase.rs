@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::weights;
-use crate::manifest::{Dim, Dtype, Graph, Manifest, Value};
+use crate::fact_shapes::{agree, shown};
+use crate::manifest::{Dim, Graph, Manifest, Value};
 use crate::names;
 use crate::plan::{Binding, CacheSlot, Phase, Step};
 
@@ -12,9 +13,9 @@ pub(super) struct PhaseCheck<'a> {
     manifest: &'a Manifest,
     phase: Phase,
     slots: BTreeMap<&'a str, &'a CacheSlot>,
-    /// Activations that exist, with the type of the step that made them; none for those of the
-    /// runtime and of other phases.
-    made: BTreeMap<&'a str, Option<Dtype>>,
+    /// Activations that exist, as the last step made them; none for those of the runtime and of
+    /// other phases.
+    made: BTreeMap<&'a str, Option<&'a Value>>,
     problems: &'a mut Vec<String>,
 }
 
@@ -57,10 +58,14 @@ impl<'a> PhaseCheck<'a> {
                 Some(Binding::Weight(name)) => self.weight(step, value, name),
                 Some(Binding::Activation(name)) => match self.made.get(name.as_str()) {
                     None => self.problem(step, &format!("reads `{name}` before it is made")),
-                    Some(Some(dtype)) if *dtype != value.dtype => self.problem(
+                    Some(Some(source)) if source.dtype != value.dtype => self.problem(
                         step,
-                        &format!("`{name}` is {dtype}, the input wants {}", value.dtype),
+                        &format!("`{name}` is {}, the input wants {}", source.dtype, value.dtype),
                     ),
+                    Some(Some(source)) if !agree(&source.shape, &value.shape) => {
+                        let (made, read) = (shown(&source.shape), shown(&value.shape));
+                        self.problem(step, &format!("`{name}` is {made}, the input wants {read}"));
+                    }
                     Some(_) => {}
                 },
             }
@@ -92,7 +97,7 @@ impl<'a> PhaseCheck<'a> {
         }
     }
 
-    fn activation_made(&mut self, step: &'a Step, value: &Value, name: &'a str) {
+    fn activation_made(&mut self, step: &'a Step, value: &'a Value, name: &'a str) {
         let reads = |binding: &Binding| *binding == Binding::Activation(name.to_owned());
         if step.inputs.values().any(reads) {
             self.problem(step, &format!("makes `{name}`, which it reads"));
@@ -101,13 +106,11 @@ impl<'a> PhaseCheck<'a> {
             self.problem(step, &format!("makes `{name}`, which is given to it"));
             return;
         }
-        if let Some(Some(before)) = self.made.insert(name, Some(value.dtype))
-            && before != value.dtype
+        if let Some(Some(before)) = self.made.insert(name, Some(value))
+            && before.dtype != value.dtype
         {
-            self.problem(
-                step,
-                &format!("makes `{name}` of {}, it was {before} before", value.dtype),
-            );
+            let (now, before) = (value.dtype, before.dtype);
+            self.problem(step, &format!("makes `{name}` of {now}, it was {before} before"));
         }
     }
 
@@ -139,7 +142,15 @@ impl<'a> PhaseCheck<'a> {
             && slot.shape.len() == value.shape.len()
             && slot.shape.iter().zip(&value.shape).all(fits);
         if !same {
-            self.problem(step, &format!("`{}` does not fit cache slot `{name}`", value.name));
+            let what = format!(
+                "`{}` ({} {}) does not fit cache slot `{name}` ({} {})",
+                value.name,
+                value.dtype,
+                shown(&value.shape),
+                slot.dtype,
+                shown(&slot.shape)
+            );
+            self.problem(step, &what);
         }
     }
 

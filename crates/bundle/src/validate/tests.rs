@@ -229,7 +229,7 @@ fn facts() -> ModelFacts {
     }
 }
 
-fn problems_after(change: impl FnOnce(&mut Manifest)) -> String {
+pub(crate) fn problems_after(change: impl FnOnce(&mut Manifest)) -> String {
     let mut manifest = manifest();
     change(&mut manifest);
     problems(&manifest).join("; ")
@@ -288,6 +288,20 @@ fn a_change_of_type_between_steps_is_named() {
         m.graphs.get_mut("vision").unwrap().outputs[0].dtype = Dtype::F16;
     });
     assert!(found.contains("`image_features` is f16, the input wants f32"), "{found}");
+}
+
+#[test]
+fn a_change_of_shape_between_steps_is_named() {
+    let found = problems_after(|m| {
+        m.graphs.get_mut("connector").unwrap().inputs[0].shape[1] = Dim::Fixed(5);
+        m.graphs.get_mut("llm").unwrap().outputs[1].shape[3] = Dim::Fixed(9);
+    });
+    for part in [
+        "step `connector`: `image_features` is [images, 4, 8], the input wants [images, 5, 8]",
+        "step `llm`: `present.0.key` (f32 [batch, 2, total_sequence, 9]) does not fit cache slot",
+    ] {
+        assert!(found.contains(part), "{part} not in {found}");
+    }
 }
 
 #[test]

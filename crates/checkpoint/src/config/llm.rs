@@ -1,5 +1,6 @@
 //! The decoder LLM's configuration.
 
+use std::fmt;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -18,6 +19,23 @@ pub enum Family {
     Mixtral,
     /// `llava_llama`: Llama and Vicuna, as in LLaVA-1.5.
     Llama,
+}
+
+impl Family {
+    /// The name in lower case: `mistral`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Mistral => "mistral",
+            Family::Mixtral => "mixtral",
+            Family::Llama => "llama",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// The decoder LLM.

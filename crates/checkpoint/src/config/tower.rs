@@ -8,6 +8,7 @@ use super::MAX_CONFIG;
 use super::keys::Keys;
 use crate::error::{ConfigProblemKind, Error};
 use crate::json;
+use crate::tensor::shown;
 
 /// OpenAI's CLIP towers: name, hidden size, intermediate size, layers, heads, image, patch.
 /// From the `config.json` of each on the Hugging Face hub.
@@ -69,8 +70,8 @@ impl Tower {
         }
         let names: Vec<_> = KNOWN.iter().map(|known| known.0).collect();
         let kind = ConfigProblemKind::NoTower {
-            got: name.to_owned(),
-            looked_at: folder.display().to_string(),
+            got: shown(name),
+            looked_at: dir.join(shown(name)).display().to_string(),
             known: names.join(", "),
         };
         keys.problem(key, kind);

@@ -29,22 +29,12 @@ pub enum SafetensorsError {
     /// The header is no JSON of the expected form, or names a tensor twice.
     #[error("the header is malformed")]
     Json(#[from] serde_json::Error),
-    /// A tensor of absurdly many dimensions.
-    #[error("tensor `{name}` has {rank} dimensions, at most {limit} are allowed")]
-    Rank {
-        /// The tensor.
-        name: String,
-        /// Its dimensions.
-        rank: usize,
-        /// Dimensions allowed.
-        limit: usize,
-    },
     /// An element type that nobody knows.
     #[error("tensor `{name}` has the unknown type `{dtype}`")]
     UnknownDtype {
         /// The tensor.
         name: String,
-        /// Its type.
+        /// Its type, shortened.
         dtype: String,
     },
     /// Offsets that do not fit shape and type.
@@ -256,7 +246,7 @@ pub enum PickleError {
          executed"
     )]
     Global {
-        /// `module.name`.
+        /// `module.name`, shortened.
         name: String,
         /// Where.
         offset: usize,
@@ -353,6 +343,14 @@ pub enum PickleError {
         /// What it is.
         found: &'static str,
     },
+    /// Absurdly many values.
+    #[error("makes more than {limit} values of a kind by byte {offset}")]
+    TooManyValues {
+        /// Values allowed.
+        limit: usize,
+        /// Where.
+        offset: usize,
+    },
     /// Absurdly many tensors.
     #[error("has {count} tensors, at most {limit} are read")]
     TooManyTensors {
@@ -379,7 +377,7 @@ pub enum IndexProblem {
     /// A shard outside the index's folder.
     #[error("shard `{shard}` is not the name of a file beside the index")]
     NotAFileName {
-        /// As in the index.
+        /// As in the index, shortened.
         shard: String,
     },
     /// A shard that is absent.

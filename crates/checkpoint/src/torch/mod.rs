@@ -252,6 +252,35 @@ mod tests {
     }
 
     #[test]
+    fn values_without_end_are_refused_before_they_fill_the_memory() {
+        let many = |operations: &[u8]| {
+            let mut bytes = b"\x80\x02".to_vec();
+            bytes.extend(operations.repeat(MAX_PICKLE / operations.len()));
+            let error = pickle::state_dict(&bytes).unwrap_err().to_string();
+            assert!(error.starts_with("makes more than"), "{error}");
+        };
+        many(b")");
+        many(b"}");
+        many(b"N");
+        many(b"(");
+        many(b"NN\x86");
+        let mut memo = b"\x80\x02N".to_vec();
+        memo.extend((0..MAX_PICKLE as u32 / 5).flat_map(|key| {
+            let [a, b, c, d] = key.to_le_bytes();
+            [b'r', a, b, c, d]
+        }));
+        let error = pickle::state_dict(&memo).unwrap_err().to_string();
+        assert!(error.starts_with("makes more than"), "{error}");
+    }
+
+    #[test]
+    fn a_long_name_of_a_function_is_shortened() {
+        let bytes = [b"\x80\x02c".to_vec(), vec![b'x'; 1_000_000], b"\nf\n.".to_vec()].concat();
+        let error = pickle::state_dict(&bytes).unwrap_err().to_string();
+        assert!(error.len() < 300 && error.contains("nothing was executed"), "{error}");
+    }
+
+    #[test]
     fn a_dict_within_itself_is_refused() {
         let bytes = b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.";
         let error = pickle::state_dict(bytes).unwrap_err().to_string();

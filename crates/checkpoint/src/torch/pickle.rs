@@ -7,15 +7,19 @@
 //!
 //! Values live in lists that are indexed by small handles, so that a value is never copied,
 //! deeply nested values need no recursion and a dict within itself is no cycle of pointers.
-//! Each operation adds a bounded amount or moves what is there: memory is at most a fixed
-//! multiple of the pickle's bytes.
+//! Each operation adds a bounded amount or moves what is there, and the lists have limits: an
+//! operation of one byte may add fifty times as much.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::op_name::op_name;
 use crate::error::PickleError;
-use crate::tensor::{Element, MAX_RANK, MAX_TENSORS, is_name};
+use crate::tensor::{Element, MAX_RANK, MAX_TENSORS, is_name, shown};
+
+/// Values of a kind that a pickle may make: tuples, dicts, entries of the memo, and so on. A state
+/// dict has about four tuples and ten entries a tensor.
+const MAX_VALUES: usize = 1 << 20;
 
 /// A tensor of the state dict: some elements of a storage.
 #[derive(Debug)]
@@ -107,6 +111,8 @@ struct Machine<'a> {
     tuple_items: Vec<Value<'a>>,
     tuples: Vec<Range<usize>>,
     dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
+    /// Of all dicts.
+    num_pairs: usize,
     tensors: Vec<TensorArgs<'a>>,
 }
 
@@ -122,6 +128,7 @@ impl<'a> Machine<'a> {
             tuple_items: Vec::new(),
             tuples: Vec::new(),
             dicts: Vec::new(),
+            num_pairs: 0,
             tensors: Vec::new(),
         }
     }
@@ -129,6 +136,7 @@ impl<'a> Machine<'a> {
     /// Does every operation up to STOP and gives the value that it leaves.
     fn run(&mut self) -> Result<Value<'a>, PickleError> {
         loop {
+            self.check_sizes()?;
             self.op = self.at;
             let [code] = self.take()?;
             match code {
@@ -173,6 +181,24 @@ impl<'a> Machine<'a> {
                     return Err(PickleError::Opcode { code, name: op_name(code), offset: self.op });
                 }
             }
+        }
+    }
+
+    /// Checks that the pickle has not made more values than any state dict.
+    fn check_sizes(&self) -> Result<(), PickleError> {
+        let sizes = [
+            self.stack.len(),
+            self.marks.len(),
+            self.memo.len(),
+            self.tuple_items.len(),
+            self.tuples.len(),
+            self.dicts.len(),
+            self.num_pairs,
+            self.tensors.len(),
+        ];
+        match sizes.iter().any(|&size| size > MAX_VALUES) {
+            true => Err(PickleError::TooManyValues { limit: MAX_VALUES, offset: self.op }),
+            false => Ok(()),
         }
     }
 
@@ -271,6 +297,7 @@ impl<'a> Machine<'a> {
         let Value::Dict(dict) = top else {
             return Err(PickleError::Operand { want: "a dict", found: top.kind(), offset });
         };
+        self.num_pairs += pairs.len() / 2;
         if let Some(dict) = self.dicts.get_mut(dict) {
             dict.extend(pairs.chunks_exact(2).filter_map(|pair| match pair {
                 [key, value] => Some((*key, *value)),
@@ -315,7 +342,7 @@ impl<'a> Machine<'a> {
                 storage_type(name).map_or(Value::None, Value::StorageType)
             }
             _ => {
-                let name = format!("{module}.{name}");
+                let name = shown(&format!("{module}.{name}"));
                 return Err(PickleError::Global { name, offset: self.op });
             }
         };

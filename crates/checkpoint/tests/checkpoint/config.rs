@@ -1,6 +1,7 @@
 //! Configurations that are refused, and why.
 
-use serde_json::{Value, json};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
 
 use crate::fixture::*;
 
@@ -208,4 +209,53 @@ fn files_that_are_no_configuration() {
     assert_all(&message(&open(dir.path()).unwrap_err()), &["config.json: cannot be read"]);
     std::fs::create_dir(&path).unwrap();
     assert_all(&message(&open(dir.path()).unwrap_err()), &["config.json is not a regular file"]);
+}
+
+/// A value that some key may have, or that none should have.
+fn any_value() -> impl Strategy<Value = Value> {
+    let texts =
+        ["", "x", "silu", "cls_patch", "mlp99999999x_gelu", "../../..", "anyres", "\u{1b}[2J"];
+    prop_oneof![
+        prop::sample::select(texts.map(Value::from).to_vec()),
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (0i64..70).prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop::collection::vec(0i64..40, 0..5).prop_map(Value::from),
+        Just(json!({ "rope_type": "linear" })),
+        Just(Value::from("A".repeat(100_000))),
+        Just(Value::from(vec![1; 10_000])),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn changed_configurations_never_panic_and_messages_can_be_shown(
+        changes in prop::collection::vec(
+            (0usize..3, any::<prop::sample::Index>(), prop::option::weighted(0.9, any_value())),
+            1..6,
+        ),
+    ) {
+        let mut spec = Form::default().spec();
+        for (file, key, value) in changes {
+            let file: &mut Map<String, Value> =
+                [&mut spec.config, &mut spec.clip, &mut spec.preprocessor].into_iter().nth(file).unwrap();
+            let keys: Vec<String> = file.keys().cloned().collect();
+            if keys.is_empty() {
+                continue;
+            }
+            let key = key.get(&keys).clone();
+            match value {
+                Some(value) => file.insert(key, value),
+                None => file.remove(&key),
+            };
+        }
+        if let Err(error) = spec.open() {
+            let text = message(&error);
+            prop_assert!(text.len() < 10_000, "{} bytes", text.len());
+            prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        }
+    }
 }

@@ -51,8 +51,10 @@ fn malformed_safetensors() {
     let far = f16("a", "[1]", u64::MAX - 1, u64::MAX).replace("[1]", "[0]");
     refused(&safetensors(&format!("{{{far}}}"), 0), "cannot have the bytes");
     let rank = f16("a", &format!("{:?}", vec![1; 1000]), 0, 2);
-    refused(&safetensors(&format!("{{{rank}}}"), 2), "has 1000 dimensions, at most 16");
+    refused(&safetensors(&format!("{{{rank}}}"), 2), "`a`: more than 16 dimensions");
     refused(&safetensors(&format!("{{{}}}", a.replace("F16", "F12")), 4), "unknown type `F12`");
+    let long = a.replace("F16", &"F".repeat(1_000_000));
+    refused(&safetensors(&format!("{{{long}}}"), 4), "FFF... (1000000 bytes)`");
     let name = f16(&"x".repeat(2000), "[2]", 0, 4);
     refused(&safetensors(&format!("{{{name}}}"), 4), "longer than 1,000 bytes");
     refused(
@@ -229,6 +231,10 @@ fn an_index_that_does_not_fit_its_shards() {
     );
     assert_all(&refused(r#"{"a": "/etc/passwd"}"#), &["`/etc/passwd` is not the name of a file"]);
     assert_all(&refused(r#"{"a": ".."}"#), &["`..` is not the name of a file"]);
+    let text = refused(&format!(r#"{{"a": "{}"}}"#, "x".repeat(300_000)));
+    assert_all(&text, &["xxx... (300000 bytes)` is not the name of a file"]);
+    assert!(text.len() < 1000, "{} bytes", text.len());
+    assert_all(&refused(r#"{"a": "\u001b[2J"}"#), &["`\\u{1b}[2J` is not the name of a file"]);
     assert_all(
         &refused(r#"{"a": "1.safetensors", "a": "2.safetensors"}"#),
         &["`a` is there twice"],
@@ -243,6 +249,16 @@ fn a_link_to_nothing_is_an_error() {
     let path = dir.path().join("model.safetensors");
     std::os::unix::fs::symlink(dir.path().join("nothing"), path).unwrap();
     assert_all(&message(&open(dir.path()).unwrap_err()), &["model.safetensors: cannot be read"]);
+}
+
+#[test]
+fn a_tokenizer_that_is_no_file_is_an_error() {
+    for name in ["tokenizer.model", "tokenizer.json"] {
+        let dir = Form::default().spec().write();
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        let part = format!("{name} is not a regular file");
+        assert_all(&message(&open(dir.path()).unwrap_err()), &[&part]);
+    }
 }
 
 #[test]

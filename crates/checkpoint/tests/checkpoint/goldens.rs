@@ -31,7 +31,7 @@ fn mistral_moe() {
     assert!(checkpoint.tensors().all(|tensor| tensor.dtype() == Dtype::Bf16));
     // The tower's last layer: 8 attention tensors, 4 of norms, the gate, 4 experts of 4.
     assert_eq!(checkpoint.unused.len(), 29);
-    assert_eq!(checkpoint.name, "checkpoint");
+    assert_eq!(checkpoint.name, "mistral-moe");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! (docs/ContribOperators.md of ONNX Runtime).
 
 use crate::attribute::Attribute;
-use crate::{Dim, Error, GraphBuilder, Shape, Value};
+use crate::{DType, Dim, Error, GraphBuilder, Shape, Value};
 
 const DOMAIN: &str = "com.microsoft";
 
@@ -39,7 +39,7 @@ impl GraphBuilder {
     /// the attention's output `[batch, seq, heads * head_dim]`, the keys and the values.
     ///
     /// # Errors
-    /// [`Error::Node`] where sizes differ.
+    /// [`Error::Node`] where sizes or types differ.
     pub fn group_query_attention(
         &mut self,
         operands: &GroupQueryAttention<'_>,
@@ -67,6 +67,20 @@ impl GraphBuilder {
             return Err(self.fault(OP, problem));
         }
         let dtype = operands.packed_qkv.dtype();
+        let types = [
+            ("past key", operands.past_key, dtype),
+            ("past value", operands.past_value, dtype),
+            ("cosines", operands.cos_cache, dtype),
+            ("sines", operands.sin_cache, dtype),
+            ("lengths", operands.seqlens_k, DType::I32),
+            ("total length", operands.total_sequence_length, DType::I32),
+        ];
+        if let Some((what, value, wanted)) =
+            types.into_iter().find(|(_, value, wanted)| value.dtype() != *wanted)
+        {
+            let problem = format!("{what} is {}, needed is {wanted}", value.describe());
+            return Err(self.fault(OP, problem));
+        }
         let output =
             Shape::from(vec![batch.clone(), sequence.clone(), Dim::Fixed(num_heads * head_dim)]);
         let results = vec![
@@ -188,6 +202,56 @@ impl GraphBuilder {
         match (two.next(), two.next()) {
             (Some(normalised), Some(sum)) => Ok((normalised, sum)),
             _ => Err(self.fault(op, "no results")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dims;
+
+    /// Attention of 2 heads over 1 of keys, of 4 channels, with these types of qkv, cache, rotary
+    /// tables and lengths.
+    fn attention(types: [DType; 4]) -> Result<Shape, Error> {
+        let [qkv, past, tables, lengths] = types;
+        let mut g = GraphBuilder::new();
+        let cache = dims!["batch", 1, "max", 4];
+        let packed_qkv = &g.input("qkv", qkv, dims!["batch", "seq", 16])?;
+        let past_key = &g.input("key", past, cache.clone())?;
+        let past_value = &g.input("value", past, cache)?;
+        let seqlens_k = &g.input("lengths", lengths, dims!["batch"])?;
+        let total_sequence_length = &g.input("total", lengths, dims![])?;
+        let cos_cache = &g.input("cos", tables, [9, 2])?;
+        let sin_cache = &g.input("sin", tables, [9, 2])?;
+        let operands = GroupQueryAttention {
+            packed_qkv,
+            past_key,
+            past_value,
+            seqlens_k,
+            total_sequence_length,
+            cos_cache,
+            sin_cache,
+            num_heads: 2,
+            num_key_value_heads: 1,
+            head_dim: 4,
+            sliding_window: None,
+        };
+        g.group_query_attention(&operands).map(|(mixed, ..)| mixed.shape().clone())
+    }
+
+    #[test]
+    fn grouped_attention_wants_one_float_type_and_i32_lengths() {
+        use DType::{F16, F32, I32, I64};
+        let shape = attention([F16, F16, F16, I32]).unwrap();
+        assert_eq!(shape.dims(), dims!["batch", "seq", 8].as_slice());
+        for (types, wrong) in [
+            ([F32, F16, F32, I32], "past key is f16"),
+            ([F16, F16, F32, I32], "cosines is f32"),
+            ([F32, F32, F32, I64], "lengths is i64"),
+        ] {
+            let message = attention(types).unwrap_err().to_string();
+            assert!(message.contains(wrong), "{message}");
         }
     }
 }

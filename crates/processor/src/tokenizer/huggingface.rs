@@ -1,5 +1,9 @@
 //! `tokenizer.json`, through the `tokenizers` crate.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::Deserialize;
+use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use crate::error::{Error, Result};
@@ -19,8 +23,38 @@ pub(super) struct HuggingFace {
     pieces: Vec<String>,
 }
 
+/// What is looked at before the `tokenizers` crate reads a file.
+#[derive(Deserialize)]
+struct Parts {
+    #[serde(default)]
+    normalizer: Value,
+}
+
+/// Whether a normalizer has a character map, for which the crate takes as much memory as the map
+/// says. No tokenizer of the language models here has one.
+fn has_charsmap(normalizer: &Value) -> bool {
+    match normalizer {
+        Value::Object(object) => {
+            object.contains_key("precompiled_charsmap") || object.values().any(has_charsmap)
+        }
+        Value::Array(list) => list.iter().any(has_charsmap),
+        _ => false,
+    }
+}
+
 impl HuggingFace {
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let damaged = |detail: String| Error::Vocabulary { kind: KIND, detail };
+        // The crate panics where a part of the file is not JSON; this says where that is.
+        let parts: Parts =
+            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        if has_charsmap(&parts.normalizer) {
+            return Err(damaged("a `Precompiled` normalizer is not supported".to_owned()));
+        }
+        guarded(|| Self::from_json(bytes))
+    }
+
+    fn from_json(bytes: &[u8]) -> Result<Self> {
         let damaged = |detail: String| Error::Vocabulary { kind: KIND, detail };
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| damaged(e.to_string()))?;
         // A file may ask for both; a prompt is neither cut nor filled up behind the user's back.
@@ -43,13 +77,15 @@ impl HuggingFace {
     }
 
     pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.tokenizer.encode_fast(text, true).map_err(internal)?;
-        Ok(encoding.get_ids().to_vec())
+        guarded(|| {
+            let encoding = self.tokenizer.encode_fast(text, true).map_err(internal)?;
+            Ok(encoding.get_ids().to_vec())
+        })
     }
 
     pub(super) fn decode(&self, ids: &[u32]) -> Result<String> {
         ids.iter().try_for_each(|&id| self.check(id))?;
-        self.tokenizer.decode(ids, true).map_err(internal)
+        guarded(|| self.tokenizer.decode(ids, true).map_err(internal))
     }
 
     pub(super) fn check(&self, id: u32) -> Result<()> {
@@ -72,6 +108,17 @@ impl HuggingFace {
     pub(super) fn piece(&self, id: u32) -> Option<&str> {
         self.pieces.get(id as usize).map(String::as_str).filter(|piece| !piece.is_empty())
     }
+}
+
+/// Makes an error of a panic: the `tokenizers` crate has some for files that contradict themselves,
+/// for example a template with a special token that is not listed.
+fn guarded<T>(action: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        let detail = format!("the tokenizers library cannot use it ({said})");
+        Err(Error::Vocabulary { kind: KIND, detail })
+    })
 }
 
 /// What the `tokenizers` crate says of a text or of ids.

@@ -13,6 +13,12 @@ use crate::backend::BackendError;
 /// ONNX files are protobuf messages, which end at 2 GiB.
 const MAX_FILE_BYTES: u64 = 1 << 31;
 
+/// Bytes of a key or of a length: both are numbers of 32 bits.
+const MAX_KEY_BYTES: usize = 5;
+
+/// Bytes of any number.
+const MAX_VARINT_BYTES: usize = 10;
+
 /// Graphs nest in attributes of nodes; deeper than this is no real model.
 const MAX_DEPTH: usize = 64;
 
@@ -102,10 +108,15 @@ fn walk(
 
 /// Takes one field off the front: its number, and its bytes where it is length-delimited.
 fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Option<&'a [u8]>)> {
-    let key = varint(bytes)?;
+    // A key has 32 bits and no field the number 0. Readers drop higher bits, and would see another
+    // field than this check does.
+    let key = varint(bytes, MAX_KEY_BYTES)?;
+    if key > u64::from(u32::MAX) || key >> 3 == 0 {
+        return None;
+    }
     let content = match key & 7 {
         0 => {
-            varint(bytes)?;
+            varint(bytes, MAX_VARINT_BYTES)?;
             None
         }
         1 => {
@@ -113,7 +124,7 @@ fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Option<&'a [u8]>)> {
             None
         }
         2 => {
-            let length = usize::try_from(varint(bytes)?).ok()?;
+            let length = usize::try_from(varint(bytes, MAX_KEY_BYTES)?).ok()?;
             let (content, rest) = (bytes.get(..length)?, bytes.get(length..)?);
             *bytes = rest;
             Some(content)
@@ -127,12 +138,18 @@ fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Option<&'a [u8]>)> {
     Some((key >> 3, content))
 }
 
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
+/// Takes a number of at most `max_bytes` bytes off the front; none where it has more than 64 bits.
+fn varint(bytes: &mut &[u8], max_bytes: usize) -> Option<u64> {
     let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
+    for index in 0..max_bytes {
         let (byte, rest) = bytes.split_first()?;
         *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
+        let bits = u64::from(byte & 0x7f);
+        let shift = 7 * index;
+        if bits.checked_shl(shift as u32)? >> shift != bits {
+            return None;
+        }
+        value |= bits << shift;
         if byte & 0x80 == 0 {
             return Some(value);
         }
@@ -148,8 +165,12 @@ mod tests {
 
     /// A length-delimited field.
     fn message(number: u8, content: &[u8]) -> Vec<u8> {
+        message_with_key(u64::from(number) << 3 | 2, content)
+    }
+
+    fn message_with_key(key: u64, content: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for mut value in [u64::from(number) << 3 | 2, content.len() as u64] {
+        for mut value in [key, content.len() as u64] {
             while value >= 0x80 {
                 bytes.push(value as u8 | 0x80);
                 value >>= 7;
@@ -211,7 +232,83 @@ mod tests {
         assert!(check_model(&message(7, &graph)).is_err());
     }
 
+    #[test]
+    fn keys_that_other_readers_cut_to_32_bits_are_refused() {
+        let outside = tensor("../../etc/passwd");
+        // Read as 32 bits each of these is field 7 of the model, the graph.
+        for high in [1_u64 << 32, 1 << 34, 7 << 32, 1 << 35, 1 << 63] {
+            let model = message_with_key(high | 7 << 3 | 2, &message(5, &outside));
+            let error = check_model(&model).unwrap_err();
+            assert!(error.contains("not a well-formed ONNX file"), "{error}");
+        }
+        assert!(check_model(&message(0, b"")).is_err());
+        // An ordinary number of 64 bits is no key.
+        check_model(&[[8].as_slice(), &[0xff; 9], &[1]].concat()).unwrap();
+        assert!(check_model(&[[8].as_slice(), &[0xff; 9], &[2]].concat()).is_err());
+    }
+
+    /// What a reader sees that takes keys of any length and keeps 32 bits of them.
+    fn lenient(mut bytes: &[u8], message: Message, depth: usize, locations: &mut Vec<Vec<u8>>) {
+        fn number(bytes: &mut &[u8]) -> Option<u64> {
+            let end = bytes.iter().take(10).position(|byte| byte & 0x80 == 0)? + 1;
+            let (taken, rest) = bytes.split_at(end);
+            *bytes = rest;
+            Some(taken.iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f)))
+        }
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        while let (true, Some(tag)) = (depth <= MAX_DEPTH, number(&mut bytes)) {
+            let tag = tag as u32;
+            let length = match tag & 7 {
+                0 if number(&mut bytes).is_some() => continue,
+                1 => 8,
+                2 => number(&mut bytes).unwrap_or(u64::MAX),
+                5 => 4,
+                _ => return,
+            };
+            let Some(content) = usize::try_from(length).ok().and_then(|end| bytes.get(..end))
+            else {
+                return;
+            };
+            bytes = &bytes[content.len()..];
+            match (message.field(u64::from(tag >> 3)), tag >> 3) {
+                (Some(inner), _) if tag & 7 == 2 => lenient(content, inner, depth + 1, locations),
+                (None, 1) if message == Message::Entry => key = content.to_vec(),
+                (None, 2) if message == Message::Entry => value = content.to_vec(),
+                _ => {}
+            }
+        }
+        if key == b"location" {
+            locations.push(value);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_damage_hides_a_location_from_the_check(
+            changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..6),
+            inserted in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let tensor = tensor("../outside");
+            let node = message(1, &message(5, &message(5, &tensor)));
+            let mut model = message(7, &[node, message(5, &tensor)].concat());
+            for (at, byte) in changes {
+                let at = at.index(model.len());
+                model[at] = byte;
+            }
+            for (at, byte) in inserted {
+                model.insert(at.index(model.len() + 1), byte);
+            }
+            let mut seen = Vec::new();
+            lenient(&model, Message::Model, 0, &mut seen);
+            let mut found = Vec::new();
+            if walk(&model, Message::Model, 0, &mut found).is_some() {
+                for location in seen {
+                    let location = String::from_utf8_lossy(&location).into_owned();
+                    prop_assert!(found.contains(&location), "{location}");
+                }
+            }
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             let _ = walk(&bytes, Message::Model, 0, &mut Vec::new());

@@ -70,16 +70,17 @@ pub(super) fn with_environment<T>(
 ) -> Result<T, BackendError> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if loaded.is_none() {
-        let candidates = candidates(env::var_os(PATH_VARIABLE).map(Into::into));
-        *loaded = Some(load_first(&candidates, threads)?);
+        let named = env::var_os(PATH_VARIABLE).filter(|path| !path.is_empty());
+        let candidates = candidates(named.clone().map(Into::into));
+        *loaded = Some(load_first(&candidates, named.is_some(), threads)?);
     }
     match loaded.as_ref() {
         Some(loaded) => action(loaded),
-        None => Err(BackendError::MissingLibrary { tried: Vec::new() }),
+        None => Err(BackendError::MissingLibrary { named: false, tried: Vec::new() }),
     }
 }
 
-fn load_first(candidates: &[PathBuf], threads: usize) -> Result<Loaded, BackendError> {
+fn load_first(candidates: &[PathBuf], named: bool, threads: usize) -> Result<Loaded, BackendError> {
     let mut tried = Vec::new();
     for path in candidates {
         // A path that is not there is not given to the loader, whose message would be longer.
@@ -113,12 +114,12 @@ fn load_first(candidates: &[PathBuf], threads: usize) -> Result<Loaded, BackendE
             }
         }
     }
-    Err(BackendError::MissingLibrary { tried })
+    Err(BackendError::MissingLibrary { named, tried })
 }
 
 /// Where the library may be, in order. Only `named` counts where it is set.
 fn candidates(named: Option<PathBuf>) -> Vec<PathBuf> {
-    if let Some(path) = named.filter(|path| !path.as_os_str().is_empty()) {
+    if let Some(path) = named {
         return vec![path];
     }
     let name = format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn a_named_library_is_the_only_candidate() {
         assert_eq!(candidates(Some("/x/libort.so".into())), [PathBuf::from("/x/libort.so")]);
-        assert!(candidates(Some(PathBuf::new())).len() > 1);
+        assert!(candidates(None).len() > 1);
     }
 
     #[test]
@@ -181,17 +182,29 @@ mod tests {
 
     #[test]
     fn a_missing_library_says_what_to_do_and_where_it_looked() {
-        let error = load_first(&[PathBuf::from("/nowhere/libonnxruntime.so")], 1).err().unwrap();
-        let text = error.to_string();
-        for part in ["cargo xtask setup", "ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so (no such"] {
+        let places =
+            [PathBuf::from("/nowhere/libonnxruntime.so"), "/else/libonnxruntime.so".into()];
+        let text = load_first(&places, false, 1).err().unwrap().to_string();
+        for part in
+            ["cargo xtask setup", "ORT_DYLIB_PATH", "\n  /nowhere/libonnxruntime.so (no such"]
+        {
             assert!(text.contains(part), "{part} not in {text}");
         }
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+    }
+
+    #[test]
+    fn a_variable_that_names_no_library_is_said_to_be_at_fault() {
+        let places = [PathBuf::from("/nowhere/libonnxruntime.so")];
+        let text = load_first(&places, true, 1).err().unwrap().to_string();
+        let fault = "ORT_DYLIB_PATH does not name ONNX Runtime's library: /nowhere/libonnxruntime.so (no such file)\n";
+        assert!(text.starts_with(fault) && text.contains("unset it"), "{text}");
     }
 
     #[test]
     fn a_file_that_is_no_library_is_said_to_be_none() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = load_first(&[file.path().to_owned()], 1).err().unwrap().to_string();
+        let error = load_first(&[file.path().to_owned()], true, 1).err().unwrap().to_string();
         assert!(error.contains("file too short") || error.contains("invalid"), "{error}");
     }
 }

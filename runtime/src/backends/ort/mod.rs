@@ -14,7 +14,7 @@ use std::sync::Arc;
 use ::ort::session::{NoSelectedOutputs, RunOptions, Session};
 
 use crate::backend::{Backend, BackendError, Buffer, Interrupt, Port, StepId, StepSpec, View};
-use crate::machine::physical_cores;
+use crate::machine::{max_threads, physical_cores};
 use raw::{Binding, HostBuffer};
 
 pub use library::{LibraryInfo, find_library};
@@ -25,7 +25,8 @@ const SLIDING_WINDOW_MINOR: u32 = 24;
 /// Settings of the ONNX Runtime backend.
 #[derive(Debug, Clone, Default)]
 pub struct OrtOptions {
-    /// Threads that share the work of one operator; by default, the machine's physical cores.
+    /// Threads that share the work of one operator, at most [`max_threads`]; by default, the
+    /// machine's physical cores.
     pub threads: Option<NonZeroUsize>,
 }
 
@@ -62,9 +63,13 @@ impl OrtBackend {
     ///
     /// # Errors
     /// [`BackendError::MissingLibrary`] says what to do; [`BackendError::Library`] where the
-    /// library is too old.
+    /// library is too old; [`BackendError::Threads`] where more than [`max_threads`] are wanted.
     pub fn new(options: OrtOptions, files: Vec<String>) -> Result<Self, BackendError> {
         let threads = options.threads.map_or_else(physical_cores, NonZeroUsize::get);
+        let most = max_threads();
+        if threads > most {
+            return Err(BackendError::Threads { threads, most });
+        }
         let library = library::with_environment(threads, |loaded| Ok(loaded.library.clone()))?;
         let run_options = RunOptions::new().map_err(|error| BackendError::Library {
             library: library.path.clone(),

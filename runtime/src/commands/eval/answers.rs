@@ -1,12 +1,12 @@
 //! The file of answers: appended to line by line, and read to go on where a run stopped.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -47,7 +47,7 @@ pub(super) struct AnswersFile {
 }
 
 impl AnswersFile {
-    /// Opens or makes a file of a model's answers. A last line that was not written to its end is
+    /// Opens or makes a file of a model's answers, for one run at a time. A last line that was not written to its end is
     /// cut off.
     ///
     /// # Errors
@@ -64,6 +64,12 @@ impl AnswersFile {
             .truncate(false)
             .open(path)
             .with_context(|| format!("{name}"))?;
+        // Where the file system has no locks, there is none; the lock ends with the process.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            bail!(
+                "{name}: another run writes to it; wait for its end, or give another --answers-file"
+            );
+        }
         let bytes = fs::read(path).with_context(|| format!("{name}"))?;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let mut before: HashMap<(String, String), Vec<String>> = HashMap::new();
@@ -155,6 +161,17 @@ mod tests {
         assert_eq!(file.take(&1.into(), "Other?"), None);
         assert_eq!(file.take(&1.into(), "Q?").as_deref(), Some("first"));
         assert_eq!(file.take(&1.into(), "Q?").as_deref(), Some("second"));
+    }
+
+    #[test]
+    fn two_runs_at_once_do_not_write_to_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let first = AnswersFile::open(&path, "m").unwrap();
+        let error = AnswersFile::open(&path, "m").unwrap_err().to_string();
+        assert!(error.contains("another run writes to it"), "{error}");
+        drop(first);
+        AnswersFile::open(&path, "m").unwrap();
     }
 
     #[test]

@@ -12,11 +12,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use cumo_processor::Message;
 use cumo_runtime::{
-    CancelToken, FinishReason, GenerateOptions, ImageEmbeds, Model, SamplingOptions, question_text,
+    FinishReason, GenerateOptions, ImageEmbeds, Model, SamplingOptions, question_text,
 };
 use serde::Serialize;
 
-use super::{console, interrupt};
+use super::console;
+use super::interrupt::{EXIT_CODE, Interrupt};
 use crate::cli::EvalArgs;
 use accuracy::Accuracy;
 use answers::{AnswerLine, AnswersFile};
@@ -49,13 +50,18 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
     }
     let questions = questions::read(&args.question_file, &args.image_folder)?;
     let questions = questions::chunk(&questions, args.num_chunks, args.chunk_idx)?;
-    let cancel = interrupt::token()?;
+    let options = args.generation.options(&GenerateOptions {
+        max_new_tokens: 128,
+        sampling: SamplingOptions::greedy(),
+        ..GenerateOptions::default()
+    })?;
+    let interrupt = Interrupt::listen()?;
     let model = Model::open(&args.model.model, &args.model.options())?;
     let model_id = model.facts().name.clone();
     let mut answers = AnswersFile::open(&args.answers_file, &model_id)?;
 
     let start = Instant::now();
-    let mut eval = Eval::new(args, model, cancel);
+    let mut eval = Eval { args, model, interrupt, options, image: None };
     let mut progress = Progress::new(questions.len());
     let mut accuracy = Accuracy::default();
     let mut answered_before = 0;
@@ -72,7 +78,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
                 else {
                     progress.finish();
                     console::note("stopped; the same command goes on from here");
-                    return Ok(ExitCode::from(interrupt::EXIT_CODE));
+                    return Ok(ExitCode::from(EXIT_CODE));
                 };
                 answers.add(&AnswerLine::new(question, &text, &model_id))?;
                 text
@@ -112,31 +118,15 @@ fn print(report: &Report, json: bool) -> Result<()> {
 struct Eval<'a> {
     args: &'a EvalArgs,
     model: Model,
-    cancel: CancelToken,
+    interrupt: Interrupt,
     options: GenerateOptions,
     /// The last question's image, which the next one often has too.
     image: Option<(PathBuf, ImageEmbeds)>,
 }
 
-impl<'a> Eval<'a> {
-    fn new(args: &'a EvalArgs, model: Model, cancel: CancelToken) -> Self {
-        let default = GenerateOptions {
-            max_new_tokens: 128,
-            sampling: SamplingOptions::greedy(),
-            ..GenerateOptions::default()
-        };
-        Eval { args, model, cancel, options: args.generation.options(&default), image: None }
-    }
-
-    /// A question's answer without white space around it; none where Ctrl-C came.
+impl Eval<'_> {
+    /// A question's answer without white space around it; none where Ctrl-C ended it.
     fn answer(&mut self, question: &Question) -> Result<Option<String>> {
-        match self.try_answer(question) {
-            Err(error) if interrupt::is_cause_of(&error) => Ok(None),
-            result => result,
-        }
-    }
-
-    fn try_answer(&mut self, question: &Question) -> Result<Option<String>> {
         let image = match &question.image {
             Some(name) => Some(self.embeds(&self.args.image_folder.join(name))?),
             None => None,
@@ -148,17 +138,16 @@ impl<'a> Eval<'a> {
             conversation.system.as_deref(),
             &[Message::user(text), Message::answer()],
         )?;
-        let answer = self.model.generate(
-            &ids,
-            image.as_slice(),
-            &self.options,
-            &self.cancel,
-            &mut |_| (),
-        )?;
+        let answering = self.interrupt.answering();
+        let cancel = self.interrupt.token();
+        let answer =
+            self.model.generate(&ids, image.as_slice(), &self.options, cancel, &mut |_| ())?;
+        drop(answering);
+        console::note_context_full(&answer, &self.options);
         if answer.finish_reason == FinishReason::Cancelled {
             return Ok(None);
         }
-        Ok(Some(answer.text.unwrap_or_default().trim().to_owned()))
+        Ok(Some(answer.text.unwrap_or_default()))
     }
 
     fn embeds(&mut self, path: &Path) -> Result<ImageEmbeds> {
@@ -170,7 +159,7 @@ impl<'a> Eval<'a> {
         if let Some((_, embeds)) = self.image.take() {
             self.model.release_images([embeds]);
         }
-        let (embeds, _) = self.model.encode_images(&[path.to_owned()], &self.cancel)?;
+        let (embeds, _) = self.model.encode_images(&[path.to_owned()], self.interrupt.token())?;
         let embeds = *embeds.first().context("the image gave no embeddings")?;
         self.image = Some((path.to_owned(), embeds));
         Ok(embeds)

@@ -4,12 +4,15 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
 /// The most bytes of questions that are read.
 const MAX_BYTES: u64 = 1 << 30;
+
+/// What some editors put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -38,12 +41,15 @@ pub(super) fn read(file: &Path, image_folder: &Path) -> Result<Vec<Question>> {
     let name = file.display();
     let size = fs::metadata(file).with_context(|| format!("{name}"))?.len();
     ensure!(size <= MAX_BYTES, "{name}: {size} bytes of questions, at most {MAX_BYTES} are read");
-    let text = fs::read_to_string(file).with_context(|| format!("{name}"))?;
+    let bytes = fs::read(file).with_context(|| format!("{name}"))?;
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
     let mut questions = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
         let line_number = index + 1;
-        let mut question: Question =
-            serde_json::from_str(line).with_context(|| format!("{name}, line {line_number}"))?;
+        let mut question = question(line).with_context(|| format!("{name}, line {line_number}"))?;
         question.line = line_number;
         if let Some(image) = &question.image {
             let path = image_folder.join(image);
@@ -53,6 +59,17 @@ pub(super) fn read(file: &Path, image_folder: &Path) -> Result<Vec<Question>> {
     }
     ensure!(!questions.is_empty(), "{name}: there are no questions in it");
     Ok(questions)
+}
+
+fn question(line: &[u8]) -> Result<Question> {
+    let line = str::from_utf8(line).context("not UTF-8")?;
+    ensure!(line.trim_start().starts_with('{'), "not a JSON object");
+    serde_json::from_str(line).map_err(|error| {
+        // Lines are counted in the file, not within a line.
+        let place = format!(" at line 1 column {}", error.column());
+        let what = error.to_string();
+        anyhow!("{} (column {})", what.strip_suffix(&place).unwrap_or(&what), error.column())
+    })
 }
 
 /// One of `num_chunks` chunks as the original cuts them: all but the last ones have
@@ -79,7 +96,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read_text(text: &str) -> Result<Vec<Question>, String> {
+    fn read_text(text: impl AsRef<[u8]>) -> Result<Vec<Question>, String> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("q.jsonl");
         fs::write(&file, text).unwrap();
@@ -96,6 +113,7 @@ mod tests {
         .unwrap();
         assert_eq!(questions[0].image.as_deref(), Some("a.png"));
         assert_eq!((questions[0].line, questions[1].line), (1, 3));
+        assert_eq!(read_text("\u{feff}{\"question_id\": 7, \"text\": \"\"}\r\n").unwrap().len(), 1);
         assert_eq!(questions[1].question_id, "x/7");
         assert_eq!(questions[1].answer.as_ref().unwrap(), "no");
     }
@@ -103,8 +121,16 @@ mod tests {
     #[test]
     fn bad_lines_missing_images_and_empty_files_are_named() {
         let good = "{\"question_id\": 7, \"text\": \"What?\"}\n";
-        let error = read_text(&format!("{good}{{\"question_id\": 8}}")).unwrap_err();
-        assert!(error.contains("q.jsonl, line 2") && error.contains("`text`"), "{error}");
+        for (line, part) in [
+            (&b"{\"question_id\": 8}"[..], "missing field `text` (column 18)"),
+            (b"{\"question_id\": 8, \"text\"", "EOF while parsing an object (column 25)"),
+            (b"{\"question_id\": 8, \"text\": 5}", "expected a string (column 28)"),
+            (b"{\"question_id\": 8, \"text\": \"\xff\"}", "not UTF-8"),
+            (b"[8, null, \"text\"]", "not a JSON object"),
+        ] {
+            let error = read_text([good.as_bytes(), line].concat()).unwrap_err();
+            assert!(error.contains("q.jsonl, line 2: ") && error.contains(part), "{error}");
+        }
         let error =
             read_text("{\"question_id\": 7, \"text\": \"\", \"image\": \"b.png\"}").unwrap_err();
         assert!(error.contains("line 1: no image") && error.contains("b.png"), "{error}");

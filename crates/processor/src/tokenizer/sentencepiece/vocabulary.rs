@@ -72,8 +72,14 @@ impl Vocabulary {
             if text.is_empty() || map.insert(text.clone(), id).is_some() {
                 return Err(damaged(format!("piece {id}, {text:?}, is empty or there twice")));
             }
+            let score = piece.score.unwrap_or_default();
+            if score.is_nan() {
+                return Err(damaged(format!(
+                    "piece {id}, {text:?}, has a score that is no number"
+                )));
+            }
             out.longest = out.longest.max(text.len());
-            out.pieces.push((text, piece.score.unwrap_or_default(), kind));
+            out.pieces.push((text, score, kind));
         }
         out.unk = unk.ok_or_else(|| damaged("no unknown piece"))?;
         if trainer.byte_fallback() {

@@ -1,0 +1,101 @@
+//! Ctrl-C while a model is loaded.
+#![cfg(unix)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// A bundle that opens and whose graphs are empty files.
+fn write_bundle(folder: &Path) {
+    let value = |name: &str, shape: Value| json!({ "name": name, "dtype": "f32", "shape": shape });
+    let graph = |input: Value, output: Value| json!({ "file": "graph.onnx", "inputs": [input], "outputs": [output] });
+    let step = |graph: &str, input: &str, output: &str| {
+        let bind = |name: &str| json!({ name: { "activation": name } });
+        json!([{ "graph": graph, "inputs": bind(input), "outputs": bind(output) }])
+    };
+    let embeds = || value("inputs_embeds", json!(["batch", "sequence", 4]));
+    let manifest = json!({
+        "format": "cumo-bundle", "format_version": 1, "producer": "test", "target": "onnx",
+        "precision": {},
+        "model": {
+            "name": "test", "model_type": "llava_mistral",
+            "image": { "size": 2, "aspect_ratio": "pad", "mean": [0, 0, 0], "std": [1, 1, 1] },
+            "vision": {
+                "scales": [1], "image_tokens": 1, "hidden_size": 4, "num_layers": 1, "moe": null,
+                "connector_moe": null
+            },
+            "llm": {
+                "vocab_size": 8, "hidden_size": 4, "num_layers": 1, "num_attention_heads": 1,
+                "num_key_value_heads": 1, "head_dim": 4, "context_length": 8,
+                "sliding_window": null, "moe": null, "bos_token_id": 1, "eos_token_ids": [2]
+            },
+            "tokenizer": null, "template": "plain"
+        },
+        "graphs": {
+            "vision": graph(
+                value("pixel_values", json!(["images", 3, 2, 2])),
+                value("image_embeds", json!(["images", 1, 4])),
+            ),
+            "embed": graph(value("input_ids", json!(["batch", "sequence"])), embeds()),
+            "llm": graph(embeds(), value("logits", json!(["batch", "sequence", 8]))),
+        },
+        "plan": {
+            "cache": [],
+            "encode_images": step("vision", "pixel_values", "image_embeds"),
+            "embed_tokens": step("embed", "input_ids", "inputs_embeds"),
+            "decode": step("llm", "inputs_embeds", "logits"),
+        },
+        "files": { "graph.onnx": { "bytes": 0, "sha256": "0".repeat(64) } },
+    });
+    fs::write(folder.join("graph.onnx"), "").unwrap();
+    fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+}
+
+/// `cumo run` that loads ONNX Runtime from a pipe that nobody writes to, once it does.
+fn loading(folder: &Path) -> Child {
+    let library = folder.join("libonnxruntime.so");
+    assert!(Command::new("mkfifo").arg(&library).status().unwrap().success());
+    let child = Command::new(env!("CARGO_BIN_EXE_cumo"))
+        .args(["run", "--prompt-ids", "1", "--model"])
+        .arg(folder)
+        .env("ORT_DYLIB_PATH", &library)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The signal must not come before the program listens to it.
+    thread::sleep(Duration::from_millis(300));
+    child
+}
+
+fn ended(mut child: Child) -> std::process::ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if start.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+            panic!("it goes on: {:?}", child.wait_with_output());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_signal_while_loading_ends_the_program_at_once() {
+    use std::os::unix::process::ExitStatusExt;
+    for (signal, code, number) in [("INT", Some(130), None), ("TERM", None, Some(15))] {
+        let folder = tempfile::tempdir().unwrap();
+        write_bundle(folder.path());
+        let child = loading(folder.path());
+        let kill = ["-s", signal, &child.id().to_string()].map(str::to_owned);
+        assert!(Command::new("kill").args(kill).status().unwrap().success());
+        let status = ended(child);
+        assert_eq!((status.code(), status.signal()), (code, number), "{signal}");
+    }
+}
