@@ -134,21 +134,19 @@ impl<'a> PhaseCheck<'a> {
             Side::Input => (slot.update.input_positions(), slot.update.input_positions()),
             Side::Output => (slot.update.input_positions(), slot.update.output_positions()),
         };
-        let fits = |(own, other): (&Dim, &Dim)| match (own, other) {
-            (Dim::Symbol(own), Dim::Symbol(other)) if own == slot_positions => other == positions,
-            _ => own == other,
+        let wanted = |dim: &Dim| match dim {
+            Dim::Symbol(own) if own == slot_positions => Dim::Symbol(positions.to_owned()),
+            other => other.clone(),
         };
-        let same = slot.dtype == value.dtype
-            && slot.shape.len() == value.shape.len()
-            && slot.shape.iter().zip(&value.shape).all(fits);
-        if !same {
+        let wanted: Vec<Dim> = slot.shape.iter().map(wanted).collect();
+        if slot.dtype != value.dtype || wanted != value.shape {
             let what = format!(
                 "`{}` ({} {}) does not fit cache slot `{name}` ({} {})",
                 value.name,
                 value.dtype,
                 shown(&value.shape),
                 slot.dtype,
-                shown(&slot.shape)
+                shown(&wanted)
             );
             self.problem(step, &what);
         }

@@ -432,11 +432,12 @@ fn a_slot_must_fit_inputs_and_outputs_in_the_way_of_its_update() {
     let found = layered_problems_after(|m| {
         m.plan.cache.iter_mut().for_each(|slot| slot.update = CacheUpdate::Rows);
     });
-    let part = "`present_key` does not fit cache slot `past_key_values.1.key`";
+    let part = "`present_key` (f16 [batch, 2, max_sequence, 8]) does not fit cache slot \
+                `past_key_values.1.key` (f16 [batch, 2, sequence, 8])";
     assert!(found.contains(part), "{found}");
     let found = layered_problems_after(|m| m.plan.cache[0].shape[3] = Dim::Fixed(4));
     assert!(
-        found.contains("`past_key` does not fit cache slot `past_key_values.0.key`"),
+        found.contains("`past_key` (f16 [batch, 2, max_sequence, 8]) does not fit cache slot"),
         "{found}"
     );
 }
