@@ -72,10 +72,40 @@ impl Block {
     }
 }
 
-/// A block on its way to the disk, and where it goes afterwards.
+/// A block on its way to the disk. Dropped wherever it has come to, it goes back to be filled again:
+/// nobody waits for a block that a thread had when it ended.
 struct Filled {
     block: Block,
     free: Sender<Block>,
+}
+
+impl Drop for Filled {
+    fn drop(&mut self) {
+        // Nobody fills it again once the file has ended.
+        let _ = self.free.send(std::mem::take(&mut self.block));
+    }
+}
+
+/// Set when a write has failed, and when a thread that holds it panics.
+#[derive(Clone, Default)]
+struct Failed(Arc<AtomicBool>);
+
+impl Failed {
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Failed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.set();
+        }
+    }
 }
 
 /// A new file; what is written to it is hashed on the way. Errors of the disk are told by a later
@@ -90,8 +120,7 @@ pub struct FileWriter {
     free: Receiver<Block>,
     /// Where they come back.
     written: Sender<Block>,
-    /// Whether a write has failed. Blocks come back nevertheless, so that nobody waits for one.
-    failed: Arc<AtomicBool>,
+    failed: Failed,
     hasher: Option<JoinHandle<Sha256Hex>>,
     writer: Option<JoinHandle<io::Result<()>>>,
 }
@@ -102,7 +131,11 @@ impl FileWriter {
     /// # Errors
     /// What the system reports.
     pub fn create(path: &Path) -> io::Result<FileWriter> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        FileWriter::over(OpenOptions::new().write(true).create_new(true).open(path)?)
+    }
+
+    /// Writes to `file`, which is new.
+    fn over(file: File) -> io::Result<FileWriter> {
         let (filled, to_hash) = channel();
         let (hashed, to_write) = channel();
         let (written, free) = channel();
@@ -112,9 +145,12 @@ impl FileWriter {
         }
         let disk = Disk::new(file);
         let failed = disk.failed.clone();
-        let hasher = Builder::new().name("hash".to_owned()).spawn(|| hash(to_hash, hashed))?;
+        let hash_failed = failed.clone();
+        let hasher = Builder::new()
+            .name("hash".to_owned())
+            .spawn(move || hash(to_hash, hashed, &hash_failed))?;
         let writer =
-            Builder::new().name("write".to_owned()).spawn(|| disk.write_blocks(to_write))?;
+            Builder::new().name("write".to_owned()).spawn(move || disk.write_blocks(to_write))?;
         Ok(FileWriter {
             block: None,
             bytes: 0,
@@ -167,12 +203,13 @@ impl FileWriter {
 
     /// Tells of a write that has failed.
     fn check(&mut self) -> io::Result<()> {
-        if self.failed.load(Ordering::Acquire) { Err(self.failure()) } else { Ok(()) }
+        if self.failed.is_set() { Err(self.failure()) } else { Ok(()) }
     }
 
-    /// Why the writing thread has ended before its time.
+    /// Why the file has failed; goes on with a thread's panic.
     fn failure(&mut self) -> io::Error {
         self.filled = None;
+        self.hasher.take().map(join);
         match self.writer.take().map(join) {
             Some(Err(error)) => error,
             _ => failed_before(),
@@ -229,7 +266,8 @@ fn join<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn hash(blocks: Receiver<Filled>, hashed: Sender<Filled>) -> Sha256Hex {
+/// Hashes blocks and hands them on; `_failed` is told of a panic by being dropped.
+fn hash(blocks: Receiver<Filled>, hashed: Sender<Filled>, _failed: &Failed) -> Sha256Hex {
     let mut hasher = Sha256::new();
     for filled in blocks {
         hasher.update(filled.block.bytes());
@@ -248,25 +286,28 @@ struct Disk {
     direct: bool,
     /// Whether the file system takes such writes, as far as is known.
     takes_direct: bool,
-    failed: Arc<AtomicBool>,
+    failed: Failed,
 }
 
 impl Disk {
     fn new(file: File) -> Disk {
-        Disk { file, written: 0, direct: false, takes_direct: true, failed: Arc::default() }
+        Disk { file, written: 0, direct: false, takes_direct: true, failed: Failed::default() }
     }
 
-    /// Writes blocks in order and sends them back; after a failure it only sends them back.
+    /// Writes blocks in order, which go back, and brings all to the disk. After a failure blocks only
+    /// go back.
     fn write_blocks(mut self, blocks: Receiver<Filled>) -> io::Result<()> {
         let mut outcome = Ok(());
-        for Filled { block, free } in blocks {
+        for filled in blocks {
             if outcome.is_ok() {
-                outcome = self.write_block(&block);
-                self.failed.store(outcome.is_err(), Ordering::Release);
+                outcome = self.write_block(&filled.block);
+                if outcome.is_err() {
+                    self.failed.set();
+                }
             }
-            let _ = free.send(block); // Nobody fills it again once the file has ended.
         }
-        outcome
+        // What was written directly is there already.
+        outcome.and_then(|()| self.file.sync_data())
     }
 
     fn write_block(&mut self, block: &Block) -> io::Result<()> {
@@ -413,11 +454,97 @@ mod tests {
         assert_eq!(back.iter().count(), 2);
     }
 
+    /// What `work` gives, or its panic; it has a minute, so that a hang fails instead of hanging.
+    fn in_time<T: Send + 'static>(
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> std::thread::Result<T> {
+        let (send, outcome) = channel();
+        std::thread::spawn(move || {
+            let work = std::panic::AssertUnwindSafe(work);
+            send.send(std::panic::catch_unwind(work)).unwrap();
+        });
+        outcome.recv_timeout(std::time::Duration::from_secs(60)).expect("hangs")
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_told_through_the_file_writer() {
+        let full = || FileWriter::over(File::options().write(true).open("/dev/full").unwrap());
+        let copied = in_time(move || {
+            let mut writer = full()?;
+            writer.write_all(&bytes(20 * BLOCK_BYTES))?;
+            writer.finish()
+        });
+        assert_eq!(copied.unwrap().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let handed_over = in_time(move || {
+            let (free, back) = channel();
+            free.send(Block::default()).unwrap();
+            let mut writer = full()?;
+            for _ in 0..20 {
+                let mut block = back.recv().unwrap();
+                block.resize(BLOCK_BYTES);
+                writer.write_block(block, &free)?;
+            }
+            writer.finish()
+        });
+        assert_eq!(handed_over.unwrap().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    /// A block whose bytes cannot be had.
+    fn broken() -> Block {
+        Block { memory: Vec::new(), start: 0, length: 1 }
+    }
+
+    #[test]
+    fn a_panic_of_the_hashing_thread_goes_on_in_the_caller() {
+        let outcome = in_time(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut writer = FileWriter::create(&folder.path().join("file")).unwrap();
+            let (free, back) = channel();
+            writer.write_block(broken(), &free).unwrap();
+            back.recv().unwrap();
+            writer.write_all(&bytes(20 * BLOCK_BYTES)).unwrap();
+        });
+        let panic = outcome.unwrap_err();
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(message.contains("range end index 1 out of range"), "{message}");
+    }
+
+    #[test]
+    fn a_panic_of_the_writing_thread_is_a_failure_and_blocks_come_back() {
+        let (send, blocks) = channel();
+        let (free, back) = channel();
+        for block in [broken(), Block::default()] {
+            send.send(Filled { block, free: free.clone() }).unwrap();
+        }
+        drop((send, free));
+        let disk = Disk::new(tempfile::tempfile().unwrap());
+        let failed = disk.failed.clone();
+        assert!(in_time(|| disk.write_blocks(blocks)).is_err());
+        assert!(failed.is_set());
+        assert_eq!(back.iter().count(), 2);
+    }
+
+    /// On file systems that ask for alignment, the write within is refused at first.
+    #[test]
+    fn a_direct_write_that_the_file_system_refuses_is_made_through_the_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut disk = Disk::new(File::create_new(&path).unwrap());
+        disk.write_all(b"abc").unwrap();
+        disk.set_direct(true).unwrap();
+        disk.write_all(&bytes(5000)).unwrap();
+        disk.set_direct(true).unwrap();
+        disk.write_all(b"end").unwrap();
+        let content = [b"abc".as_slice(), &bytes(5000), b"end"].concat();
+        assert!(std::fs::read(&path).unwrap() == content);
+    }
+
     #[test]
     fn writing_on_after_a_failure_fails_and_does_not_hang() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = FileWriter::create(&folder.path().join("file")).unwrap();
-        writer.failed.store(true, Ordering::Release);
+        writer.failed.set();
         let error = writer.write_all(&bytes(20 * BLOCK_BYTES)).unwrap_err();
         assert!(error.to_string().contains("earlier write"), "{error}");
         assert!(writer.write_block(Block::default(), &channel().0).is_err());
