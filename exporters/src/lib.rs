@@ -18,6 +18,7 @@ mod norm;
 pub mod part;
 mod progress;
 mod signature;
+pub mod sources;
 pub mod target;
 pub mod vision;
 mod weight;
