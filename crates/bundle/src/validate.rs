@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
-use crate::fact_shapes::{self, shown};
+use crate::fact_shapes;
 use crate::manifest::{Dim, Graph, Manifest, Value};
 use crate::names;
 use crate::plan::{Binding, CacheSlot, CacheUpdate, Phase, Step};
@@ -172,8 +172,8 @@ impl<'a> PhaseCheck<'a> {
                         step,
                         &format!("`{name}` is {}, the input wants {}", source.dtype, value.dtype),
                     ),
-                    Some(Some(source)) if !fact_shapes::agree(&source.shape, &value.shape) => {
-                        let (made, read) = (shown(&source.shape), shown(&value.shape));
+                    Some(Some(source)) if !Dim::agree(&source.shape, &value.shape) => {
+                        let (made, read) = (Dim::list(&source.shape), Dim::list(&value.shape));
                         self.problem(step, &format!("`{name}` is {made}, the input wants {read}"));
                     }
                     Some(_) => {}
@@ -200,16 +200,15 @@ impl<'a> PhaseCheck<'a> {
         match self.manifest.plan.cache.iter().find(|candidate| candidate.name == slot) {
             None => self.problem(step, &format!("there is no cache slot `{slot}`")),
             Some(found)
-                if found.dtype != value.dtype
-                    || !fact_shapes::agree(&found.shape, &value.shape) =>
+                if found.dtype != value.dtype || !Dim::agree(&found.shape, &value.shape) =>
             {
                 let what = format!(
                     "`{}` ({} {}) does not fit cache slot `{slot}` ({} {})",
                     value.name,
                     value.dtype,
-                    shown(&value.shape),
+                    Dim::list(&value.shape),
                     found.dtype,
-                    shown(&found.shape)
+                    Dim::list(&found.shape)
                 );
                 self.problem(step, &what);
             }

@@ -8,7 +8,7 @@ use super::MAX_CONFIG;
 use super::keys::Keys;
 use crate::error::{ConfigProblemKind, Error};
 use crate::json;
-use crate::tensor::shown;
+use crate::shown::shown;
 
 /// OpenAI's CLIP towers: name, hidden size, intermediate size, layers, heads, image, patch.
 /// From the `config.json` of each on the Hugging Face hub.
