@@ -12,6 +12,7 @@ use std::thread::{Builder, JoinHandle};
 
 use sha2::{Digest, Sha256};
 
+use crate::block::{ALIGNMENT, Block};
 use crate::hash::{Sha256Hex, hex};
 
 /// Bytes that are hashed and written at a time.
@@ -21,56 +22,10 @@ const BLOCK_BYTES: usize = 4 << 20;
 /// does not stop the others at once.
 const NUM_BLOCKS: usize = 4;
 
-/// What direct writes ask of addresses, offsets and lengths; enough for every disk there is.
-const ALIGNMENT: usize = 4096;
-
 /// From this offset on a file is written past the page cache, where the file system can. Files of
 /// gigabytes gain: nothing is copied into the cache, and the system never stops the writer because
 /// too much in it is unwritten. Small ones stay in the cache for who reads them next.
 const DIRECT_FROM: u64 = 64 << 20;
-
-/// Memory for some bytes of the file, at an address that direct writes take.
-#[derive(Debug, Default)]
-pub struct Block {
-    memory: Vec<u8>,
-    start: usize,
-    length: usize,
-}
-
-impl Block {
-    /// Makes it `length` bytes long. What is in them is not said: it may be from an earlier use.
-    pub fn resize(&mut self, length: usize) {
-        if self.memory.len() < self.start + length {
-            self.memory = vec![0; length + ALIGNMENT];
-            let address = self.memory.as_ptr().addr();
-            self.start = address.next_multiple_of(ALIGNMENT) - address;
-        }
-        self.length = length;
-    }
-
-    /// Puts `count` zeros behind what it holds.
-    pub fn grow(&mut self, count: usize) {
-        let length = self.length;
-        if self.memory.len() < self.start + length + count {
-            let mut larger = Block::default();
-            larger.resize(length + count);
-            larger.bytes_mut()[..length].copy_from_slice(self.bytes());
-            *self = larger;
-        }
-        self.length = length + count;
-        self.bytes_mut()[length..].fill(0);
-    }
-
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..self.start + self.length]
-    }
-
-    /// Its bytes, to be filled.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + self.length]
-    }
-}
 
 /// A block on its way to the disk. Dropped wherever it has come to, it goes back to be filled again:
 /// nobody waits for a block that a thread had when it ended.
@@ -181,14 +136,14 @@ impl FileWriter {
     /// What the system reported for any of the writes before.
     pub fn write_block(&mut self, block: Block, free: &Sender<Block>) -> io::Result<()> {
         self.send_block()?;
-        self.bytes += block.length as u64;
+        self.bytes += block.bytes().len() as u64;
         self.send(Filled { block, free: free.clone() })
     }
 
     /// Hands the block that is being filled to the hasher.
     fn send_block(&mut self) -> io::Result<()> {
         let Some((mut block, length)) = self.block.take() else { return Ok(()) };
-        block.length = length;
+        block.truncate(length);
         let free = self.written.clone();
         self.send(Filled { block, free })
     }
@@ -311,8 +266,8 @@ impl Disk {
     }
 
     fn write_block(&mut self, block: &Block) -> io::Result<()> {
-        let aligned =
-            block.length.is_multiple_of(ALIGNMENT) && self.written.is_multiple_of(ALIGNMENT as u64);
+        let aligned = block.bytes().len().is_multiple_of(ALIGNMENT)
+            && self.written.is_multiple_of(ALIGNMENT as u64);
         self.set_direct(aligned && self.written >= DIRECT_FROM)?;
         self.write_all(block.bytes())
     }
@@ -490,18 +445,13 @@ mod tests {
         assert_eq!(handed_over.unwrap().unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
-    /// A block whose bytes cannot be had.
-    fn broken() -> Block {
-        Block { memory: Vec::new(), start: 0, length: 1 }
-    }
-
     #[test]
     fn a_panic_of_the_hashing_thread_goes_on_in_the_caller() {
         let outcome = in_time(|| {
             let folder = tempfile::tempdir().unwrap();
             let mut writer = FileWriter::create(&folder.path().join("file")).unwrap();
             let (free, back) = channel();
-            writer.write_block(broken(), &free).unwrap();
+            writer.write_block(Block::broken(), &free).unwrap();
             back.recv().unwrap();
             writer.write_all(&bytes(20 * BLOCK_BYTES)).unwrap();
         });
@@ -514,7 +464,7 @@ mod tests {
     fn a_panic_of_the_writing_thread_is_a_failure_and_blocks_come_back() {
         let (send, blocks) = channel();
         let (free, back) = channel();
-        for block in [broken(), Block::default()] {
+        for block in [Block::broken(), Block::default()] {
             send.send(Filled { block, free: free.clone() }).unwrap();
         }
         drop((send, free));

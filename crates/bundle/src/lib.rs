@@ -6,6 +6,7 @@
 //! is renamed when complete, after every file has reached the disk: a folder that has a manifest is
 //! whole, whenever its writer was killed or the power failed.
 
+mod block;
 mod error;
 mod fact_shapes;
 mod file_writer;
@@ -20,8 +21,9 @@ mod validate;
 mod verify;
 mod write;
 
+pub use block::Block;
 pub use error::Error;
-pub use file_writer::{Block, FileWriter};
+pub use file_writer::FileWriter;
 pub use hash::Sha256Hex;
 pub use manifest::{
     Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, PartPrecision, Target, Value,
