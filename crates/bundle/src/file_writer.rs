@@ -12,7 +12,8 @@ use std::thread::{Builder, JoinHandle};
 
 use sha2::{Digest, Sha256};
 
-use crate::block::{ALIGNMENT, Block};
+use crate::block::Block;
+use crate::disk::Disk;
 use crate::hash::{Sha256Hex, hex};
 
 /// Bytes that are hashed and written at a time.
@@ -21,11 +22,6 @@ const BLOCK_BYTES: usize = 4 << 20;
 /// Blocks that go round: one is filled, one hashed, one written, and one waits, so that a slow write
 /// does not stop the others at once.
 const NUM_BLOCKS: usize = 4;
-
-/// From this offset on a file is written past the page cache, where the file system can. Files of
-/// gigabytes gain: nothing is copied into the cache, and the system never stops the writer because
-/// too much in it is unwritten. Small ones stay in the cache for who reads them next.
-const DIRECT_FROM: u64 = 64 << 20;
 
 /// A block on its way to the disk. Dropped wherever it has come to, it goes back to be filled again:
 /// nobody waits for a block that a thread had when it ended.
@@ -98,14 +94,15 @@ impl FileWriter {
             // Nobody has dropped `free`, so there is nothing to fail.
             let _ = written.send(Block::default());
         }
-        let disk = Disk::new(file);
-        let failed = disk.failed.clone();
+        let failed = Failed::default();
+        let write_failed = failed.clone();
         let hash_failed = failed.clone();
         let hasher = Builder::new()
             .name("hash".to_owned())
             .spawn(move || hash(to_hash, hashed, &hash_failed))?;
-        let writer =
-            Builder::new().name("write".to_owned()).spawn(move || disk.write_blocks(to_write))?;
+        let writer = Builder::new()
+            .name("write".to_owned())
+            .spawn(move || write_blocks(Disk::new(file), to_write, &write_failed))?;
         Ok(FileWriter {
             block: None,
             bytes: 0,
@@ -233,96 +230,26 @@ fn hash(blocks: Receiver<Filled>, hashed: Sender<Filled>, _failed: &Failed) -> S
     hex(&hasher.finalize())
 }
 
-/// The file as the writing thread has it.
-struct Disk {
-    file: File,
-    written: u64,
-    /// Whether writes go past the page cache now.
-    direct: bool,
-    /// Whether the file system takes such writes, as far as is known.
-    takes_direct: bool,
-    failed: Failed,
-}
-
-impl Disk {
-    fn new(file: File) -> Disk {
-        Disk { file, written: 0, direct: false, takes_direct: true, failed: Failed::default() }
-    }
-
-    /// Writes blocks in order, which go back, and brings all to the disk. After a failure blocks only
-    /// go back.
-    fn write_blocks(mut self, blocks: Receiver<Filled>) -> io::Result<()> {
-        let mut outcome = Ok(());
-        for filled in blocks {
-            if outcome.is_ok() {
-                outcome = self.write_block(&filled.block);
-                if outcome.is_err() {
-                    self.failed.set();
-                }
+/// Writes blocks in order, which go back, and brings all to the disk. After a failure blocks only go
+/// back.
+fn write_blocks(mut disk: Disk, blocks: Receiver<Filled>, failed: &Failed) -> io::Result<()> {
+    let mut outcome = Ok(());
+    for filled in blocks {
+        if outcome.is_ok() {
+            outcome = disk.write_block(&filled.block);
+            if outcome.is_err() {
+                failed.set();
             }
         }
-        // What was written directly is there already.
-        outcome.and_then(|()| self.file.sync_data())
     }
-
-    fn write_block(&mut self, block: &Block) -> io::Result<()> {
-        let aligned = block.bytes().len().is_multiple_of(ALIGNMENT)
-            && self.written.is_multiple_of(ALIGNMENT as u64);
-        self.set_direct(aligned && self.written >= DIRECT_FROM)?;
-        self.write_all(block.bytes())
-    }
-
-    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.file.write(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    bytes = &bytes[count..];
-                    self.written += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The file system takes the flag and not the write: another alignment, or what a
-                // write that was cut short has left.
-                Err(error) if self.direct && error.kind() == io::ErrorKind::InvalidInput => {
-                    self.set_direct(false)?;
-                    self.takes_direct = false;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn set_direct(&mut self, direct: bool) -> io::Result<()> {
-        let direct = direct && self.takes_direct;
-        if direct != self.direct {
-            match set_direct(&self.file, direct) {
-                Ok(()) => self.direct = direct,
-                Err(_) if direct => self.takes_direct = false,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether writes to `file` go past the page cache.
-#[cfg(target_os = "linux")]
-fn set_direct(file: &File, direct: bool) -> io::Result<()> {
-    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-    let mut flags = fcntl_getfl(file)?;
-    flags.set(OFlags::DIRECT, direct);
-    Ok(fcntl_setfl(file, flags)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn set_direct(_file: &File, _direct: bool) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+    outcome.and_then(|()| disk.sync())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::ALIGNMENT;
+    use crate::disk::DIRECT_FROM;
     use crate::hash::hash_reader;
 
     fn bytes(count: usize) -> Vec<u8> {
@@ -404,7 +331,7 @@ mod tests {
         }
         drop((send, free));
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let error = Disk::new(full).write_blocks(blocks).unwrap_err();
+        let error = write_blocks(Disk::new(full), blocks, &Failed::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert_eq!(back.iter().count(), 2);
     }
@@ -469,25 +396,11 @@ mod tests {
         }
         drop((send, free));
         let disk = Disk::new(tempfile::tempfile().unwrap());
-        let failed = disk.failed.clone();
-        assert!(in_time(|| disk.write_blocks(blocks)).is_err());
+        let failed = Failed::default();
+        let held = failed.clone();
+        assert!(in_time(move || write_blocks(disk, blocks, &held)).is_err());
         assert!(failed.is_set());
         assert_eq!(back.iter().count(), 2);
-    }
-
-    /// On file systems that ask for alignment, the write within is refused at first.
-    #[test]
-    fn a_direct_write_that_the_file_system_refuses_is_made_through_the_cache() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        let mut disk = Disk::new(File::create_new(&path).unwrap());
-        disk.write_all(b"abc").unwrap();
-        disk.set_direct(true).unwrap();
-        disk.write_all(&bytes(5000)).unwrap();
-        disk.set_direct(true).unwrap();
-        disk.write_all(b"end").unwrap();
-        let content = [b"abc".as_slice(), &bytes(5000), b"end"].concat();
-        assert!(std::fs::read(&path).unwrap() == content);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! whole, whenever its writer was killed or the power failed.
 
 mod block;
+mod disk;
 mod error;
 mod fact_shapes;
 mod file_writer;
