@@ -43,9 +43,42 @@ const TOKENS: usize = 577;
 /// Crops in one call, and the ratio to the batched form that is to hold: one image at scale 1, and at scales 1 and 3.
 const CASES: [(usize, f64); 2] = [(1, 0.58), (10, 0.45)];
 
-/// Graphs and their files of weights, in the order of [`Bench::steps`].
-const FORMS: [(&str, &str); 3] =
-    [("sparse", "experts.bin"), ("summing", "experts.bin"), ("batched", "stacked.bin")];
+/// A way to compute the mixture.
+#[derive(Clone, Copy)]
+enum Form {
+    Sparse,
+    Summing,
+    Batched,
+}
+
+/// In the order of [`Bench::steps`].
+const FORMS: [Form; 3] = [Form::Sparse, Form::Summing, Form::Batched];
+
+impl Form {
+    fn name(self) -> &'static str {
+        match self {
+            Form::Sparse => "sparse",
+            Form::Summing => "summing",
+            Form::Batched => "batched",
+        }
+    }
+
+    /// The file of weights; forms with the same tensors share one.
+    fn data_file(self) -> &'static str {
+        match self {
+            Form::Sparse | Form::Summing => "experts.bin",
+            Form::Batched => "stacked.bin",
+        }
+    }
+
+    fn graph(self) -> Result<(Graph, Seeds)> {
+        match self {
+            Form::Sparse => graph(Body::Sparse),
+            Form::Summing => graph(Body::Dense),
+            Form::Batched => batched_graph(),
+        }
+    }
+}
 
 /// Results may differ by this much of the largest: sums are rounded in another order.
 const MAX_DIFFERENCE: f32 = 1e-5;
@@ -117,15 +150,12 @@ struct Outcome {
 impl Bench {
     /// All forms as ONNX files, loaded.
     fn new(folder: &Path) -> Result<Self> {
-        let files = FORMS.map(|(_, data)| data.to_owned()).to_vec();
+        let files = FORMS.map(|form| form.data_file().to_owned()).to_vec();
         let mut backend = OrtBackend::new(OrtOptions::default(), files)?;
         let mut steps = Vec::new();
-        for (name, data) in FORMS {
-            let (graph, seeds) = match name {
-                "sparse" => graph(Body::Sparse)?,
-                "summing" => graph(Body::Dense)?,
-                _ => batched_graph()?,
-            };
+        for form in FORMS {
+            let (name, data) = (form.name(), form.data_file());
+            let (graph, seeds) = form.graph()?;
             if !folder.join(data).exists() {
                 write_weights(&folder.join(data), &graph, &seeds)?;
             }

@@ -105,8 +105,9 @@ pub(crate) struct OnnxArguments {
     /// for Llama.
     #[arg(long, value_parser = template_parser())]
     pub template: Option<PromptTemplate>,
-    /// The model's name in the bundle. By default the name of the checkpoint's folder, or of the one
-    /// around it where that is called `checkpoint`, `checkpoint-1000`, `model`, `output` or `final`.
+    /// The model's name in the bundle. By default the name of the checkpoint's folder. Where that is
+    /// called `checkpoint`, `checkpoint-1000`, `model`, `output` or `final`, and the folder around it
+    /// is not, the name of that one.
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub name: Option<String>,
     /// Make each router's probabilities and choices outputs of the graphs.

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-/// An export failed; nothing was left behind.
+/// An export failed; nothing was left behind. A cause is in the error's source, not in its message
+/// too.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The checkpoint cannot be read.

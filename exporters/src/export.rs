@@ -1,14 +1,13 @@
 //! From a checkpoint to a bundle.
 
-use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use cumo_bundle::{
     BundleWriter, FORMAT, FORMAT_VERSION, Manifest, ModelFacts, Plan, PromptTemplate, Target,
 };
-use cumo_checkpoint::{Checkpoint, Sources, Tensor, TokenizerFile, UnusedTensor};
+use cumo_checkpoint::{Checkpoint, Sources, TokenizerFile};
 use cumo_onnx::{DType, Graph};
 
 use crate::convert::{OddWeight, write_weights};
@@ -16,6 +15,7 @@ use crate::error::Error;
 use crate::layered::{self, Assembly, LayerOptions, MoeKind, Version, WeightsFile};
 use crate::part::{Part, PartName};
 use crate::progress::Progress;
+use crate::sources::{self, Unneeded};
 use crate::target::{OrtCpu, Portable, Target as Spelling};
 use crate::weight::Weight;
 use crate::{facts, part, signature};
@@ -91,6 +91,8 @@ pub struct Summary {
     pub bytes: u64,
     /// Weights with numbers that a model should not have.
     pub odd_weights: Vec<OddWeight>,
+    /// Folders that were given and that nothing was taken from.
+    pub unneeded: Vec<Unneeded>,
 }
 
 /// Exports a checkpoint to a bundle of ONNX graphs. The output folder is whole afterwards, or as it
@@ -105,7 +107,8 @@ pub fn export_onnx(options: &OnnxOptions, progress: &dyn Progress) -> Result<Sum
     if let Some(name) = &options.name {
         checkpoint.name.clone_from(name);
     }
-    check_sources(&checkpoint, options)?;
+    sources::check_output(&checkpoint, &options.sources, &options.output)?;
+    let unneeded = sources::unneeded(&checkpoint, &options.sources);
     let template = match options.template {
         Some(template) => template,
         None => facts::default_template(&checkpoint.config)?,
@@ -131,7 +134,7 @@ pub fn export_onnx(options: &OnnxOptions, progress: &dyn Progress) -> Result<Sum
         return Err(Error::Interrupted);
     }
     let bytes = writer.finish(manifest)?;
-    Ok(Summary { seconds: start.elapsed().as_secs_f64(), bytes, odd_weights })
+    Ok(Summary { seconds: start.elapsed().as_secs_f64(), bytes, odd_weights, unneeded })
 }
 
 /// What a bundle's graphs are.
@@ -205,28 +208,6 @@ fn write_layers(
     }
     manifest.plan = assembly.plan;
     Ok(odd_weights)
-}
-
-/// Checks that nothing of the checkpoint lies in the output, links resolved: replacing a bundle
-/// removes what is in it.
-fn check_sources(checkpoint: &Checkpoint, options: &OnnxOptions) -> Result<(), Error> {
-    let Ok(output) = options.output.canonicalize() else { return Ok(()) };
-    let Sources { checkpoint: folder, llm, clip } = &options.sources;
-    let mut paths: BTreeSet<&Path> = [Some(folder), llm.as_ref(), clip.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(PathBuf::as_path)
-        .collect();
-    paths.extend(checkpoint.tensors().map(Tensor::file));
-    paths.extend(checkpoint.unused.iter().map(UnusedTensor::file));
-    paths.extend(checkpoint.tokenizer.iter().map(|tokenizer| tokenizer.path.as_path()));
-    for path in paths {
-        if path.canonicalize().is_ok_and(|whole| whole.starts_with(&output)) {
-            let (source_path, output) = (path.to_owned(), options.output.clone());
-            return Err(Error::SourceInOutput { source_path, output });
-        }
-    }
-    Ok(())
 }
 
 fn build_parts(

@@ -39,9 +39,7 @@ pub(crate) fn default_template(config: &Config) -> Result<PromptTemplate, Error>
     };
     PromptTemplate::by_name(name).ok_or_else(|| {
         let known = PromptTemplate::ALL.map(PromptTemplate::name).to_vec();
-        // A long or odd name would fill the terminal, or change it.
-        let found = name.chars().take(80).flat_map(char::escape_debug).collect();
-        Error::Template { found, known }
+        Error::Template { found: cumo_checkpoint::shown(name), known }
     })
 }
 

@@ -21,6 +21,7 @@ pub mod part;
 mod ports;
 mod progress;
 mod signature;
+pub mod sources;
 pub mod target;
 pub mod vision;
 mod weight;

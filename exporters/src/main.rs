@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", message(&error));
+            eprintln!("error: {error:#}");
             let interrupted = matches!(
                 error.downcast_ref::<cumo_export::Error>(),
                 Some(cumo_export::Error::Interrupted)
@@ -29,19 +29,6 @@ fn main() -> ExitCode {
             ExitCode::from(if interrupted { 130 } else { 1 })
         }
     }
-}
-
-/// The whole chain on one line, without the causes that the message above them ends with: some
-/// errors show their cause themselves.
-fn message(error: &anyhow::Error) -> String {
-    let mut message = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !message.ends_with(&cause) {
-            message += ": ";
-            message += &cause;
-        }
-    }
-    message
 }
 
 /// Whether the reader of our output has gone: `cumo-export inspect ... | head` is no failure.

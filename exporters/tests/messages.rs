@@ -108,6 +108,104 @@ fn a_header_of_2_to_the_60_bytes_is_refused() {
     assert!(message.contains("1152921504606846976"), "{message}");
 }
 
+/// What a checkpoint with these files instead of `model.safetensors` is refused with.
+fn refused_with(files: &[(&str, Vec<u8>)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("checkpoint");
+    Changed::new().write(&checkpoint);
+    fs::remove_file(checkpoint.join("model.safetensors")).unwrap();
+    for (name, bytes) in files {
+        fs::write(checkpoint.join(name), bytes).unwrap();
+    }
+    refused_folder(folder.path(), &checkpoint)
+}
+
+/// The golden's weights with another header.
+fn with_header(change: impl FnOnce(&mut serde_json::Value) -> String) -> Vec<u8> {
+    let bytes = fs::read(golden("mistral-moe").join("model.safetensors")).unwrap();
+    let length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    let (header, data) = bytes[8..].split_at(length);
+    let header = change(&mut serde_json::from_slice(header).unwrap());
+    let length = (header.len() as u64).to_le_bytes();
+    [&length, header.as_bytes(), data].concat()
+}
+
+#[test]
+fn tensors_that_overlap_are_named() {
+    let name = "model.layers.1.input_layernorm.weight";
+    let bytes = with_header(|header| {
+        for end in header[name]["data_offsets"].as_array_mut().unwrap() {
+            *end = (end.as_u64().unwrap() - 2).into();
+        }
+        header.to_string()
+    });
+    let message = refused_with(&[("model.safetensors", bytes)]);
+    assert!(message.contains(name) && message.contains("an overlap"), "{message}");
+}
+
+#[test]
+fn a_tensor_that_is_there_twice_is_named() {
+    let name = "model.norm.weight";
+    let twice = with_header(|header| {
+        let again = format!("{{\"{name}\":{},", header[name]);
+        header.to_string().replacen('{', &again, 1)
+    });
+    let message = refused_with(&[("model.safetensors", twice)]);
+    assert!(message.contains(&format!("`{name}` is there twice")), "{message}");
+
+    let whole = fs::read(golden("mistral-moe").join("model.safetensors")).unwrap();
+    let index = br#"{"weight_map": {"model.norm.weight": "a.safetensors", "lm_head.weight": "b.safetensors"}}"#;
+    let message = refused_with(&[
+        ("model.safetensors.index.json", index.to_vec()),
+        ("a.safetensors", whole.clone()),
+        ("b.safetensors", whole),
+    ]);
+    assert!(message.contains("twice") && message.contains("a.safetensors"), "{message}");
+}
+
+#[test]
+fn a_missing_shard_is_named() {
+    let whole = fs::read(golden("mistral-moe").join("model.safetensors")).unwrap();
+    let index = br#"{"weight_map": {"model.norm.weight": "a.safetensors", "lm_head.weight": "b.safetensors"}}"#;
+    let message =
+        refused_with(&[("model.safetensors.index.json", index.to_vec()), ("a.safetensors", whole)]);
+    assert!(message.contains("shard `b.safetensors` is missing, with 1 tensors"), "{message}");
+}
+
+#[test]
+fn a_pickle_that_calls_os_system_is_refused_and_nothing_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let marker = folder.path().join("ran");
+    let command = format!("touch {}", marker.display());
+    let mut pickle = b"\x80\x02cos\nsystem\n(X".to_vec();
+    pickle.extend((command.len() as u32).to_le_bytes());
+    pickle.extend(command.bytes());
+    pickle.extend(b"tR.");
+    let message = refused_with(&[("pytorch_model.bin", support::zip(&pickle))]);
+    assert!(message.contains("`os.system`"), "{message}");
+    assert!(message.contains("nothing was executed"), "{message}");
+    assert!(!marker.exists());
+}
+
+#[test]
+fn folders_that_nothing_is_taken_from_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = golden("mistral-moe");
+    let other = golden("mistral-moe");
+    let other = other.to_str().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let elsewhere = elsewhere.path().to_str().unwrap();
+    let output =
+        export(&whole, &folder.path().join("bundle"), &["--llm", elsewhere, "--clip", elsewhere]);
+    let message = stderr(&output);
+    assert!(output.status.success(), "{message}");
+    for flag in ["--llm", "--clip"] {
+        assert!(message.contains(&format!("nothing was taken from {flag}")), "{message}");
+    }
+    let output = export(&whole, &folder.path().join("other"), &["--llm", other]);
+    assert!(!stderr(&output).contains("nothing was taken"), "{}", stderr(&output));
+}
+
 #[test]
 fn nan_weights_are_counted_and_warned_of() {
     let folder = tempfile::tempdir().unwrap();
@@ -169,6 +267,12 @@ fn a_checkpoint_within_the_bundle_to_replace_is_kept() {
     fs::remove_file(&weights).unwrap();
     std::os::unix::fs::symlink(inside.join("model.safetensors"), &weights).unwrap();
 
+    // A checkpoint elsewhere that names a tower's configuration within.
+    let naming = folder.path().join("naming");
+    let mut changed = Changed::new();
+    changed.config["mm_vision_tower"] = inside.join("clip").to_str().unwrap().into();
+    changed.write(&naming);
+
     let inside_text = inside.to_str().unwrap();
     let linked = bundle.join("..").join("bundle");
     for (checkpoint, output, arguments) in [
@@ -176,6 +280,7 @@ fn a_checkpoint_within_the_bundle_to_replace_is_kept() {
         (&inside, &linked, vec!["--force"]),
         (&link, &bundle, vec!["--force"]),
         (&cached, &bundle, vec!["--force"]),
+        (&naming, &bundle, vec!["--force"]),
         (&checkpoint, &bundle, vec!["--force", "--llm", inside_text]),
         (&checkpoint, &bundle, vec!["--force", "--clip", inside_text]),
     ] {
@@ -183,7 +288,7 @@ fn a_checkpoint_within_the_bundle_to_replace_is_kept() {
         assert!(message.contains("--force would replace"), "{checkpoint:?}: {message}");
         assert!(inside.join("model.safetensors").exists());
     }
-    assert_eq!(names(folder.path()), ["bundle", "cached", "link"]);
+    assert_eq!(names(folder.path()), ["bundle", "cached", "link", "naming"]);
 }
 
 #[cfg(target_os = "linux")]

@@ -15,7 +15,7 @@ pub struct CancelToken {
 
 #[derive(Default)]
 struct Shared {
-    cancelled: AtomicBool,
+    cancelled: Arc<AtomicBool>,
     interrupt: Mutex<Option<Interrupt>>,
 }
 
@@ -30,6 +30,23 @@ impl CancelToken {
         let interrupt = self.interrupt();
         self.shared.cancelled.store(true, Ordering::SeqCst);
         if let Some(interrupt) = interrupt.as_ref() {
+            interrupt(true);
+        }
+    }
+
+    /// What [`CancelToken::cancel`] sets, for a signal handler, which may do no more than that.
+    /// [`CancelToken::pass_on`] from another thread does the rest.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.shared.cancelled.clone()
+    }
+
+    /// Stops the graph that runs, if the token's flag is still set: work that began since then, with
+    /// [`CancelToken::reset`], goes on.
+    pub fn pass_on(&self) {
+        let interrupt = self.interrupt();
+        if let Some(interrupt) = interrupt.as_ref()
+            && self.is_cancelled()
+        {
             interrupt(true);
         }
     }
@@ -91,5 +108,22 @@ mod tests {
         assert!(token.is_cancelled() && !stopped.load(Ordering::SeqCst));
         token.reset();
         assert!(!token.is_cancelled());
+    }
+
+    #[test]
+    fn a_set_flag_stops_the_graph_unless_other_work_has_begun() {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let seen = stopped.clone();
+        let token = CancelToken::new();
+        token.arm(Some(Arc::new(move |stop| seen.store(stop, Ordering::SeqCst))));
+        token.flag().store(true, Ordering::SeqCst);
+        assert!(token.is_cancelled());
+        token.pass_on();
+        assert!(stopped.load(Ordering::SeqCst));
+
+        // Of a signal that came before the work began, which is passed on late.
+        token.reset();
+        token.pass_on();
+        assert!(!token.is_cancelled() && !stopped.load(Ordering::SeqCst));
     }
 }

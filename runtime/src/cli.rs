@@ -91,11 +91,11 @@ While it runs:
   /reset        forgets the conversation and its images
   /help         lists these
   /exit         ends (so do /quit and Ctrl-D)
-  Ctrl-C        ends the answer, not the program
+  Ctrl-C        ends the answer, not the program; a second one ends the program
 
 Earlier turns stay in the cache and are not computed again.
-Where lines come from a pipe or a file, an error is told with its line and the next line is read; the
-exit code is then 1.")]
+Where lines come from a pipe or a file, an error is told with its line and the next line is read;
+the exit code is then 1.")]
 pub(crate) struct ChatArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -169,8 +169,8 @@ pub(crate) struct EvalArgs {
       cumo tokenize --tokenizer tokenizer.model --template mistral_instruct_system
 
 A JSON list of messages (role and content; user and assistant take turns, a first one may be the
-system's) is laid out with the template; an answer is asked for where the last message is the user's. Anything else is text and is taken as it is.
-`<image>` becomes -200.")]
+system's) is laid out with the template; an answer is asked for where the last message is the
+user's. Anything else is text and is taken as it is. `<image>` becomes -200.")]
 pub(crate) struct TokenizeArgs {
     /// A bundle with a tokenizer; or give --tokenizer
     #[arg(short, long, value_name = "DIR", required_unless_present = "tokenizer")]
@@ -432,6 +432,15 @@ mod tests {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let example = format!("cumo {}", command.get_name());
             assert!(help.contains(&example), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn lines_of_help_that_are_laid_out_by_hand_fit_the_widest_terminal() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let longest = help.lines().max_by_key(|line| line.chars().count()).unwrap_or_default();
+            assert!(longest.chars().count() <= 100, "{}: {longest}", command.get_name());
         }
     }
 

@@ -10,6 +10,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    leave_caught_panics_untold();
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Chat(args) => commands::chat::run(&args),
@@ -27,4 +28,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A panic that the library makes an error of is told as that error only.
+fn leave_caught_panics_untold() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !cumo_processor::panic_is_caught() {
+            tell(panic);
+        }
+    }));
 }

@@ -112,6 +112,24 @@ fn text_and_conversations_become_the_goldens_ids() {
 }
 
 #[test]
+fn a_tokenizer_that_its_library_panics_on_is_told_as_one_error() {
+    let plain = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../crates/processor/tests/fixtures/vocabularies/plain.json");
+    let mut tokenizer: Value = serde_json::from_slice(&fs::read(plain).unwrap()).unwrap();
+    // The crate cuts this off from pieces that are shorter.
+    tokenizer["model"]["continuing_subword_prefix"] = "x".repeat(100).into();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokenizer.json");
+    fs::write(&file, tokenizer.to_string()).unwrap();
+    let mut command = cumo(&["tokenize", "--tokenizer"]);
+    let output = command.arg(&file).env("RUST_BACKTRACE", "1").output().unwrap();
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.contains("the tokenizers library cannot use it"), "{error}");
+    assert!(!error.contains("panicked") && error.lines().count() == 1, "{error}");
+}
+
+#[test]
 fn bad_questions_leave_no_answers_file() {
     let folder = tempfile::tempdir().unwrap();
     let questions = folder.path().join("q.jsonl");

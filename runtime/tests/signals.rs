@@ -1,5 +1,5 @@
 //! Ctrl-C while a model is loaded.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::path::Path;
@@ -67,9 +67,23 @@ fn loading(folder: &Path) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // The signal must not come before the program listens to it.
-    thread::sleep(Duration::from_millis(300));
+    wait_until_it_listens(&child);
     child
+}
+
+/// Waits until the program has a handler for SIGINT: the kernel lists the signals that are caught.
+fn wait_until_it_listens(child: &Child) {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        // Signal 2 is the second bit.
+        if u64::from_str_radix(caught.trim(), 16).unwrap() & 2 != 0 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    panic!("it does not listen to Ctrl-C");
 }
 
 fn ended(mut child: Child) -> std::process::ExitStatus {

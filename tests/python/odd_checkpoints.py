@@ -4,7 +4,8 @@ Usage: odd_checkpoints.py CUMO_EXPORT [--cumo CUMO] [--only NAME] [--keep DIR]
 
 The numpy model (`reference/`) is first compared with the goldens of the original code, so that what
 the odd checkpoints are compared with is known to be right. Tolerances are those of
-tests/tolerances.json. With --cumo, the runtime answers too, from images in files to tokens.
+tests/tolerances.json. Every graph goes through onnx.checker. With --cumo, the runtime answers too,
+from images in files to tokens.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from bundle import Bundle, Cache
+from check_onnx import problems_of
 from compare_goldens import TOLERANCES, Report, decode, embed
 from reference import Reference
 from reference.variant import ABSENT, Clip, Llm, Variant
@@ -142,10 +144,12 @@ class Case:
             )
 
     def export(self, exporter: Path, target: str, dtype: str, *options: str) -> Bundle:
-        """The bundle that `cumo-export` writes."""
+        """The bundle that `cumo-export` writes, with graphs that onnx.checker accepts."""
         bundle = self.folder / "-".join([target, dtype, *(option.strip("-") for option in options)])
         command = [exporter, "onnx", self.folder / "checkpoint", *self.arguments, "-o", bundle]
         output_of([*command, "--target", target, "--dtype", dtype, *options])
+        if problems := problems_of(bundle):
+            raise SystemExit("\n".join([f"{self.variant.name}: onnx.checker", *problems]))
         return Bundle(bundle)
 
 

@@ -73,7 +73,15 @@ fn python_tests(workspace: &Workspace, programs: &Path, library: &Path) -> Resul
         python.arg(workspace.root.join("tests/python").join(name));
         Ok(python)
     };
-    process::run(script("check_onnx.py")?.args(bundles.iter().map(|(_, _, bundle)| bundle)))?;
+    let mut check = script("check_onnx.py")?;
+    check.args(bundles.iter().map(|(_, _, bundle)| bundle));
+    let sample = workspace.root.join("samples/shapes");
+    for export in &EXPORTS {
+        let bundle = folder.join(export.folder_name(&sample));
+        process::run(&mut export.command(&exporter, &sample, &bundle))?;
+        check.arg(bundle);
+    }
+    process::run(&mut check)?;
     let dense = workspace.root.join("tests/goldens/mistral-dense/checkpoint");
     process::run(script("assembled_parts.py")?.arg(&exporter).arg(dense))?;
     let mut odd = script("odd_checkpoints.py")?;

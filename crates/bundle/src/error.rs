@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-/// A bundle could not be read, checked or written.
+/// A bundle could not be read, checked or written. A cause is in the error's source, not in its
+/// message too.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder has no manifest.
@@ -22,7 +23,7 @@ pub enum Error {
         limit: u64,
     },
     /// The manifest is not JSON of the expected form.
-    #[error("{path}: {source}")]
+    #[error("{path}: malformed")]
     Json {
         /// The manifest.
         path: PathBuf,
@@ -66,7 +67,7 @@ pub enum Error {
     )]
     NotABundle(PathBuf),
     /// A file could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}")]
     Io {
         /// The file or folder.
         path: PathBuf,

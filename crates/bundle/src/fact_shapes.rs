@@ -71,26 +71,11 @@ fn shape_of(manifest: &Manifest, name: &str) -> Option<(usize, Vec<Known>)> {
 fn difference(shape: &[Dim], rank: usize, known: &[Known]) -> Option<String> {
     let is = |found: &Dim, size: usize| matches!(found, Dim::Fixed(fixed) if *fixed == size);
     if shape.len() != rank {
-        return Some(format!("has shape {}; it must have {rank} dimensions", shown(shape)));
+        return Some(format!("has shape {}; it must have {rank} dimensions", Dim::list(shape)));
     }
     let wrong = |(place, _, size): &&Known| shape.get(*place).is_none_or(|dim| !is(dim, *size));
     let (place, fact, size) = known.iter().find(wrong)?;
-    Some(format!("has shape {}; dimension {place} must be {size} ({fact})", shown(shape)))
-}
-
-/// Whether two shapes can be of one tensor: symbols fit every size.
-pub(crate) fn agree(one: &[Dim], other: &[Dim]) -> bool {
-    let fits = |pair: (&Dim, &Dim)| match pair {
-        (Dim::Fixed(one), Dim::Fixed(other)) => one == other,
-        _ => true,
-    };
-    one.len() == other.len() && one.iter().zip(other).all(fits)
-}
-
-/// A shape for people.
-pub(crate) fn shown(shape: &[Dim]) -> String {
-    let dims: Vec<String> = shape.iter().map(ToString::to_string).collect();
-    format!("[{}]", dims.join(", "))
+    Some(format!("has shape {}; dimension {place} must be {size} ({fact})", Dim::list(shape)))
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use std::thread::{Builder, JoinHandle};
 
 use sha2::{Digest, Sha256};
 
+use crate::block::Block;
+use crate::disk::Disk;
 use crate::hash::{Sha256Hex, hex};
 
 /// Bytes that are hashed and written at a time.
@@ -21,61 +23,40 @@ const BLOCK_BYTES: usize = 4 << 20;
 /// does not stop the others at once.
 const NUM_BLOCKS: usize = 4;
 
-/// What direct writes ask of addresses, offsets and lengths; enough for every disk there is.
-const ALIGNMENT: usize = 4096;
-
-/// From this offset on a file is written past the page cache, where the file system can. Files of
-/// gigabytes gain: nothing is copied into the cache, and the system never stops the writer because
-/// too much in it is unwritten. Small ones stay in the cache for who reads them next.
-const DIRECT_FROM: u64 = 64 << 20;
-
-/// Memory for some bytes of the file, at an address that direct writes take.
-#[derive(Debug, Default)]
-pub struct Block {
-    memory: Vec<u8>,
-    start: usize,
-    length: usize,
-}
-
-impl Block {
-    /// Makes it `length` bytes long. What is in them is not said: it may be from an earlier use.
-    pub fn resize(&mut self, length: usize) {
-        if self.memory.len() < self.start + length {
-            self.memory = vec![0; length + ALIGNMENT];
-            let address = self.memory.as_ptr().addr();
-            self.start = address.next_multiple_of(ALIGNMENT) - address;
-        }
-        self.length = length;
-    }
-
-    /// Puts `count` zeros behind what it holds.
-    pub fn grow(&mut self, count: usize) {
-        let length = self.length;
-        if self.memory.len() < self.start + length + count {
-            let mut larger = Block::default();
-            larger.resize(length + count);
-            larger.bytes_mut()[..length].copy_from_slice(self.bytes());
-            *self = larger;
-        }
-        self.length = length + count;
-        self.bytes_mut()[length..].fill(0);
-    }
-
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..self.start + self.length]
-    }
-
-    /// Its bytes, to be filled.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + self.length]
-    }
-}
-
-/// A block on its way to the disk, and where it goes afterwards.
+/// A block on its way to the disk. Dropped wherever it has come to, it goes back to be filled again:
+/// nobody waits for a block that a thread had when it ended.
 struct Filled {
     block: Block,
     free: Sender<Block>,
+}
+
+impl Drop for Filled {
+    fn drop(&mut self) {
+        // Nobody fills it again once the file has ended.
+        let _ = self.free.send(std::mem::take(&mut self.block));
+    }
+}
+
+/// Set when a write has failed, and when a thread that holds it panics.
+#[derive(Clone, Default)]
+struct Failed(Arc<AtomicBool>);
+
+impl Failed {
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Failed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.set();
+        }
+    }
 }
 
 /// A new file; what is written to it is hashed on the way. Errors of the disk are told by a later
@@ -90,8 +71,7 @@ pub struct FileWriter {
     free: Receiver<Block>,
     /// Where they come back.
     written: Sender<Block>,
-    /// Whether a write has failed. Blocks come back nevertheless, so that nobody waits for one.
-    failed: Arc<AtomicBool>,
+    failed: Failed,
     hasher: Option<JoinHandle<Sha256Hex>>,
     writer: Option<JoinHandle<io::Result<()>>>,
 }
@@ -102,7 +82,11 @@ impl FileWriter {
     /// # Errors
     /// What the system reports.
     pub fn create(path: &Path) -> io::Result<FileWriter> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        FileWriter::over(OpenOptions::new().write(true).create_new(true).open(path)?)
+    }
+
+    /// Writes to `file`, which is new.
+    fn over(file: File) -> io::Result<FileWriter> {
         let (filled, to_hash) = channel();
         let (hashed, to_write) = channel();
         let (written, free) = channel();
@@ -110,11 +94,15 @@ impl FileWriter {
             // Nobody has dropped `free`, so there is nothing to fail.
             let _ = written.send(Block::default());
         }
-        let disk = Disk::new(file);
-        let failed = disk.failed.clone();
-        let hasher = Builder::new().name("hash".to_owned()).spawn(|| hash(to_hash, hashed))?;
-        let writer =
-            Builder::new().name("write".to_owned()).spawn(|| disk.write_blocks(to_write))?;
+        let failed = Failed::default();
+        let write_failed = failed.clone();
+        let hash_failed = failed.clone();
+        let hasher = Builder::new()
+            .name("hash".to_owned())
+            .spawn(move || hash(to_hash, hashed, &hash_failed))?;
+        let writer = Builder::new()
+            .name("write".to_owned())
+            .spawn(move || write_blocks(Disk::new(file), to_write, &write_failed))?;
         Ok(FileWriter {
             block: None,
             bytes: 0,
@@ -145,14 +133,14 @@ impl FileWriter {
     /// What the system reported for any of the writes before.
     pub fn write_block(&mut self, block: Block, free: &Sender<Block>) -> io::Result<()> {
         self.send_block()?;
-        self.bytes += block.length as u64;
+        self.bytes += block.bytes().len() as u64;
         self.send(Filled { block, free: free.clone() })
     }
 
     /// Hands the block that is being filled to the hasher.
     fn send_block(&mut self) -> io::Result<()> {
         let Some((mut block, length)) = self.block.take() else { return Ok(()) };
-        block.length = length;
+        block.truncate(length);
         let free = self.written.clone();
         self.send(Filled { block, free })
     }
@@ -167,12 +155,13 @@ impl FileWriter {
 
     /// Tells of a write that has failed.
     fn check(&mut self) -> io::Result<()> {
-        if self.failed.load(Ordering::Acquire) { Err(self.failure()) } else { Ok(()) }
+        if self.failed.is_set() { Err(self.failure()) } else { Ok(()) }
     }
 
-    /// Why the writing thread has ended before its time.
+    /// Why the file has failed; goes on with a thread's panic.
     fn failure(&mut self) -> io::Error {
         self.filled = None;
+        self.hasher.take().map(join);
         match self.writer.take().map(join) {
             Some(Err(error)) => error,
             _ => failed_before(),
@@ -229,7 +218,8 @@ fn join<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn hash(blocks: Receiver<Filled>, hashed: Sender<Filled>) -> Sha256Hex {
+/// Hashes blocks and hands them on; `_failed` is told of a panic by being dropped.
+fn hash(blocks: Receiver<Filled>, hashed: Sender<Filled>, _failed: &Failed) -> Sha256Hex {
     let mut hasher = Sha256::new();
     for filled in blocks {
         hasher.update(filled.block.bytes());
@@ -240,93 +230,26 @@ fn hash(blocks: Receiver<Filled>, hashed: Sender<Filled>) -> Sha256Hex {
     hex(&hasher.finalize())
 }
 
-/// The file as the writing thread has it.
-struct Disk {
-    file: File,
-    written: u64,
-    /// Whether writes go past the page cache now.
-    direct: bool,
-    /// Whether the file system takes such writes, as far as is known.
-    takes_direct: bool,
-    failed: Arc<AtomicBool>,
-}
-
-impl Disk {
-    fn new(file: File) -> Disk {
-        Disk { file, written: 0, direct: false, takes_direct: true, failed: Arc::default() }
-    }
-
-    /// Writes blocks in order and sends them back; after a failure it only sends them back.
-    fn write_blocks(mut self, blocks: Receiver<Filled>) -> io::Result<()> {
-        let mut outcome = Ok(());
-        for Filled { block, free } in blocks {
-            if outcome.is_ok() {
-                outcome = self.write_block(&block);
-                self.failed.store(outcome.is_err(), Ordering::Release);
-            }
-            let _ = free.send(block); // Nobody fills it again once the file has ended.
-        }
-        outcome
-    }
-
-    fn write_block(&mut self, block: &Block) -> io::Result<()> {
-        let aligned =
-            block.length.is_multiple_of(ALIGNMENT) && self.written.is_multiple_of(ALIGNMENT as u64);
-        self.set_direct(aligned && self.written >= DIRECT_FROM)?;
-        self.write_all(block.bytes())
-    }
-
-    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.file.write(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    bytes = &bytes[count..];
-                    self.written += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The file system takes the flag and not the write: another alignment, or what a
-                // write that was cut short has left.
-                Err(error) if self.direct && error.kind() == io::ErrorKind::InvalidInput => {
-                    self.set_direct(false)?;
-                    self.takes_direct = false;
-                }
-                Err(error) => return Err(error),
+/// Writes blocks in order, which go back, and brings all to the disk. After a failure blocks only go
+/// back.
+fn write_blocks(mut disk: Disk, blocks: Receiver<Filled>, failed: &Failed) -> io::Result<()> {
+    let mut outcome = Ok(());
+    for filled in blocks {
+        if outcome.is_ok() {
+            outcome = disk.write_block(&filled.block);
+            if outcome.is_err() {
+                failed.set();
             }
         }
-        Ok(())
     }
-
-    fn set_direct(&mut self, direct: bool) -> io::Result<()> {
-        let direct = direct && self.takes_direct;
-        if direct != self.direct {
-            match set_direct(&self.file, direct) {
-                Ok(()) => self.direct = direct,
-                Err(_) if direct => self.takes_direct = false,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether writes to `file` go past the page cache.
-#[cfg(target_os = "linux")]
-fn set_direct(file: &File, direct: bool) -> io::Result<()> {
-    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-    let mut flags = fcntl_getfl(file)?;
-    flags.set(OFlags::DIRECT, direct);
-    Ok(fcntl_setfl(file, flags)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn set_direct(_file: &File, _direct: bool) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+    outcome.and_then(|()| disk.sync())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::ALIGNMENT;
+    use crate::disk::DIRECT_FROM;
     use crate::hash::hash_reader;
 
     fn bytes(count: usize) -> Vec<u8> {
@@ -408,8 +331,75 @@ mod tests {
         }
         drop((send, free));
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let error = Disk::new(full).write_blocks(blocks).unwrap_err();
+        let error = write_blocks(Disk::new(full), blocks, &Failed::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(back.iter().count(), 2);
+    }
+
+    /// What `work` gives, or its panic; it has a minute, so that a hang fails instead of hanging.
+    fn in_time<T: Send + 'static>(
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> std::thread::Result<T> {
+        let (send, outcome) = channel();
+        std::thread::spawn(move || {
+            let work = std::panic::AssertUnwindSafe(work);
+            send.send(std::panic::catch_unwind(work)).unwrap();
+        });
+        outcome.recv_timeout(std::time::Duration::from_secs(60)).expect("hangs")
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_told_through_the_file_writer() {
+        let full = || FileWriter::over(File::options().write(true).open("/dev/full").unwrap());
+        let copied = in_time(move || {
+            let mut writer = full()?;
+            writer.write_all(&bytes(20 * BLOCK_BYTES))?;
+            writer.finish()
+        });
+        assert_eq!(copied.unwrap().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let handed_over = in_time(move || {
+            let (free, back) = channel();
+            free.send(Block::default()).unwrap();
+            let mut writer = full()?;
+            for _ in 0..20 {
+                let mut block = back.recv().unwrap();
+                block.resize(BLOCK_BYTES);
+                writer.write_block(block, &free)?;
+            }
+            writer.finish()
+        });
+        assert_eq!(handed_over.unwrap().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_panic_of_the_hashing_thread_goes_on_in_the_caller() {
+        let outcome = in_time(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut writer = FileWriter::create(&folder.path().join("file")).unwrap();
+            let (free, back) = channel();
+            writer.write_block(Block::broken(), &free).unwrap();
+            back.recv().unwrap();
+            writer.write_all(&bytes(20 * BLOCK_BYTES)).unwrap();
+        });
+        let panic = outcome.unwrap_err();
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(message.contains("range end index 1 out of range"), "{message}");
+    }
+
+    #[test]
+    fn a_panic_of_the_writing_thread_is_a_failure_and_blocks_come_back() {
+        let (send, blocks) = channel();
+        let (free, back) = channel();
+        for block in [Block::broken(), Block::default()] {
+            send.send(Filled { block, free: free.clone() }).unwrap();
+        }
+        drop((send, free));
+        let disk = Disk::new(tempfile::tempfile().unwrap());
+        let failed = Failed::default();
+        let held = failed.clone();
+        assert!(in_time(move || write_blocks(disk, blocks, &held)).is_err());
+        assert!(failed.is_set());
         assert_eq!(back.iter().count(), 2);
     }
 
@@ -417,7 +407,7 @@ mod tests {
     fn writing_on_after_a_failure_fails_and_does_not_hang() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = FileWriter::create(&folder.path().join("file")).unwrap();
-        writer.failed.store(true, Ordering::Release);
+        writer.failed.set();
         let error = writer.write_all(&bytes(20 * BLOCK_BYTES)).unwrap_err();
         assert!(error.to_string().contains("earlier write"), "{error}");
         assert!(writer.write_block(Block::default(), &channel().0).is_err());

@@ -3,10 +3,11 @@
 //! A bundle holds ONNX graphs, their weights, tokenizer files and `manifest.json`. The manifest
 //! says what the model is, what every graph takes and gives, which bytes every file must have, and,
 //! as a [`Plan`], in which order the graphs run. It is written last, into a temporary folder that
-//! is renamed when complete: a folder that has a manifest is whole, whenever its writer was killed.
-//! (Not whenever the power failed: files of many gigabytes are not forced to the disk. `cumo verify`
-//! tells.)
+//! is renamed when complete, after every file has reached the disk: a folder that has a manifest is
+//! whole, whenever its writer was killed or the power failed.
 
+mod block;
+mod disk;
 mod error;
 mod fact_shapes;
 mod file_writer;
@@ -21,8 +22,9 @@ mod validate;
 mod verify;
 mod write;
 
+pub use block::Block;
 pub use error::Error;
-pub use file_writer::{Block, FileWriter};
+pub use file_writer::FileWriter;
 pub use hash::Sha256Hex;
 pub use manifest::{
     Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, PartPrecision, Target, Value,

@@ -173,6 +173,23 @@ pub enum Dim {
     Symbol(String),
 }
 
+impl Dim {
+    /// Whether two shapes can be of one tensor: symbols fit every size.
+    pub(crate) fn agree(one: &[Dim], other: &[Dim]) -> bool {
+        let fits = |pair: (&Dim, &Dim)| match pair {
+            (Dim::Fixed(one), Dim::Fixed(other)) => one == other,
+            _ => true,
+        };
+        one.len() == other.len() && one.iter().zip(other).all(fits)
+    }
+
+    /// A shape for people.
+    pub(crate) fn list(shape: &[Dim]) -> String {
+        let dims: Vec<String> = shape.iter().map(ToString::to_string).collect();
+        format!("[{}]", dims.join(", "))
+    }
+}
+
 impl fmt::Display for Dim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -212,8 +212,9 @@ mod tests {
     fn a_misspelt_key_is_named_with_its_line() {
         let text =
             serde_json::to_string_pretty(&manifest()).unwrap().replace("\"plan\"", "\"plam\"");
-        let error = parse_manifest(Path::new("m"), text.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("`plam`") && error.contains("line "), "{error}");
+        let error = parse_manifest(Path::new("m"), text.as_bytes()).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("`plam`") && cause.contains("line "), "{error}: {cause}");
     }
 
     #[test]

@@ -92,12 +92,19 @@ impl BundleWriter {
             let mut file = File::create(self.partial.path().join(names::MANIFEST_FILE))?;
             file.write_all(&text)?;
             file.sync_all()?;
-            fs::remove_file(self.partial.path().join(LOCK_FILE))
+            fs::remove_file(self.partial.path().join(LOCK_FILE))?;
+            sync_folder(self.partial.path())
         };
         write().map_err(|source| Error::io(&path, source))?;
         put_in_place(self.partial, &self.destination, self.replace)?;
         Ok(self.files.values().map(|entry| entry.bytes).sum::<u64>() + text.len() as u64)
     }
+}
+
+/// Brings a folder's entries to the disk, so that no power cut leaves it without a file whose
+/// contents are there.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// A new lock file in `folder`, locked before it has its name: nobody sees one that is not locked

@@ -35,7 +35,7 @@ pub struct Checkpoint {
     /// The tokenizer's file, if the checkpoint or the LLM's folder has one.
     pub tokenizer: Option<TokenizerFile>,
     /// The name of the checkpoint's folder, or, where that says nothing (`checkpoint-1000`), of the
-    /// first folder around it that has another.
+    /// folder around it, unless that says nothing either.
     pub name: String,
 }
 
@@ -94,6 +94,15 @@ impl Checkpoint {
         Ok(Self { config, model, unused: Vec::new(), tokenizer, name: name(checkpoint) })
     }
 
+    /// Whether weights, the tokenizer or the tower's configuration come from `folder`, written as it
+    /// was in the [`Sources`].
+    pub fn uses(&self, folder: &Path) -> bool {
+        let within = |file: &Path| file.parent() == Some(folder);
+        self.tensors().any(|tensor| within(tensor.file()))
+            || self.tokenizer.as_ref().is_some_and(|tokenizer| within(&tokenizer.path))
+            || self.config.tower.as_deref() == Some(folder)
+    }
+
     /// All tensors that inference needs, each once: vision, connector, LLM, in the order in which
     /// they are used.
     pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
@@ -128,14 +137,14 @@ fn tokenizer(folder: &Path) -> Result<Option<TokenizerFile>, Error> {
     }
 }
 
-/// The last part of the path that says something; of `.`, the folder's own name.
+/// The folder's own name, also of `.`; that of the one around it where only that says something.
 fn name(folder: &Path) -> String {
     let whole = folder.canonicalize();
     let folder = whole.as_deref().unwrap_or(folder);
-    let names =
-        || folder.ancestors().filter_map(Path::file_name).map(|name| name.to_string_lossy());
-    let name = names().find(|name| !is_generic(name)).or_else(|| names().next());
-    name.unwrap_or_default().into_owned()
+    let name = |folder: &Path| folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let own = name(folder).unwrap_or_default();
+    let around = || folder.parent().and_then(name).filter(|name| !is_generic(name));
+    if is_generic(&own) { around().unwrap_or(own) } else { own }
 }
 
 /// Whether training scripts call any model's folder so.
@@ -149,11 +158,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folders_name_that_says_nothing_is_passed_over() {
+    fn a_folders_name_that_says_nothing_gives_way_to_the_one_around_it() {
         let name = |path: &str| name(Path::new(path));
         assert_eq!(name("/nowhere/cumo-7b"), "cumo-7b");
         assert_eq!(name("/nowhere/cumo-7b/checkpoint"), "cumo-7b");
-        assert_eq!(name("/nowhere/shapes/output/checkpoint-1000"), "shapes");
+        assert_eq!(name("/nowhere/shapes/checkpoint-1000"), "shapes");
+        assert_eq!(name("/nowhere/output/final"), "final");
         assert_eq!(name("/checkpoint"), "checkpoint");
         assert_eq!(name("/nowhere/my-checkpoint"), "my-checkpoint");
     }

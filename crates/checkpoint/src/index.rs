@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use crate::error::{Error, IndexProblem};
 use crate::json::{self, UniqueMembers};
-use crate::tensor::{Stored, is_name, shown};
+use crate::shown::shown;
+use crate::tensor::{Stored, is_name};
 
 /// Bytes that an index may have. A model of 100,000 tensors has about 10 MB.
 const MAX_INDEX: u64 = 256 << 20;

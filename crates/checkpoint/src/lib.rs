@@ -17,6 +17,7 @@ mod mapped_file;
 pub mod model;
 mod parts;
 mod safetensors;
+mod shown;
 mod tensor;
 mod torch;
 mod typed;
@@ -30,4 +31,5 @@ pub use error::{
     ConfigProblem, ConfigProblemKind, Error, IndexProblem, MissingPart, Part, PickleError,
     SafetensorsError, TensorProblem, TensorProblems, TorchError, ZipError,
 };
+pub use shown::shown;
 pub use tensor::{Dtype, Tensor, UnusedTensor};

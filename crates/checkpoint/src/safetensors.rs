@@ -16,7 +16,8 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use crate::error::{Error, SafetensorsError};
 use crate::json::UniqueMembers;
 use crate::mapped_file::MappedFile;
-use crate::tensor::{Element, MAX_RANK, Stored, num_bytes, shown};
+use crate::shown::shown;
+use crate::tensor::{Element, MAX_RANK, Stored, num_bytes};
 
 /// Bytes that a header may have, as in the format's reference implementation.
 const MAX_HEADER: u64 = 100_000_000;

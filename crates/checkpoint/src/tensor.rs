@@ -113,17 +113,6 @@ pub(crate) fn is_name(name: &str) -> bool {
     name.len() <= 1000 && !name.chars().any(char::is_control)
 }
 
-/// A text from a file as a message shows it: without control characters, and of a long one the
-/// beginning.
-pub(crate) fn shown(text: &str) -> String {
-    const SHOWN: usize = 80;
-    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown += &format!("... ({} bytes)", text.len());
-    }
-    shown
-}
-
 /// Bytes of a tensor of `shape`; none where the number does not fit.
 pub(crate) fn num_bytes(shape: &[usize], element: Element) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?.checked_mul(element.size)

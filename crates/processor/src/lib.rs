@@ -19,4 +19,4 @@ pub use prompt::{
     IMAGE_MARK, IMAGE_TOKEN_ID, Message, Role, SeparatorStyle, Template, count_image_marks, render,
     template, tokenize_prompt,
 };
-pub use tokenizer::{StreamDecoder, Tokenizer};
+pub use tokenizer::{StreamDecoder, Tokenizer, panic_is_caught};

@@ -12,6 +12,7 @@ use cumo_bundle::TokenizerKind;
 use crate::error::{Error, Result};
 use crate::image::read_file;
 use huggingface::HuggingFace;
+pub use huggingface::panic_is_caught;
 use sentencepiece::SentencePiece;
 pub use stream::StreamDecoder;
 

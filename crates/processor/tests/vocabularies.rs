@@ -152,22 +152,38 @@ fn with_part(part: &str, value: Value) -> Vec<u8> {
 }
 
 #[test]
-fn a_tokenizer_json_that_its_library_panics_on_is_an_error() {
-    let open = |bytes: &[u8]| Tokenizer::from_bytes(bytes, TokenizerKind::HuggingFace);
+fn a_tokenizer_json_with_a_part_that_is_not_json_says_where() {
     let text = fs::read(folder().join("plain.json")).unwrap();
     let decoder = text.windows(9).position(|part| part == b"\"decoder\"").unwrap();
     let mut broken = text.clone();
     broken[decoder + 11] = b'x';
-    let error = open(&broken).unwrap_err().to_string();
-    assert!(error.contains("at line 1 column"), "{error}");
-
-    let template = json!({
-        "type": "TemplateProcessing", "pair": [], "special_tokens": {},
-        "single": [{ "SpecialToken": { "id": "nope", "type_id": 0 } }],
-    });
-    let opened = open(&with_part("post_processor", template)).and_then(|t| t.encode("text"));
+    let opened = Tokenizer::from_bytes(&broken, TokenizerKind::HuggingFace);
     let error = opened.unwrap_err().to_string();
-    assert!(error.contains("not a usable tokenizer.json: the tokenizers library"), "{error}");
+    assert!(error.contains("at line 1 column"), "{error}");
+}
+
+#[test]
+fn a_template_that_asks_for_what_it_does_not_have_is_told() {
+    let open = |single: Value, nested: bool| {
+        let template = json!({
+            "type": "TemplateProcessing", "single": single, "pair": [],
+            "special_tokens": { "<s>": { "id": "<s>", "ids": [1], "tokens": ["<s>"] } },
+        });
+        let sequence = json!({ "type": "Sequence", "processors": [template] });
+        let part = if nested { sequence } else { template };
+        let bytes = with_part("post_processor", part);
+        Tokenizer::from_bytes(&bytes, TokenizerKind::HuggingFace)
+    };
+    let special = |id: &str| json!({ "SpecialToken": { "id": id, "type_id": 0 } });
+    let text = |id: &str| json!({ "Sequence": { "id": id, "type_id": 0 } });
+    for nested in [false, true] {
+        let error = open(json!([special("nope"), text("A")]), nested).unwrap_err().to_string();
+        assert!(error.contains("asks for `nope`, which special_tokens lacks"), "{error}");
+        let error = open(json!([text("A"), text("B")]), nested).unwrap_err().to_string();
+        assert!(error.contains("asks for a second one"), "{error}");
+        let good = open(json!([special("<s>"), text("A")]), nested).unwrap();
+        assert_eq!(good.encode("").unwrap(), [1]);
+    }
 }
 
 #[test]

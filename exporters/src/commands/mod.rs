@@ -2,3 +2,16 @@
 
 pub(crate) mod inspect;
 pub(crate) mod onnx;
+
+use cumo_export::sources::Unneeded;
+
+/// Says which folders were given for nothing.
+fn warn_unneeded(unneeded: &[Unneeded]) {
+    for folder in unneeded {
+        let (flag, what) = match folder {
+            Unneeded::Llm => ("--llm", "the checkpoint has the LLM's weights"),
+            Unneeded::Clip => ("--clip", "the checkpoint has the vision tower"),
+        };
+        eprintln!("warning: nothing was taken from {flag}: {what}");
+    }
+}

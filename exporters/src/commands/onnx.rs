@@ -31,6 +31,7 @@ pub(crate) fn run(arguments: &OnnxArguments) -> anyhow::Result<()> {
     let display = Display::new()?;
     let summary = export_onnx(&options, &display).context("exporting the checkpoint")?;
     drop(display);
+    super::warn_unneeded(&summary.unneeded);
     warn(&summary.odd_weights);
     let text = match arguments.json {
         true => json(&options, &summary)?,

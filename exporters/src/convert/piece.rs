@@ -116,21 +116,24 @@ impl Piece {
         let mut line = [0f32; TILE_COLUMNS];
         let mut tile = [[0f32; TILE_ROWS]; TILE_COLUMNS];
         let stretch = self.rows.len() * from;
-        let mut band = vec![0; TILE_ROWS * stretch];
+        let mut band = Vec::with_capacity(TILE_ROWS * stretch);
         for top in (0..part_rows).step_by(TILE_ROWS) {
             let height = TILE_ROWS.min(part_rows - top);
-            for (row, band) in band.chunks_exact_mut(stretch.max(1)).take(height).enumerate() {
-                let start = ((top + row) * part_columns + self.rows.start) * from;
-                if let Some(cells) = source.get(start..start + stretch) {
-                    band.copy_from_slice(cells);
-                }
+            band.clear();
+            for row in top..top + height {
+                let start = (row * part_columns + self.rows.start) * from;
+                // A tensor's bytes were checked to be as many as its shape asks for.
+                band.extend_from_slice(&source[start..start + stretch]);
             }
             for left in self.rows.clone().step_by(TILE_COLUMNS) {
                 let width = TILE_COLUMNS.min(self.rows.end - left);
                 for row in 0..height {
                     let start = row * stretch + (left - self.rows.start) * from;
-                    let cells = band.get(start..start + width * from).unwrap_or_default();
-                    element::read(cells, part.dtype(), &mut line[..width]);
+                    element::read(
+                        &band[start..start + width * from],
+                        part.dtype(),
+                        &mut line[..width],
+                    );
                     for (column, value) in tile.iter_mut().zip(&line[..width]) {
                         column[row] = *value;
                     }

@@ -45,6 +45,20 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// A file as `torch.save` makes it, an archive without checksums, of `pickle` and no storages.
+pub(crate) fn zip(pickle: &[u8]) -> Vec<u8> {
+    let name = b"archive/data.pkl";
+    let size = (pickle.len() as u32).to_le_bytes();
+    // Version, flags, method, time, date, checksum; sizes; lengths of name and extra field.
+    let common = [&[0; 14], size.as_slice(), &size, &[name.len() as u8, 0, 0, 0]].concat();
+    let local = [b"PK\x03\x04", common.as_slice(), name, pickle].concat();
+    // Length of comment, disk, attributes, place.
+    let central = [b"PK\x01\x02\0\0", common.as_slice(), &[0; 14], name].concat();
+    let (length, place) = (central.len() as u32, local.len() as u32);
+    let end = [b"PK\x05\x06\0\0\0\0\x01\0\x01\0", length.to_le_bytes().as_slice()].concat();
+    [local, central, end, place.to_le_bytes().to_vec(), vec![0; 2]].concat()
+}
+
 /// A copy of the golden `mistral-moe` whose tensors and configuration can be changed.
 pub(crate) struct Changed {
     /// Tensors by name: type, shape, bytes.

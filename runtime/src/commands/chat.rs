@@ -18,7 +18,7 @@ const HELP: &str = "/image FILE  put an image before the next question
 /reset       forget the conversation and its images
 /help        show this
 /exit        end (so do /quit and Ctrl-D)
-Ctrl-C       end the answer, not the program";
+Ctrl-C       end the answer, not the program; the second time, the program";
 
 /// The longest line that a script may have.
 const MAX_LINE_BYTES: u64 = 64 << 20;

@@ -62,13 +62,17 @@ pub(crate) fn presentable(text: &str) -> String {
     shown
 }
 
+/// Whether the context ended an answer before `--max-new-tokens` did.
+pub(crate) fn is_context_full(answer: &Answer, options: &GenerateOptions) -> bool {
+    answer.finish_reason == FinishReason::Length && answer.max_new_tokens < options.max_new_tokens
+}
+
 /// Says so where the context ended an answer before `--max-new-tokens` did.
 pub(crate) fn note_context_full(answer: &Answer, options: &GenerateOptions) {
-    let most = answer.max_new_tokens;
-    if answer.finish_reason == FinishReason::Length && most < options.max_new_tokens {
+    if is_context_full(answer, options) {
         note(&format!(
-            "note: the answer ended after {most} tokens, where the model's context is full (--max-new-tokens is {})",
-            options.max_new_tokens
+            "note: the answer ended after {} tokens, where the model's context is full (--max-new-tokens is {})",
+            answer.max_new_tokens, options.max_new_tokens
         ));
     }
 }

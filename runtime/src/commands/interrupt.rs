@@ -54,9 +54,12 @@ impl Interrupt {
         // run a graph are not to see the program being taken down.
         flag::register_conditional_shutdown(SIGINT, EXIT_CODE.into(), self.ends_program.clone())?;
         flag::register(SIGINT, self.ends_program.clone())?;
+        // There, too, so that a signal counts for the work at its time, and not for what has begun
+        // when the thread comes to it.
+        flag::register(SIGINT, self.token.flag())?;
         let mut signals = Signals::new([SIGINT])?;
         let token = self.token.clone();
-        let wait = move || signals.forever().for_each(|_| token.cancel());
+        let wait = move || signals.forever().for_each(|_| token.pass_on());
         std::thread::Builder::new().name("ctrl-c".to_owned()).spawn(wait).map(drop)
     }
 

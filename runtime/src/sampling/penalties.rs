@@ -51,13 +51,15 @@ impl Penalties {
         }
     }
 
-    /// Changes the scores. Finite ones stay finite, unless a bias of minus infinity rules them out.
+    /// Changes the scores. Finite ones stay finite, unless a bias of minus infinity rules them out;
+    /// what is ruled out stays so.
     pub(super) fn apply(&self, scores: &mut [f32]) {
         for (token, bias) in &self.bias {
             if let Some(score) = scores.get_mut(*token as usize) {
-                *score = (*score + bias).min(f32::MAX);
-                if bias.is_finite() {
-                    *score = score.max(f32::MIN);
+                if *score == f32::NEG_INFINITY || *bias == f32::NEG_INFINITY {
+                    *score = f32::NEG_INFINITY;
+                } else {
+                    *score = finite(*score + bias);
                 }
             }
         }
@@ -66,19 +68,24 @@ impl Penalties {
             if *score == f32::NEG_INFINITY {
                 continue;
             }
-            if *score < 0.0 {
-                *score *= self.repetition;
-            } else {
-                *score /= self.repetition;
-            }
+            // At once: the difference of two infinities is no number.
+            *score = finite(match *score < 0.0 {
+                true => *score * self.repetition,
+                false => *score / self.repetition,
+            });
             let count = self.counts.get(*token as usize).copied().unwrap_or(0);
             if count > 0 {
                 *score -= self.presence + self.frequency * count as f32;
             }
             // Penalties move a token down or up; only a bias rules it out.
-            *score = score.clamp(f32::MIN, f32::MAX);
+            *score = finite(*score);
         }
     }
+}
+
+/// The nearest finite number.
+fn finite(score: f32) -> f32 {
+    score.clamp(f32::MIN, f32::MAX)
 }
 
 #[cfg(test)]
@@ -123,5 +130,46 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(apply(&options), [2.0, 1.0, -4.0, f32::NEG_INFINITY]);
+    }
+
+    #[test]
+    fn the_largest_options_leave_numbers() {
+        let extremes = [f32::MIN, -1.0, -f32::MIN_POSITIVE, 0.0, f32::MIN_POSITIVE, 1.0, f32::MAX];
+        for repetition_penalty in [f32::MIN_POSITIVE, 1.0, f32::MAX] {
+            for (presence_penalty, frequency_penalty) in
+                [(f32::MAX, f32::MAX), (f32::MIN, f32::MIN), (f32::MAX, f32::MIN)]
+            {
+                for bias in extremes {
+                    let options = SamplingOptions {
+                        repetition_penalty,
+                        presence_penalty,
+                        frequency_penalty,
+                        logit_bias: (0..7).map(|token| (token, bias)).collect(),
+                        ..Default::default()
+                    };
+                    let mut penalties = Penalties::new(&options, 7);
+                    (0..7).chain(0..7).for_each(|token| penalties.count(token));
+                    let mut scores = extremes;
+                    penalties.apply(&mut scores);
+                    assert!(
+                        scores.iter().all(|score| score.is_finite()),
+                        "{options:?}: {scores:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_bias_rules_out_stays_ruled_out() {
+        for second in [1.0, f32::MAX, f32::NEG_INFINITY] {
+            let options = SamplingOptions {
+                logit_bias: vec![(1, f32::NEG_INFINITY), (1, second)],
+                repetition_penalty: f32::MIN_POSITIVE,
+                presence_penalty: f32::MIN,
+                ..Default::default()
+            };
+            assert_eq!(apply(&options)[1], f32::NEG_INFINITY, "{second}");
+        }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::weights;
-use crate::fact_shapes::{agree, shown};
 use crate::manifest::{Dim, Graph, Manifest, Value};
 use crate::names;
 use crate::plan::{Binding, CacheSlot, Phase, Step};
@@ -62,8 +61,8 @@ impl<'a> PhaseCheck<'a> {
                         step,
                         &format!("`{name}` is {}, the input wants {}", source.dtype, value.dtype),
                     ),
-                    Some(Some(source)) if !agree(&source.shape, &value.shape) => {
-                        let (made, read) = (shown(&source.shape), shown(&value.shape));
+                    Some(Some(source)) if !Dim::agree(&source.shape, &value.shape) => {
+                        let (made, read) = (Dim::list(&source.shape), Dim::list(&value.shape));
                         self.problem(step, &format!("`{name}` is {made}, the input wants {read}"));
                     }
                     Some(_) => {}
@@ -144,9 +143,9 @@ impl<'a> PhaseCheck<'a> {
                 "`{}` ({} {}) does not fit cache slot `{name}` ({} {})",
                 value.name,
                 value.dtype,
-                shown(&value.shape),
+                Dim::list(&value.shape),
                 slot.dtype,
-                shown(&wanted)
+                Dim::list(&wanted)
             );
             self.problem(step, &what);
         }

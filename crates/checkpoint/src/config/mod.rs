@@ -11,7 +11,7 @@ mod llm;
 mod tower;
 mod vision;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -39,6 +39,9 @@ pub struct Config {
     pub conv_mode: Option<String>,
     /// CLIP vision tower.
     pub vision: VisionConfig,
+    /// The folder that the tower's configuration was read from; none where the tower is one of those
+    /// that are known by their hub names.
+    pub tower: Option<PathBuf>,
     /// Connector from image features to the LLM's embeddings.
     pub connector: ConnectorConfig,
     /// Decoder LLM.
@@ -80,7 +83,8 @@ impl Config {
         let connector = ConnectorConfig::read(&mut keys, vision.as_ref(), llm.as_ref(), &moe);
         match (vision, connector, llm, image) {
             (Some(vision), Some(connector), Some(llm), Some(image)) if problems.is_empty() => {
-                Ok(Self { model_type, conv_mode, vision, connector, llm, image })
+                let tower = tower.and_then(|tower| tower.folder);
+                Ok(Self { model_type, conv_mode, vision, tower, connector, llm, image })
             }
             _ => Err(Error::Config { problems }),
         }

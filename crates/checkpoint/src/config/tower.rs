@@ -8,7 +8,7 @@ use super::MAX_CONFIG;
 use super::keys::Keys;
 use crate::error::{ConfigProblemKind, Error};
 use crate::json;
-use crate::tensor::shown;
+use crate::shown::shown;
 
 /// OpenAI's CLIP towers: name, hidden size, intermediate size, layers, heads, image, patch.
 /// From the `config.json` of each on the Hugging Face hub.
@@ -21,6 +21,8 @@ const KNOWN: [(&str, usize, usize, usize, usize, usize, usize); 4] = [
 
 /// The two files of a CLIP tower, not yet read into types.
 pub(super) struct Tower {
+    /// Where the files are; none for a tower that is known by its name.
+    pub(super) folder: Option<PathBuf>,
     /// Of `config.json`.
     pub(super) config_path: PathBuf,
     /// CLIP's vision configuration.
@@ -93,7 +95,8 @@ impl Tower {
         }
         let preprocessor_path = folder.join("preprocessor_config.json");
         let preprocessor = json::read(&preprocessor_path, MAX_CONFIG)?;
-        Ok(Self { config_path, config, prefix, preprocessor_path, preprocessor })
+        let folder = Some(folder.to_owned());
+        Ok(Self { folder, config_path, config, prefix, preprocessor_path, preprocessor })
     }
 
     /// The tower with the hub name `name`, as published.
@@ -114,6 +117,7 @@ impl Tower {
         }));
         let preprocessor = object(json!({ "size": image, "crop_size": image }));
         Some(Self {
+            folder: None,
             config_path: name.into(),
             config,
             prefix: "",

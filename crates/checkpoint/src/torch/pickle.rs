@@ -15,7 +15,8 @@ use std::ops::Range;
 
 use super::op_name::op_name;
 use crate::error::PickleError;
-use crate::tensor::{Element, MAX_RANK, MAX_TENSORS, is_name, shown};
+use crate::shown::shown;
+use crate::tensor::{Element, MAX_RANK, MAX_TENSORS, is_name};
 
 /// Values of a kind that a pickle may make: tuples, dicts, entries of the memo, and so on. A state
 /// dict has about four tuples and ten entries a tensor.

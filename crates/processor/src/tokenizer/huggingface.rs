@@ -1,5 +1,6 @@
 //! `tokenizer.json`, through the `tokenizers` crate.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Deserialize;
@@ -28,6 +29,8 @@ pub(super) struct HuggingFace {
 struct Parts {
     #[serde(default)]
     normalizer: Value,
+    #[serde(default)]
+    post_processor: Value,
 }
 
 /// Whether a normalizer has a character map, for which the crate takes as much memory as the map
@@ -42,6 +45,22 @@ fn has_charsmap(normalizer: &Value) -> bool {
     }
 }
 
+/// What a template for one text asks for and does not have; the crate panics where it is used.
+fn contradiction(processor: &Value) -> Option<String> {
+    if let Some(Value::Array(processors)) = processor.get("processors") {
+        return processors.iter().find_map(contradiction);
+    }
+    let pieces = processor.get("single")?.as_array()?;
+    pieces.iter().find_map(|piece| {
+        if piece.pointer("/Sequence/id").is_some_and(|id| id == "B") {
+            return Some("its template for one text asks for a second one".to_owned());
+        }
+        let token = piece.pointer("/SpecialToken/id")?.as_str()?;
+        let listed = processor.get("special_tokens").and_then(|tokens| tokens.get(token)).is_some();
+        (!listed).then(|| format!("its template asks for `{token}`, which special_tokens lacks"))
+    })
+}
+
 impl HuggingFace {
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let damaged = |detail: String| Error::Vocabulary { kind: KIND, detail };
@@ -50,6 +69,9 @@ impl HuggingFace {
             serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         if has_charsmap(&parts.normalizer) {
             return Err(damaged("a `Precompiled` normalizer is not supported".to_owned()));
+        }
+        if let Some(detail) = contradiction(&parts.post_processor) {
+            return Err(damaged(detail));
         }
         guarded(|| Self::from_json(bytes))
     }
@@ -110,10 +132,23 @@ impl HuggingFace {
     }
 }
 
-/// Makes an error of a panic: the `tokenizers` crate has some for files that contradict themselves,
-/// for example a template with a special token that is not listed.
+thread_local! {
+    /// Whether a panic of this thread is made an error of.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread is made an error of: the `tokenizers` crate panics on some files
+/// that contradict themselves. A program's panic hook can leave such a panic untold.
+pub fn panic_is_caught() -> bool {
+    CAUGHT.get()
+}
+
+/// Makes an error of a panic.
 fn guarded<T>(action: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| {
+    let outer = CAUGHT.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(action));
+    CAUGHT.set(outer);
+    outcome.unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
         let detail = format!("the tokenizers library cannot use it ({said})");
@@ -124,4 +159,21 @@ fn guarded<T>(action: impl FnOnce() -> Result<T>) -> Result<T> {
 /// What the `tokenizers` crate says of a text or of ids.
 fn internal(error: tokenizers::Error) -> Error {
     Error::Vocabulary { kind: KIND, detail: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_and_is_known_as_caught_while_it_unwinds() {
+        let caught = Cell::new(false);
+        let error = guarded::<()>(|| {
+            caught.set(panic_is_caught());
+            std::panic::resume_unwind(Box::new("no such token"))
+        });
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("the tokenizers library cannot use it (no such token)"), "{error}");
+        assert!(caught.get() && !panic_is_caught());
+    }
 }

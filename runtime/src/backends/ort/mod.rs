@@ -41,6 +41,8 @@ pub struct OrtBackend {
     /// By the lower half of a [`Buffer`]'s number.
     buffers: Vec<Slot>,
     free: Vec<usize>,
+    /// The bytes that were read last.
+    last_read: Vec<u8>,
     run_options: Arc<RunOptions<NoSelectedOutputs>>,
 }
 
@@ -83,6 +85,7 @@ impl OrtBackend {
             steps: Vec::new(),
             buffers: Vec::new(),
             free: Vec::new(),
+            last_read: Vec::new(),
             run_options: Arc::new(run_options),
         })
     }
@@ -176,7 +179,9 @@ impl Backend for OrtBackend {
     }
 
     fn read(&mut self, buffer: Buffer, offset: usize, bytes: usize) -> Result<&[u8], BackendError> {
-        self.buffer(buffer)?.read(offset, bytes)
+        let memory = self.buffer(buffer)?.clone();
+        memory.read(offset, bytes, &mut self.last_read)?;
+        Ok(&self.last_read)
     }
 
     fn copy(

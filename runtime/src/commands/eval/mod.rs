@@ -61,7 +61,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
     let mut answers = AnswersFile::open(&args.answers_file, &model_id)?;
 
     let start = Instant::now();
-    let mut eval = Eval { args, model, interrupt, options, image: None };
+    let mut eval = Eval { args, model, interrupt, options, context_full: 0, image: None };
     let mut progress = Progress::new(questions.len());
     let mut accuracy = Accuracy::default();
     let mut answered_before = 0;
@@ -88,6 +88,12 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
         progress.advance();
     }
     progress.finish();
+    if eval.context_full > 0 {
+        console::note(&format!(
+            "note: {} answers ended before --max-new-tokens, where the model's context is full",
+            eval.context_full
+        ));
+    }
     let report = Report {
         model_id,
         questions: questions.len(),
@@ -120,6 +126,8 @@ struct Eval<'a> {
     model: Model,
     interrupt: Interrupt,
     options: GenerateOptions,
+    /// How many answers the model's context ended.
+    context_full: usize,
     /// The last question's image, which the next one often has too.
     image: Option<(PathBuf, ImageEmbeds)>,
 }
@@ -127,6 +135,10 @@ struct Eval<'a> {
 impl Eval<'_> {
     /// A question's answer without white space around it; none where Ctrl-C ended it.
     fn answer(&mut self, question: &Question) -> Result<Option<String>> {
+        // Ctrl-C may come at the very end of an answer, which is then kept.
+        if self.interrupt.token().is_cancelled() {
+            return Ok(None);
+        }
         let image = match &question.image {
             Some(name) => Some(self.embeds(&self.args.image_folder.join(name))?),
             None => None,
@@ -143,7 +155,7 @@ impl Eval<'_> {
         let answer =
             self.model.generate(&ids, image.as_slice(), &self.options, cancel, &mut |_| ())?;
         drop(answering);
-        console::note_context_full(&answer, &self.options);
+        self.context_full += usize::from(console::is_context_full(&answer, &self.options));
         if answer.finish_reason == FinishReason::Cancelled {
             return Ok(None);
         }

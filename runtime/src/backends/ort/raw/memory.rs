@@ -15,7 +15,8 @@ const ALIGNMENT: usize = 64;
 
 /// A block of host memory, or a file as one.
 ///
-/// Neither `Send` nor `Sync`: one thread reads, writes and lets graphs run over it.
+/// Neither `Send` nor `Sync`: one thread reads, writes and lets graphs run over it. Bytes are copied
+/// in and out and never lent, so that no reference is alive when a graph or a copy writes them.
 ///
 /// # Contract
 /// While a file is mapped, nobody changes or cuts it: graphs would compute with what it then
@@ -105,23 +106,26 @@ impl HostBuffer {
         bytes: &[u8],
     ) -> Result<(), BackendError> {
         let place = self.output(offset, bytes.len())?;
-        // SAFETY: `place` is the start of `bytes.len()` bytes of this block, which may be written.
-        // `bytes` may be a piece
-        // of the same block (it came from `read`), hence `copy` and not the nonoverlapping kind.
-        unsafe { ptr::copy(bytes.as_ptr(), place, bytes.len()) };
+        // SAFETY: `place` is the start of `bytes.len()` bytes of this block, which may be written
+        // and of which no reference exists; `bytes` is one, so it lies elsewhere.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
         Ok(())
     }
 
+    /// Copies `bytes` bytes into `out`, in place of what it has.
     pub(in crate::backends::ort) fn read(
         &self,
         offset: usize,
         bytes: usize,
-    ) -> Result<&[u8], BackendError> {
+        out: &mut Vec<u8>,
+    ) -> Result<(), BackendError> {
         let place = self.place(offset, bytes)?;
-        // SAFETY: `place` is the start of `bytes` initialised bytes (zero, a file's, or written
-        // since) of this block. The only caller, `OrtBackend::read`, ties the slice to a mutable borrow of the
-        // backend, so that nothing writes or runs while it is alive.
-        Ok(unsafe { slice::from_raw_parts(place, bytes) })
+        out.clear();
+        // SAFETY: `place` is the start of `bytes` initialised bytes (zero, a file's, or written since) of this
+        // block. Nothing writes them while the slice is alive, which ends with this statement: this
+        // thread, the only one that has the block, is here.
+        out.extend_from_slice(unsafe { slice::from_raw_parts(place, bytes) });
+        Ok(())
     }
 
     pub(in crate::backends::ort) fn copy_from(
@@ -163,13 +167,18 @@ impl Drop for HostBuffer {
 mod tests {
     use super::*;
 
+    fn read(buffer: &HostBuffer, offset: usize, bytes: usize) -> Result<Vec<u8>, BackendError> {
+        let mut out = vec![9];
+        buffer.read(offset, bytes, &mut out).map(|()| out)
+    }
+
     #[test]
     fn what_is_written_is_read_and_the_rest_is_zero() {
         let buffer = HostBuffer::zeroed(8).unwrap();
         buffer.write(2, &[1, 2, 3]).unwrap();
-        assert_eq!(buffer.read(0, 8).unwrap(), [0, 0, 1, 2, 3, 0, 0, 0]);
+        assert_eq!(read(&buffer, 0, 8).unwrap(), [0, 0, 1, 2, 3, 0, 0, 0]);
         buffer.copy_from(3, &buffer, 2, 3).unwrap();
-        assert_eq!(buffer.read(0, 8).unwrap(), [0, 0, 1, 1, 2, 3, 0, 0]);
+        assert_eq!(read(&buffer, 0, 8).unwrap(), [0, 0, 1, 1, 2, 3, 0, 0]);
     }
 
     #[test]
@@ -177,7 +186,7 @@ mod tests {
         let buffer = HostBuffer::zeroed(4).unwrap();
         let message = buffer.write(2, &[0; 3]).unwrap_err().to_string();
         assert_eq!(message, "bytes 2..5 of a buffer of 4 bytes were asked for");
-        assert!(buffer.read(usize::MAX, 2).is_err());
+        assert!(read(&buffer, usize::MAX, 2).is_err());
         assert!(buffer.copy_from(0, &buffer, 3, 2).is_err());
     }
 
@@ -189,7 +198,7 @@ mod tests {
         let file = HostBuffer::mapped(&path).unwrap();
         let block = HostBuffer::zeroed(4).unwrap();
         block.copy_from(1, &file, 2, 2).unwrap();
-        assert_eq!(block.read(0, 4).unwrap(), [0, 3, 4, 0]);
+        assert_eq!(read(&block, 0, 4).unwrap(), [0, 3, 4, 0]);
         assert!(file.input(1, 3).is_ok());
         assert!(matches!(file.input(1, 4), Err(BackendError::OutOfBounds { end: 5, size: 4, .. })));
         assert!(matches!(file.output(0, 1), Err(BackendError::ReadOnly)));
