@@ -7,6 +7,10 @@
 //! (Not whenever the power failed: files of many gigabytes are not forced to the disk. `cumo verify`
 //! tells.)
 
+mod engines;
+mod engines_open;
+mod engines_validate;
+mod engines_write;
 mod error;
 mod hash;
 mod manifest;
@@ -18,6 +22,13 @@ mod validate;
 mod verify;
 mod write;
 
+pub use engines::{
+    ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineContents, EngineEntry, EngineLimits,
+    EngineOptions, EnginesManifest, Pass, PluginFacts, ShapeRange, TensorrtFacts, TensorrtFlavour,
+    WeightsFiles, compute_capability_name,
+};
+pub use engines_open::{Engines, Machine};
+pub use engines_write::EnginesWriter;
 pub use error::Error;
 pub use hash::{HashingWriter, Sha256Hex};
 pub use manifest::{

@@ -47,23 +47,7 @@ impl Bundle {
     /// As [`Bundle::open`], without those about other files.
     pub fn read_manifest(path: &Path) -> Result<Manifest, Error> {
         let file = path.join(names::MANIFEST_FILE);
-        let metadata = match fs::metadata(&file) {
-            Ok(metadata) if metadata.is_file() => metadata,
-            Err(error)
-                if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                return Err(Error::io(file, error));
-            }
-            _ => return Err(Error::NoManifest(path.to_owned())),
-        };
-        if metadata.len() > MAX_MANIFEST_BYTES {
-            let (bytes, limit) = (metadata.len(), MAX_MANIFEST_BYTES);
-            return Err(Error::ManifestTooLarge { path: file, bytes, limit });
-        }
-        let mut text = Vec::new();
-        fs::File::open(&file)
-            .and_then(|opened| opened.take(MAX_MANIFEST_BYTES).read_to_end(&mut text))
-            .map_err(|source| Error::io(&file, source))?;
+        let text = manifest_text(&file)?.ok_or_else(|| Error::NoManifest(path.to_owned()))?;
         parse_manifest(&file, &text)
     }
 
@@ -71,6 +55,26 @@ impl Bundle {
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// The text of a manifest; none where there is no such file.
+pub(crate) fn manifest_text(file: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let metadata = match fs::metadata(file) {
+        Ok(metadata) if metadata.is_file() => metadata,
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(Error::io(file, error));
+        }
+        _ => return Ok(None),
+    };
+    if metadata.len() > MAX_MANIFEST_BYTES {
+        let (bytes, limit) = (metadata.len(), MAX_MANIFEST_BYTES);
+        return Err(Error::ManifestTooLarge { path: file.to_owned(), bytes, limit });
+    }
+    let mut text = Vec::new();
+    fs::File::open(file)
+        .and_then(|opened| opened.take(MAX_MANIFEST_BYTES).read_to_end(&mut text))
+        .map_err(|source| Error::io(file, source))?;
+    Ok(Some(text))
 }
 
 /// Parses and checks a manifest; `file` is for messages.
