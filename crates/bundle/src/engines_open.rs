@@ -198,3 +198,6 @@ fn device_problem(built_for: &[u32], device: Option<u32>) -> Option<String> {
         compute_capability_name(device)
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,13 +136,13 @@ impl<'a> Attempt<'a> {
         job: &Job,
         progress: &dyn EngineProgress,
     ) -> Result<(Built, EngineContents), Error> {
-        let refused = |source| match source {
+        let refused = |cause| match cause {
             cumo_tensorrt::Error::Cancelled => Error::Interrupted,
-            source => Error::Build {
+            cause => Error::Build {
                 engine: job.name(),
                 graph: job.graph.clone(),
                 part: job.part.clone(),
-                source,
+                cause,
             },
         };
         let model = self.source.graphs.get(&job.graph).map(Vec::as_slice).unwrap_or_default();
@@ -176,15 +176,13 @@ impl<'a> Attempt<'a> {
         let shape = |sizes: &[usize]| -> Vec<i64> {
             sizes.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect()
         };
-        // Inputs whose shape is fixed now have none.
-        let dynamic = || job.profile.iter().filter(|(_, range)| range.min != range.max);
-        let profile = dynamic().fold(Profile::new(), |profile, (input, range)| {
+        let profile = job.profile.iter().fold(Profile::new(), |profile, (input, range)| {
             profile.range(input, &shape(&range.min), &shape(&range.opt), &shape(&range.max))
         });
         let devices: Vec<i32> =
             self.options.devices.iter().filter_map(|it| i32::try_from(*it).ok()).collect();
         let mut options = BuildOptions::new().compute_capabilities(&devices);
-        if dynamic().next().is_some() {
+        if !job.profile.is_empty() {
             options = options.profile(profile);
         }
         if let Some(bytes) = self.options.workspace_bytes {

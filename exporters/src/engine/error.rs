@@ -52,12 +52,12 @@ pub enum Error {
     #[error("{0}")]
     Option(String),
     /// TensorRT, its driver, or the plugin are not there.
-    #[error("{what}: {source}{advice}")]
+    #[error("{what}: {cause}{advice}")]
     Toolkit {
         /// What was to be loaded.
         what: String,
-        /// What is missing.
-        source: cumo_tensorrt::Error,
+        /// What is missing. No `source`: the message has all of it.
+        cause: cumo_tensorrt::Error,
         /// What to do about it.
         advice: &'static str,
     },
@@ -82,7 +82,7 @@ pub enum Error {
         symbol: String,
     },
     /// TensorRT refused a graph.
-    #[error("engine {engine} (graph `{graph}` of part `{part}`): {}", refusal(source))]
+    #[error("engine {engine} (graph `{graph}` of part `{part}`): {}", refusal(cause))]
     Build {
         /// The engine.
         engine: String,
@@ -90,8 +90,8 @@ pub enum Error {
         graph: String,
         /// The part of the model that it belongs to.
         part: String,
-        /// What TensorRT says.
-        source: cumo_tensorrt::Error,
+        /// What TensorRT says. No `source`: the message has all of it.
+        cause: cumo_tensorrt::Error,
     },
     /// Layer graphs do not make one graph.
     #[error("--weights const: {0}")]
@@ -113,7 +113,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -12,6 +12,10 @@ use super::options::Sizes;
 /// The shortest cache that an engine of a long context is built for.
 const FIRST_RUNG: usize = 512;
 
+/// The longest rung that an engine is built for alone: TensorRT-RTX 1.7.1 has a kernel for one
+/// position's attention to 20,000 others, and none to 32,768, unless the number may also be less.
+const LONGEST_FIXED_RUNG: usize = 16384;
+
 /// Defaults of sizes, where the model has room for them.
 const MAX_CONTEXT: usize = 4096;
 const MAX_PROMPT: usize = 2048;
@@ -206,6 +210,7 @@ impl Sizing<'_> {
             names::SEQUENCE => [1, limits.max_prompt, limits.max_prompt],
             names::MAX_SEQUENCE => [limits.max_context; 3],
             names::ATTENDED => match self.attended {
+                Some(rung) if rung > LONGEST_FIXED_RUNG => [LONGEST_FIXED_RUNG, rung, rung],
                 Some(rung) => [rung; 3],
                 None => {
                     let first = *limits.attended.first().unwrap_or(&limits.max_context);

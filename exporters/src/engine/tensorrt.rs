@@ -50,10 +50,10 @@ impl Toolkit {
         let device = match library.devices() {
             Ok(devices) => devices.into_iter().next(),
             Err(_) if flavour.builds_without_device() => None,
-            Err(source) => {
+            Err(cause) => {
                 let what = format!("building with TensorRT {flavour}");
                 let advice = "\nTensorRT-RTX (--flavour rtx) builds on machines without a GPU";
-                return Err(Error::Toolkit { what, source, advice });
+                return Err(Error::Toolkit { what, cause, advice });
             }
         };
         let plugin = needs_plugin.then(|| load_plugin(&library, options.plugin.as_deref()));
@@ -73,9 +73,9 @@ impl Toolkit {
 }
 
 fn open(flavour: Flavour) -> Result<Library, Error> {
-    Library::open(flavour).map_err(|source| Error::Toolkit {
+    Library::open(flavour).map_err(|cause| Error::Toolkit {
         what: format!("TensorRT flavour `{flavour}`"),
-        source,
+        cause,
         advice: "",
     })
 }
@@ -99,9 +99,9 @@ fn load_plugin(library: &Library, named: Option<&Path>) -> Result<PluginFacts, E
         None => find_plugin(library.flavour())?,
     };
     let path = path.canonicalize().map_err(|source| Error::Io { path, source })?;
-    library.load_plugins(&path).map_err(|source| Error::Toolkit {
+    library.load_plugins(&path).map_err(|cause| Error::Toolkit {
         what: format!("the plugin {}", path.display()),
-        source,
+        cause,
         advice: "",
     })?;
     let sha256 = hash_file(&path).map_err(|source| Error::Io { path, source })?;
