@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Write a bundle: ONNX graphs, weights, tokenizer and manifest in one folder.
     Onnx(OnnxArguments),
     /// Build TensorRT engines of a bundle or checkpoint, or say what engines are made of.
-    Engine(EngineArguments),
+    Engine(Box<EngineArguments>),
 }
 
 /// The folders that a checkpoint is read from.

@@ -18,12 +18,16 @@ use support::{cumo_export, export, golden, names, stderr};
 /// Whether TensorRT-RTX is there; says that the test is skipped where it is not.
 fn tensorrt() -> bool {
     let Err(error) = Library::open(Flavour::Rtx) else { return true };
-    let message = "skipped: run `cargo xtask setup --tensorrt` and `cargo xtask native`";
+    let message = "run `cargo xtask setup --tensorrt` and `cargo xtask native`";
     assert!(std::env::var_os("CUMO_REQUIRE_TENSORRT").is_none(), "{message}: {error}");
-    // Past the harness, which keeps what passing tests print.
-    use std::io::Write;
-    writeln!(std::io::stderr(), "{message}: {error}").unwrap();
+    skip(&format!("{message}: {error}"));
     false
+}
+
+/// Says that a test is skipped, past the harness, which keeps what passing tests print.
+fn skip(reason: &str) {
+    use std::io::Write;
+    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
 }
 
 /// What `cumo-export engine INPUT -o OUTPUT ARGUMENTS` did.
@@ -124,18 +128,26 @@ fn engines_of_real_shapes_need_little_memory() {
     if !tensorrt() {
         return;
     }
-    for (model, decoder) in [("cumo-mistral-7b", 0), ("cumo-mixtral-8x7b", 1)] {
+    let all: &[&str] = &["--max-context", "32768", "--max-images", "4", "--batch", "2"];
+    for (model, decoder, sizes, rungs) in [
+        ("cumo-mistral-7b", 0, &[][..], 4),
+        ("cumo-mistral-7b", 0, all, 7),
+        ("cumo-mixtral-8x7b", 1, &[], 4),
+        ("cumo-mixtral-8x7b", 1, all, 7),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("engines");
-        let result = engine(&shapes(model), &output, &["--shapes-only", "--json"]);
+        let arguments = [&["--shapes-only", "--json"], sizes].concat();
+        let result = engine(&shapes(model), &output, &arguments);
         assert!(result.status.success(), "{}", stderr(&result));
         let summary: serde_json::Value = serde_json::from_slice(&result.stdout).unwrap();
         let peak = summary["peak_memory_bytes"].as_u64().unwrap();
         assert!(peak <= 512 << 20, "{model}: {peak} bytes");
         let engines = Engines::open(&output).unwrap();
         check_engines(&engines.manifest);
-        assert_eq!(engines.manifest.limits.attended, [512, 1024, 2048, 4096]);
-        assert_eq!(plugin_nodes(&engines.manifest, "decoder_layer"), [decoder; 5]);
+        let ladder = &engines.manifest.limits.attended;
+        assert_eq!(*ladder, [512, 1024, 2048, 4096, 8192, 16384, 32768][..rungs]);
+        assert_eq!(plugin_nodes(&engines.manifest, "decoder_layer"), vec![decoder; rungs + 1]);
         assert_eq!(engines.manifest.weights_files, WeightsFiles::Absent);
         let machine = cumo_bundle::Machine {
             flavour: cumo_bundle::TensorrtFlavour::Rtx,
@@ -412,12 +424,12 @@ fn a_full_disk_is_named_and_nothing_is_left() {
         .arg(shapes("cumo-mistral-7b"))
         .output();
     let Some(output) = output.ok().filter(|output| output.status.code() != Some(77)) else {
-        eprintln!("skipped: this system lets nobody mount a small disk");
+        skip("this system lets nobody mount a small disk");
         return;
     };
     let message = stderr(&output);
     if message.contains("unshare failed") {
-        eprintln!("skipped: {message}");
+        skip(&message);
         return;
     }
     assert!(message.contains("no space left on this disk; nothing was written"), "{message}");

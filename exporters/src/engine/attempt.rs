@@ -142,7 +142,7 @@ impl<'a> Attempt<'a> {
                 engine: job.name(),
                 graph: job.graph.clone(),
                 part: job.part.clone(),
-                cause,
+                cause: Box::new(cause),
             },
         };
         let model = self.source.graphs.get(&job.graph).map(Vec::as_slice).unwrap_or_default();

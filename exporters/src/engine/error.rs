@@ -57,7 +57,7 @@ pub enum Error {
         /// What was to be loaded.
         what: String,
         /// What is missing. No `source`: the message has all of it.
-        cause: cumo_tensorrt::Error,
+        cause: Box<cumo_tensorrt::Error>,
         /// What to do about it.
         advice: &'static str,
     },
@@ -91,7 +91,7 @@ pub enum Error {
         /// The part of the model that it belongs to.
         part: String,
         /// What TensorRT says. No `source`: the message has all of it.
-        cause: cumo_tensorrt::Error,
+        cause: Box<cumo_tensorrt::Error>,
     },
     /// Layer graphs do not make one graph.
     #[error("--weights const: {0}")]

@@ -12,9 +12,10 @@ use super::options::Sizes;
 /// The shortest cache that an engine of a long context is built for.
 const FIRST_RUNG: usize = 512;
 
-/// The longest rung that an engine is built for alone: TensorRT-RTX 1.7.1 has a kernel for one
-/// position's attention to 20,000 others, and none to 32,768, unless the number may also be less.
-const LONGEST_FIXED_RUNG: usize = 16384;
+/// The longest rung with an engine for one position and no more: TensorRT-RTX 1.7.1 has a kernel for
+/// one position's attention to 20,000 others, none to 32,768, and one where there may be a second
+/// position (Mistral-7B's heads, f16).
+const LONGEST_RUNG_OF_ONE: usize = 16384;
 
 /// Defaults of sizes, where the model has room for them.
 const MAX_CONTEXT: usize = 4096;
@@ -206,11 +207,12 @@ impl Sizing<'_> {
             names::IMAGES => [1, 1, limits.max_images],
             names::CROPS => [crops, crops, crops * limits.max_images],
             names::BATCH => [1, 1, limits.batch],
-            names::SEQUENCE if self.pass == Pass::Decode => [1; 3],
+            names::SEQUENCE if self.pass == Pass::Decode => {
+                [1, 1, if self.attended > Some(LONGEST_RUNG_OF_ONE) { 2 } else { 1 }]
+            }
             names::SEQUENCE => [1, limits.max_prompt, limits.max_prompt],
             names::MAX_SEQUENCE => [limits.max_context; 3],
             names::ATTENDED => match self.attended {
-                Some(rung) if rung > LONGEST_FIXED_RUNG => [LONGEST_FIXED_RUNG, rung, rung],
                 Some(rung) => [rung; 3],
                 None => {
                     let first = *limits.attended.first().unwrap_or(&limits.max_context);

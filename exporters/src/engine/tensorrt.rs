@@ -53,7 +53,7 @@ impl Toolkit {
             Err(cause) => {
                 let what = format!("building with TensorRT {flavour}");
                 let advice = "\nTensorRT-RTX (--flavour rtx) builds on machines without a GPU";
-                return Err(Error::Toolkit { what, cause, advice });
+                return Err(Error::Toolkit { what, cause: Box::new(cause), advice });
             }
         };
         let plugin = needs_plugin.then(|| load_plugin(&library, options.plugin.as_deref()));
@@ -75,7 +75,7 @@ impl Toolkit {
 fn open(flavour: Flavour) -> Result<Library, Error> {
     Library::open(flavour).map_err(|cause| Error::Toolkit {
         what: format!("TensorRT flavour `{flavour}`"),
-        cause,
+        cause: Box::new(cause),
         advice: "",
     })
 }
@@ -101,7 +101,7 @@ fn load_plugin(library: &Library, named: Option<&Path>) -> Result<PluginFacts, E
     let path = path.canonicalize().map_err(|source| Error::Io { path, source })?;
     library.load_plugins(&path).map_err(|cause| Error::Toolkit {
         what: format!("the plugin {}", path.display()),
-        cause,
+        cause: Box::new(cause),
         advice: "",
     })?;
     let sha256 = hash_file(&path).map_err(|source| Error::Io { path, source })?;
