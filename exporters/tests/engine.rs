@@ -223,6 +223,15 @@ fn constant_weights_and_devices_are_built_and_explained() {
     ] {
         assert!(text.contains(part), "{part} not in\n{text}");
     }
+
+    let engine = output.join("llm.prefill.engine");
+    let mut bytes = fs::read(&engine).unwrap();
+    let place = bytes.len() / 2;
+    bytes[place] ^= 1;
+    fs::write(&engine, bytes).unwrap();
+    let explained = cumo_export().arg("engine").arg("--explain").arg(&output).output().unwrap();
+    let message = stderr(&explained);
+    assert!(message.contains("`llm.prefill.engine` was altered"), "{message}");
 }
 
 #[test]

@@ -28,7 +28,12 @@ pub(crate) fn run(arguments: &EngineArguments) -> anyhow::Result<()> {
 }
 
 fn explain(arguments: &EngineArguments) -> anyhow::Result<String> {
-    let explanation = Explanation::of(&Engines::open(&arguments.input)?);
+    let engines = Engines::open(&arguments.input)?;
+    for engine in &engines.manifest.engines {
+        // What is said is of the engines that were built, so these must be there.
+        engines.read(engine)?;
+    }
+    let explanation = Explanation::of(&engines);
     Ok(match arguments.json {
         true => serde_json::to_string_pretty(&explanation)? + "\n",
         false => explanation.to_string(),

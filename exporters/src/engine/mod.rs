@@ -66,9 +66,13 @@ pub fn build_engines(
 ) -> Result<EngineSummary, Error> {
     let start = Instant::now();
     let mut writer = EnginesWriter::create(&options.output, options.force)?;
+    // Before the export of a checkpoint, which takes a while.
+    let mut toolkit = Toolkit::open(options)?;
     let source = Source::open(options, progress)?;
     let limits = job::limits(&source.manifest, &options.sizes)?;
-    let toolkit = Toolkit::open(options, source.needs_plugin())?;
+    if source.needs_plugin() {
+        toolkit.load_plugin(options.plugin.as_deref())?;
+    }
     let jobs = job::jobs(&source.manifest, &limits)?;
     let store = Store::open(options.cache.as_deref(), &options.output);
     let mut attempt = Attempt::new(&toolkit, &source, options, store)?;

@@ -31,11 +31,11 @@ pub(super) struct Toolkit {
 }
 
 impl Toolkit {
-    /// Loads TensorRT and, where graphs need it, the plugin.
+    /// Loads TensorRT, without the plugin.
     ///
     /// # Errors
-    /// [`Error::Toolkit`], [`Error::NoPlugin`], [`Error::Option`].
-    pub(super) fn open(options: &EngineOptions, needs_plugin: bool) -> Result<Toolkit, Error> {
+    /// [`Error::Toolkit`], [`Error::Option`].
+    pub(super) fn open(options: &EngineOptions) -> Result<Toolkit, Error> {
         let library = match options.flavour {
             Some(flavour) => open(flavour)?,
             None => automatic()?,
@@ -56,8 +56,16 @@ impl Toolkit {
                 return Err(Error::Toolkit { what, cause: Box::new(cause), advice });
             }
         };
-        let plugin = needs_plugin.then(|| load_plugin(&library, options.plugin.as_deref()));
-        Ok(Toolkit { plugin: plugin.transpose()?, library, device })
+        Ok(Toolkit { library, device, plugin: None })
+    }
+
+    /// Loads the plugin, the one at `named` or the one beside the program.
+    ///
+    /// # Errors
+    /// [`Error::NoPlugin`], [`Error::Toolkit`], [`Error::Io`].
+    pub(super) fn load_plugin(&mut self, named: Option<&Path>) -> Result<(), Error> {
+        self.plugin = Some(load_plugin(&self.library, named)?);
+        Ok(())
     }
 
     /// What the manifest says of it.
