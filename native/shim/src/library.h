@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <mutex>
-#include <set>
 #include <string>
 
 /// See cumo_trt_library_open. The libraries stay loaded: plugins and their registry live in them.
@@ -49,5 +48,4 @@ private:
 
     std::mutex mMutex;
     CreateParserFn mCreateParser{};
-    std::set<std::string> mPlugins;
 };
