@@ -1,7 +1,7 @@
 //! From a bundle's graphs to TensorRT engines: one a graph and pass, weights as inputs.
 //!
-//! [`build_engines`] finds the graphs ([`source`]), plans one [`job`] an engine, and builds what was
-//! not built before of the same inputs ([`store`]).
+//! [`build_engines`] finds the graphs (`source`), plans one `job` an engine, and builds what was not
+//! built before of the same inputs (`store`).
 
 mod attempt;
 mod contents;
