@@ -57,7 +57,11 @@ fn toolkit() -> Option<Toolkit> {
         }
     };
     let device = library.devices().ok().and_then(|devices| devices.into_iter().next());
-    let built = target_folder().join("native-build/plugin");
+    // Beside the shim, where that is named.
+    let built = match std::env::var_os("CUMO_TRT_SHIM") {
+        Some(shim) => Path::new(&shim).join("../plugin"),
+        None => target_folder().join("native-build/plugin"),
+    };
     // Where nothing runs, the plugin over the kernels' emulation builds the same engines.
     let names = [library.flavour().name().to_owned(), format!("emulated/{}", library.flavour())];
     let named = std::env::var_os("CUMO_TRT_PLUGIN").map(PathBuf::from);
