@@ -18,6 +18,7 @@ use cumo_export::layered::MoeKind;
     after_help = "Examples:
   cumo-export inspect CuMo-mistral-7b
   cumo-export onnx CuMo-mistral-7b -o cumo-7b.bundle --dtype f16
+  cumo-export engine cumo-7b-trt.bundle -o cumo-7b.engines
   cumo-export onnx stage1 --llm Mistral-7B-Instruct-v0.2 --clip clip-vit-large-patch14-336 -o stage1.bundle"
 )]
 pub(crate) struct Cli {
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Inspect(InspectArguments),
     /// Write a bundle: ONNX graphs, weights, tokenizer and manifest in one folder.
     Onnx(OnnxArguments),
+    /// Build TensorRT engines of a bundle or checkpoint, or say what engines are made of.
+    Engine(Box<EngineArguments>),
 }
 
 /// The folders that a checkpoint is read from.
@@ -119,6 +122,110 @@ pub(crate) struct OnnxArguments {
     /// Print the summary as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `cumo-export engine`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cumo-export engine cumo-7b-trt.bundle -o cumo-7b.engines
+  cumo-export engine CuMo-mistral-7b -o cumo-7b.engines --max-images 2 --max-context 8192
+  cumo-export engine cumo-7b-trt.bundle -o rtx40.engines --device 8.9 --weights-files copy
+  cumo-export engine folder-with-config-only --shapes-only -o shapes.engines
+  cumo-export engine cumo-7b-trt.bundle -o constant.engines --weights const --layers 2
+  cumo-export engine --explain cumo-7b.engines
+
+A checkpoint is exported first, to the bundle ENGINES.bundle beside the engines, which refer to its
+weights. TensorRT-RTX builds on machines without a GPU; the other flavours need the GPU that the
+engines are for.")]
+pub(crate) struct EngineArguments {
+    /// A bundle of target tensorrt or tensorrt-10.3, or a checkpoint's folder; with --explain a
+    /// folder of engines.
+    #[arg(value_name = "BUNDLE|CHECKPOINT|ENGINES")]
+    pub input: PathBuf,
+    /// The folder to write. It appears when everything is in it, or not at all.
+    #[arg(short, long, value_name = "ENGINES", required_unless_present = "explain")]
+    pub output: Option<PathBuf>,
+    /// Say what engines are made of: steps, layers, plugin nodes, precisions, weights, memory.
+    #[arg(long, conflicts_with_all = ["output", "shapes_only"])]
+    pub explain: bool,
+    /// Build from a checkpoint's config.json alone: engines whose weights are exported later.
+    #[arg(long)]
+    pub shapes_only: bool,
+    /// Folder of the base LLM, for a checkpoint that lacks the LLM's weights (stage 1).
+    #[arg(long, value_name = "DIR")]
+    pub llm: Option<PathBuf>,
+    /// Folder of the CLIP tower, for a checkpoint that lacks its weights or its config.
+    #[arg(long, value_name = "DIR")]
+    pub clip: Option<PathBuf>,
+    /// The TensorRT to build with. auto: an installed TensorRT 11 or 10 with a GPU, else RTX.
+    #[arg(long, default_value = "auto", value_parser = ["auto", "rtx", "11", "10"])]
+    pub flavour: String,
+    /// The operators of the graphs, for a checkpoint: tensorrt (10.15 and later, RTX) or
+    /// tensorrt-10.3.
+    #[arg(long, default_value = "tensorrt", value_parser = ["tensorrt", "tensorrt-10.3"])]
+    pub target: String,
+    /// Images in one call. By default 1.
+    #[arg(long, value_name = "N")]
+    pub max_images: Option<usize>,
+    /// Positions of one prefill call, images and text. By default 2048, or the cache's if less.
+    #[arg(long, value_name = "N")]
+    pub max_prompt: Option<usize>,
+    /// Positions of the cache. There is a decode engine for 512, 1024, 2048 and so on up to it.
+    /// By default 4096, or the model's context if less.
+    #[arg(long, value_name = "N")]
+    pub max_context: Option<usize>,
+    /// Sequences in one call. By default 1.
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// The most memory in MiB that a layer may use besides its tensors. By default TensorRT's limit.
+    #[arg(long, value_name = "MIB")]
+    pub workspace: Option<u64>,
+    /// A file of kernel timings: read where it is there, and written. TensorRT-RTX has none.
+    #[arg(long, value_name = "FILE")]
+    pub timing_cache: Option<PathBuf>,
+    /// Compute capabilities to build for, RTX only. By default all that it supports at once: 8.0,
+    /// 8.6, 8.9, 12.0 and later.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = compute_capability)]
+    pub device: Vec<u32>,
+    /// Weights as inputs of the engines, or as constants in them, the classical way, which needs
+    /// three to four times their bytes in memory.
+    #[arg(long, default_value = "input", value_parser = ["input", "const"])]
+    pub weights: String,
+    /// How many layers of each kind engines with constant weights take, for comparison; such engines
+    /// compute nothing useful. By default all.
+    #[arg(long, value_name = "N")]
+    pub layers: Option<usize>,
+    /// How experts are held, as for `cumo-export onnx`; a bundle must have them so.
+    #[arg(long, value_enum)]
+    pub moe: Option<MoeArgument>,
+    /// The plugin's library, libcumo_plugin.so. By default looked for beside this program.
+    #[arg(long, value_name = "PATH")]
+    pub plugin: Option<PathBuf>,
+    /// How the bundle's weights come into the folder: as links, which hold as long as the bundle
+    /// stays where it is, or as copies, with which the folder can be moved.
+    #[arg(long, default_value = "link", value_parser = ["link", "copy"])]
+    pub weights_files: String,
+    /// A folder that keeps engines from one build to the next. Engines of the folder that --force
+    /// replaces are taken again in any case, where nothing has changed that they were built of.
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Replace the engines if they exist.
+    #[arg(long)]
+    pub force: bool,
+    /// Print the summary, or the explanation, as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `8.6` as 86.
+fn compute_capability(text: &str) -> Result<u32, String> {
+    let number = |text: &str| text.parse::<u32>().ok();
+    match text.split_once('.').map(|(major, minor)| (number(major), number(minor))) {
+        Some((Some(major @ 5..=99), Some(minor @ 0..=9))) => Ok(major * 10 + minor),
+        _ => {
+            Err("a compute capability is two numbers with a point between, such as 8.6".to_owned())
+        }
+    }
 }
 
 /// `--target`.

@@ -210,6 +210,16 @@ fn write_layers(
     Ok(odd_weights)
 }
 
+/// How the graphs of a target with a graph a kind of layer are made; the current one's where the
+/// target is another.
+pub(crate) fn layer_options(target: Target, moe: MoeKind) -> LayerOptions {
+    let version = match target {
+        Target::Tensorrt103 => Version::V10_3,
+        _ => Version::Current,
+    };
+    LayerOptions { version, moe, debug_outputs: false }
+}
+
 fn build_parts(
     checkpoint: &Checkpoint,
     spelling: &dyn Spelling,
@@ -270,7 +280,7 @@ fn copy_tokenizer(writer: &mut BundleWriter, tokenizer: &TokenizerFile) -> Resul
 }
 
 /// A manifest without graphs and plan.
-fn manifest(model: ModelFacts, target: Target) -> Manifest {
+pub(crate) fn manifest(model: ModelFacts, target: Target) -> Manifest {
     Manifest {
         format: FORMAT.to_owned(),
         format_version: FORMAT_VERSION,

@@ -10,6 +10,7 @@ mod builder;
 pub mod connector;
 pub mod convert;
 pub mod embed;
+pub mod engine;
 mod error;
 mod export;
 mod facts;

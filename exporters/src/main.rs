@@ -3,6 +3,8 @@
 
 mod cli;
 mod commands;
+mod engine_bar;
+mod explain;
 mod inspect;
 mod progress_bar;
 mod size;
@@ -15,6 +17,7 @@ fn main() -> ExitCode {
     let result = match cli::Cli::parse().command {
         cli::Command::Inspect(arguments) => commands::inspect::run(&arguments),
         cli::Command::Onnx(arguments) => commands::onnx::run(&arguments),
+        cli::Command::Engine(arguments) => commands::engine::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -24,6 +27,9 @@ fn main() -> ExitCode {
             let interrupted = matches!(
                 error.downcast_ref::<cumo_export::Error>(),
                 Some(cumo_export::Error::Interrupted)
+            ) || matches!(
+                error.downcast_ref::<cumo_export::engine::Error>(),
+                Some(cumo_export::engine::Error::Interrupted)
             );
             // 130 is what a shell gives a command that Ctrl-C ended.
             ExitCode::from(if interrupted { 130 } else { 1 })

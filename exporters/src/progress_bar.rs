@@ -9,8 +9,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::size;
 
-/// Set when the user asks the export to stop.
+/// Set when the user asks the export, or the build of engines, to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C and SIGTERM only make [`interrupted`] say so.
+pub(crate) fn watch_interrupts() -> anyhow::Result<()> {
+    Ok(ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))?)
+}
+
+/// Whether the user asked to stop.
+pub(crate) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
 
 /// Shows an export's progress.
 pub(crate) struct Display {
@@ -21,7 +31,7 @@ impl Display {
     /// A display for this terminal or pipe. From now on Ctrl-C and SIGTERM stop the export, which
     /// then removes what it has written.
     pub(crate) fn new() -> anyhow::Result<Display> {
-        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))?;
+        watch_interrupts()?;
         let terminal = std::io::stderr().is_terminal();
         Ok(Display { bar: terminal.then(|| Mutex::new(ProgressBar::hidden())) })
     }
@@ -51,7 +61,7 @@ impl Progress for Display {
     }
 
     fn interrupted(&self) -> bool {
-        INTERRUPTED.load(Ordering::Relaxed)
+        interrupted()
     }
 }
 

@@ -15,6 +15,11 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// Memory in MiB.
+pub(crate) fn mebibytes(count: u64) -> String {
+    format!("{:.0} MiB", count as f64 / f64::from(1 << 20))
+}
+
 /// A number with a comma between thousands.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();

@@ -1,5 +1,7 @@
 //! What was typed, as a [`Command`].
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 
 /// The text of `cargo xtask help`.
@@ -12,6 +14,11 @@ Usage: cargo xtask <command>
                           --tensorrt: and NVIDIA's CUDA compiler, TensorRT-RTX, lean runtimes and
                           headers (0.3 GB to fetch, under NVIDIA's licences), CMake where missing
   native                  build the CMake project native/ and run its tests
+  gpu [--output FILE]     on a machine with an NVIDIA GPU: build everything for it, run every case of
+                          the kernels and the engines of the goldens on it, and print one table;
+                          --output: and write the table to FILE, for benches/results/.
+                          Exit status 0: what ran held; 1: something did not, or was slower than
+                          aimed at; 77: no GPU, so that things were built and nothing ran
   demo                    export the sample and ask it three questions about three images
   test [--quick]          setup --tensorrt, native, Rust tests, then the exported files under
                           Python's onnx and onnxruntime;
@@ -35,6 +42,8 @@ pub(crate) enum Command {
     Setup { python: bool, tensorrt: bool },
     /// The C++ and CUDA side: build and test.
     Native,
+    /// Everything that needs a GPU; the file for the table.
+    Gpu { output: Option<PathBuf> },
     /// All tests, or those in Rust.
     Test { quick: bool },
     /// The sample, from checkpoint to answers.
@@ -62,6 +71,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
             Command::Setup { python, tensorrt }
         }
         "native" => none(name, rest, Command::Native)?,
+        "gpu" => Command::Gpu { output: output(name, rest)? },
         "test" => {
             let [quick] = switches(name, rest, ["--quick"])?;
             Command::Test { quick }
@@ -89,6 +99,15 @@ fn switches<const N: usize>(command: &str, rest: &[String], known: [&str; N]) ->
     Ok(known.map(|option| rest.iter().any(|arg| arg == option)))
 }
 
+/// `--output FILE`, where it was given.
+fn output(command: &str, rest: &[String]) -> Result<Option<PathBuf>> {
+    match rest {
+        [] => Ok(None),
+        [option, file] if option == "--output" => Ok(Some(file.into())),
+        _ => bail!("`{command}` takes `--output FILE` and nothing else, got `{}`", rest.join(" ")),
+    }
+}
+
 fn none(name: &str, rest: &[String], command: Command) -> Result<Command> {
     match rest.first() {
         Some(unknown) => bail!("`{name}` takes no option, got `{unknown}`"),
@@ -111,6 +130,9 @@ mod tests {
         let both = Command::Setup { python: true, tensorrt: true };
         assert_eq!(parse("setup --tensorrt --python").unwrap(), both);
         assert_eq!(parse("test --quick").unwrap(), Command::Test { quick: true });
+        assert_eq!(parse("gpu").unwrap(), Command::Gpu { output: None });
+        let written = Command::Gpu { output: Some("table.md".into()) };
+        assert_eq!(parse("gpu --output table.md").unwrap(), written);
         let bench = Command::Bench { name: Some("moe".into()), args: vec!["--rows".into()] };
         assert_eq!(parse("bench moe --rows").unwrap(), bench);
     }
@@ -120,6 +142,8 @@ mod tests {
         assert!(parse("tset").unwrap_err().to_string().starts_with("no command `tset`"));
         let error = parse("test --fast").unwrap_err().to_string();
         assert_eq!(error, "`test` has no option `--fast`, only `--quick`");
+        let error = parse("gpu --output").unwrap_err().to_string();
+        assert_eq!(error, "`gpu` takes `--output FILE` and nothing else, got `--output`");
         let error = parse("setup --x").unwrap_err().to_string();
         assert_eq!(error, "`setup` has no option `--x`, only `--python`, `--tensorrt`");
         assert_eq!(parse("demo x").unwrap_err().to_string(), "`demo` takes no option, got `x`");

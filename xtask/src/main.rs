@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod flags;
+mod gpu;
 mod layers;
 mod licences;
 mod lint;
@@ -26,7 +27,7 @@ use workspace::Workspace;
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -34,14 +35,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> anyhow::Result<()> {
+fn run() -> anyhow::Result<ExitCode> {
     let command = flags::parse(std::env::args().skip(1))?;
     if let Command::Help = command {
         print!("{}", flags::HELP);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let workspace = Workspace::find()?;
     match command {
+        Command::Gpu { output } => return gpu::run(&workspace, output.as_deref()),
         Command::Help => Ok(()),
         Command::Setup { python, tensorrt } => setup::run(&workspace, python, tensorrt),
         Command::Test { quick } => test::run(&workspace, quick),
@@ -51,5 +53,6 @@ fn run() -> anyhow::Result<()> {
         Command::Licences => licences::run(&workspace),
         Command::Tidy => tidy::run(&workspace),
         Command::Bench { name, args } => bench::run(&workspace, name.as_deref(), &args),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

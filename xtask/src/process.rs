@@ -1,6 +1,7 @@
 //! Child processes: run with their output passed through, or read.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -44,6 +45,26 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
         bail!("`{}` failed ({})", line(command), output.status);
     }
     String::from_utf8(output.stdout).with_context(|| format!("output of `{}`", line(command)))
+}
+
+/// Prints the command, runs it with its output passed through, and gives its standard output and exit
+/// status, whatever that is; -1 where a signal ended it.
+///
+/// # Errors
+/// The program cannot be started.
+pub(crate) fn watch(command: &mut Command) -> Result<(String, i32)> {
+    println!("$ {}", line(command));
+    let what = format!("cannot start `{}`", program(command));
+    let mut child = command.stdout(Stdio::piped()).spawn().context(what)?;
+    let mut text = String::new();
+    let output = child.stdout.take().map(BufReader::new);
+    for line in output.into_iter().flat_map(BufRead::lines) {
+        let line = line.context("output of a program")?;
+        println!("{line}");
+        text.push_str(&line);
+        text.push('\n');
+    }
+    Ok((text, child.wait()?.code().unwrap_or(-1)))
 }
 
 /// Whether a command runs and exits with code 0; its output is dropped.

@@ -66,6 +66,39 @@ pub enum Error {
         "{0} exists and is not a bundle (no bundle's manifest.json in it): not replaced, even with --force"
     )]
     NotABundle(PathBuf),
+    /// The output folder of engines exists.
+    #[error("{0} exists; give another folder, or --force to replace engines")]
+    EnginesExist(PathBuf),
+    /// `--force` was given for a folder that holds no engines.
+    #[error(
+        "{0} exists and holds no engines (no engines' manifest.json in it): not replaced, even with --force"
+    )]
+    NotEngines(PathBuf),
+    /// A folder has no engines' manifest.
+    #[error(
+        "{0}: no manifest.json, so these are no (complete) engines; make them with `cumo-export engine`"
+    )]
+    NoEngines(PathBuf),
+    /// The engines' manifest has another format or version.
+    #[error(
+        "{path}: format `{format}` version {version}, this program reads `cumo-engines` version 1"
+    )]
+    EnginesVersion {
+        /// The manifest.
+        path: PathBuf,
+        /// Its format.
+        format: String,
+        /// Its version.
+        version: u64,
+    },
+    /// The engines are for another machine than this one; every difference is listed.
+    #[error("{path}: these engines do not run here: {}", problems.join("; "))]
+    OtherMachine {
+        /// The folder.
+        path: PathBuf,
+        /// One sentence each.
+        problems: Vec<String>,
+    },
     /// A file could not be read or written.
     #[error("{path}")]
     Io {

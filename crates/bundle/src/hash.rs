@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 pub type Sha256Hex = String;
 
 /// Hashes everything a reader gives, reporting the bytes of each piece as they pass.
-pub(crate) fn hash_reader(
-    mut reader: impl Read,
-    mut progress: impl FnMut(u64),
-) -> io::Result<Sha256Hex> {
+///
+/// # Errors
+/// Those of the reader.
+pub fn hash_reader(mut reader: impl Read, mut progress: impl FnMut(u64)) -> io::Result<Sha256Hex> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0u8; 1 << 20];
     loop {

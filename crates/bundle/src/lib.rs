@@ -8,6 +8,10 @@
 
 mod block;
 mod disk;
+mod engines;
+mod engines_open;
+mod engines_validate;
+mod engines_write;
 mod error;
 mod fact_shapes;
 mod file_writer;
@@ -23,9 +27,16 @@ mod verify;
 mod write;
 
 pub use block::Block;
+pub use engines::{
+    ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineContents, EngineEntry, EngineLimits,
+    EngineOptions, EnginesManifest, Pass, PluginFacts, ShapeRange, TensorrtFacts, TensorrtFlavour,
+    WeightsFiles, compute_capability_name,
+};
+pub use engines_open::{Engines, Machine};
+pub use engines_write::EnginesWriter;
 pub use error::Error;
 pub use file_writer::FileWriter;
-pub use hash::Sha256Hex;
+pub use hash::{Sha256Hex, hash_reader};
 pub use manifest::{
     Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, PartPrecision, Target, Value,
     WEIGHT_ALIGNMENT, WeightEntry,

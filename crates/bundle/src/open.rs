@@ -48,23 +48,7 @@ impl Bundle {
     /// As [`Bundle::open`], without those about other files.
     pub fn read_manifest(path: &Path) -> Result<Manifest, Error> {
         let file = path.join(names::MANIFEST_FILE);
-        let metadata = match fs::metadata(&file) {
-            Ok(metadata) if metadata.is_file() => metadata,
-            Err(error)
-                if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                return Err(Error::io(file, error));
-            }
-            _ => return Err(Error::NoManifest(path.to_owned())),
-        };
-        if metadata.len() > MAX_MANIFEST_BYTES {
-            let (bytes, limit) = (metadata.len(), MAX_MANIFEST_BYTES);
-            return Err(Error::ManifestTooLarge { path: file, bytes, limit });
-        }
-        let mut text = Vec::new();
-        fs::File::open(&file)
-            .and_then(|opened| opened.take(MAX_MANIFEST_BYTES).read_to_end(&mut text))
-            .map_err(|source| Error::io(&file, source))?;
+        let text = manifest_text(&file)?.ok_or_else(|| Error::NoManifest(path.to_owned()))?;
         parse_manifest(&file, &text)
     }
 
@@ -72,6 +56,26 @@ impl Bundle {
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// The text of a manifest; none where there is no such file.
+pub(crate) fn manifest_text(file: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let metadata = match fs::metadata(file) {
+        Ok(metadata) if metadata.is_file() => metadata,
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(Error::io(file, error));
+        }
+        _ => return Ok(None),
+    };
+    if metadata.len() > MAX_MANIFEST_BYTES {
+        let (bytes, limit) = (metadata.len(), MAX_MANIFEST_BYTES);
+        return Err(Error::ManifestTooLarge { path: file.to_owned(), bytes, limit });
+    }
+    let mut text = Vec::new();
+    fs::File::open(file)
+        .and_then(|opened| opened.take(MAX_MANIFEST_BYTES).read_to_end(&mut text))
+        .map_err(|source| Error::io(file, source))?;
+    Ok(Some(text))
 }
 
 /// Parses and checks a manifest; `file` is for messages.
@@ -100,13 +104,17 @@ pub(crate) fn file_problem(
     name: &str,
     bytes: u64,
 ) -> Option<String> {
+    let is_link = || fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+    size_problem(path, name, bytes).or_else(|| links.problem(name).filter(|_| is_link()))
+}
+
+/// What is wrong with a file's presence or size, if anything; links are followed.
+pub(crate) fn size_problem(path: &Path, name: &str, bytes: u64) -> Option<String> {
     match fs::symlink_metadata(path) {
         Err(error) => Some(format!("`{name}` cannot be read ({error})")),
         Ok(metadata) if metadata.is_symlink() => match fs::metadata(path) {
             Err(error) => Some(format!("`{name}` is a broken link ({error})")),
-            Ok(metadata) => {
-                regular_file_problem(&metadata, name, bytes).or_else(|| links.problem(name))
-            }
+            Ok(metadata) => regular_file_problem(&metadata, name, bytes),
         },
         Ok(metadata) => regular_file_problem(&metadata, name, bytes),
     }

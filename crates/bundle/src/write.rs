@@ -34,7 +34,16 @@ impl BundleWriter {
     /// # Errors
     /// [`Error::Exists`], [`Error::NotABundle`], [`Error::Io`].
     pub fn create(destination: &Path, replace: bool) -> Result<BundleWriter, Error> {
-        check_destination(destination, replace)?;
+        BundleWriter::create_of(FORMAT, destination, replace)
+    }
+
+    /// As [`BundleWriter::create`], for a folder whose manifest is of `format`.
+    pub(crate) fn create_of(
+        format: &'static str,
+        destination: &Path,
+        replace: bool,
+    ) -> Result<BundleWriter, Error> {
+        check_destination(format, destination, replace)?;
         let (parent, name) = split(destination)?;
         fs::create_dir_all(&parent).map_err(|source| Error::io(&parent, source))?;
         let prefix = partial_prefix(&name);
@@ -72,6 +81,11 @@ impl BundleWriter {
         self.destination.join(name)
     }
 
+    /// Where a file lies until the folder is put in its place.
+    pub(crate) fn partial_path(&self, name: &str) -> PathBuf {
+        self.partial.path().join(name)
+    }
+
     /// Writes the manifest, with the files written so far, and puts the folder in its place.
     /// Gives back the bytes of all files.
     ///
@@ -80,12 +94,32 @@ impl BundleWriter {
     /// [`Error::Io`].
     pub fn finish(self, mut manifest: Manifest) -> Result<u64, Error> {
         manifest.files = self.files.clone();
-        let path = self.path(names::MANIFEST_FILE);
         let problems = crate::validate::problems(&manifest);
+        self.put(&manifest, problems)
+    }
+
+    /// The files that were written.
+    pub(crate) fn files(&self) -> &BTreeMap<String, FileEntry> {
+        &self.files
+    }
+
+    /// Adds a file that is there without having been written here, such as a link.
+    pub(crate) fn add_file(&mut self, name: &str, entry: FileEntry) {
+        self.files.insert(name.to_owned(), entry);
+    }
+
+    /// Writes a manifest with these problems, which there should be none of, and puts the folder in
+    /// its place. Gives back the bytes of all files.
+    pub(crate) fn put(
+        self,
+        manifest: &impl serde::Serialize,
+        problems: Vec<String>,
+    ) -> Result<u64, Error> {
+        let path = self.path(names::MANIFEST_FILE);
         if !problems.is_empty() {
             return Err(Error::Inconsistent { path, problems });
         }
-        let mut text = serde_json::to_vec_pretty(&manifest)
+        let mut text = serde_json::to_vec_pretty(manifest)
             .map_err(|source| Error::Json { path: path.clone(), source })?;
         text.push(b'\n');
         let write = || {
@@ -130,16 +164,17 @@ fn folder_builder(prefix: &OsString) -> tempfile::Builder<'_, 'static> {
     builder
 }
 
-fn check_destination(destination: &Path, replace: bool) -> Result<(), Error> {
+fn check_destination(format: &str, destination: &Path, replace: bool) -> Result<(), Error> {
     if fs::symlink_metadata(destination).is_err() || is_empty_folder(destination) {
         return Ok(());
     }
-    if !replace {
-        return Err(Error::Exists(destination.to_owned()));
-    }
-    match is_bundle(destination) {
-        true => Ok(()),
-        false => Err(Error::NotABundle(destination.to_owned())),
+    let path = destination.to_owned();
+    match (replace, has_manifest(format, destination), format == FORMAT) {
+        (true, true, _) => Ok(()),
+        (false, _, true) => Err(Error::Exists(path)),
+        (false, _, false) => Err(Error::EnginesExist(path)),
+        (true, false, true) => Err(Error::NotABundle(path)),
+        (true, false, false) => Err(Error::NotEngines(path)),
     }
 }
 
@@ -149,13 +184,13 @@ fn is_empty_folder(path: &Path) -> bool {
         && fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Whether a folder has a bundle's manifest, of whatever version. The file's name alone says
+/// Whether a folder has a manifest of `format`, of whatever version. The file's name alone says
 /// little: folders of other programs have a `manifest.json` too, and are not to be replaced.
-fn is_bundle(folder: &Path) -> bool {
+fn has_manifest(format: &str, folder: &Path) -> bool {
     let Ok(file) = File::open(folder.join(names::MANIFEST_FILE)) else { return false };
     let reader = BufReader::new(file.take(MAX_MANIFEST_BYTES));
     let manifest = serde_json::from_reader::<_, serde_json::Value>(reader).unwrap_or_default();
-    manifest.get("format").and_then(|format| format.as_str()) == Some(FORMAT)
+    manifest.get("format").and_then(|format| format.as_str()) == Some(format)
 }
 
 /// The folder to write beside, absolute, and the bundle's name.

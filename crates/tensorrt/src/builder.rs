@@ -38,6 +38,9 @@ impl Builder {
     ///
     /// The network is strongly typed: every tensor has the type that the model gives it.
     ///
+    /// TensorRT's parser does not stand every altered file: of models with random bytes changed,
+    /// some end the process. Parse what this project wrote, after comparing its hash.
+    ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Parse`] with every node that TensorRT does not support;
     /// [`Error::MissingLibrary`] where this TensorRT cannot build; [`Error::MissingDriver`].

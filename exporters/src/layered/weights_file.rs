@@ -42,15 +42,21 @@ impl WeightsFile {
         WeightsFile { part, names, weights, layout, header }
     }
 
-    fn file(&self) -> String {
+    /// The file's name in the bundle.
+    pub(crate) fn name(&self) -> String {
         format!("{}.safetensors", self.part.name())
+    }
+
+    /// The file's size.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.header.len() as u64 + self.layout.total_bytes()
     }
 
     /// The manifest's entries.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (String, WeightEntry)> {
         let places = self.layout.ranges().map(|(offset, _)| self.header.len() as u64 + offset);
         self.names.iter().zip(&self.weights).zip(places).map(|((name, weight), offset)| {
-            let (file, dtype) = (self.file(), signature::dtype(weight.dtype));
+            let (file, dtype) = (self.name(), signature::dtype(weight.dtype));
             (name.clone(), WeightEntry { file, offset, dtype, shape: weight.shape() })
         })
     }
@@ -64,7 +70,7 @@ impl WeightsFile {
         writer: &mut BundleWriter,
         progress: &dyn Progress,
     ) -> Result<Vec<OddWeight>, Error> {
-        let name = self.file();
+        let name = self.name();
         let path = writer.path(&name);
         progress.begin(self.part.name(), self.layout.total_bytes());
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();

@@ -10,6 +10,7 @@
 #endif
 
 #include <cstdint>
+#include <type_traits>
 
 #include "faults.h"
 
@@ -33,19 +34,21 @@ struct Launch {
   void* stream;
 };
 
+// Only where kernels are compiled: a compiler for the host alone does not know how to launch them.
+#if defined(CUMO_EMULATION) || defined(__CUDACC__)
 // Puts `kernel` into the stream; more than 48 KB of shared memory is asked for first, and that the
 // multiprocessor's first-level cache leaves room for as many blocks as can be.
-template <class... Parameters, class... Arguments>
+template <class... Parameters>
 cudaError_t launch(const char* name, const Launch& how, void (*kernel)(Parameters...),
-                   const Arguments&... arguments) {
+                   const std::common_type_t<Parameters>&... arguments) {
 #if defined(CUMO_EMULATION)
   emulation::launch(how.grid, how.block, how.shared_bytes, [&] { kernel(arguments...); }, name);
   return cudaSuccess;
 #else
   (void)name;
   constexpr size_t kAlwaysThere = 48 << 10;
+  auto* function = reinterpret_cast<const void*>(kernel);
   if (how.shared_bytes > kAlwaysThere) {
-    auto* function = reinterpret_cast<const void*>(kernel);
     cudaError_t error = cudaFuncSetAttribute(
         function, cudaFuncAttributeMaxDynamicSharedMemorySize, int(how.shared_bytes));
     if (error == cudaSuccess)
@@ -53,11 +56,12 @@ cudaError_t launch(const char* name, const Launch& how, void (*kernel)(Parameter
                                    cudaSharedmemCarveoutMaxShared);
     if (error != cudaSuccess) return error;
   }
-  kernel<<<how.grid, how.block, how.shared_bytes, static_cast<cudaStream_t>(how.stream)>>>(
-      arguments...);
-  return cudaGetLastError();
+  void* pointers[] = {const_cast<void*>(static_cast<const void*>(&arguments))...};
+  return cudaLaunchKernel(function, how.grid, how.block, pointers, how.shared_bytes,
+                          static_cast<cudaStream_t>(how.stream));
 #endif
 }
+#endif
 
 // Of the current device: 10 * major + minor of its compute capability, and its multiprocessors.
 inline cudaError_t current_device(int* architecture, int* multiprocessors) {

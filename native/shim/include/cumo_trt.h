@@ -155,7 +155,8 @@ CUMO_TRT_API void cumo_trt_builder_free(cumo_trt_builder* builder);
 /*
  * Parses an ONNX model of `model_bytes`. `model_path` names the file it came from, where its external data is beside
  * it, or is NULL. `library_load_plugins` comes before, for models with plugin nodes. The network is strongly typed:
- * every tensor has the type that the model gives it.
+ * every tensor has the type that the model gives it. TensorRT's parser may end the process on models whose bytes were
+ * altered: compare hashes first.
  */
 CUMO_TRT_API cumo_trt_status* cumo_trt_network_parse(cumo_trt_builder* builder, const void* model, size_t model_bytes,
                                                      const char* model_path, cumo_trt_network** out);

@@ -51,8 +51,8 @@ std::string wrong(uint64_t diagnostics) {
 }
 
 /// What an engine's own header says, as RTX 1.7 writes it: "vtrt", four bytes, the number 2 and the engine's length as
-/// little-endian 64-bit numbers, then the four parts of the version, a byte each. RTX itself compares neither length nor
-/// version where there is no device.
+/// little-endian 64-bit numbers, then the four parts of the version, a byte each. RTX itself compares neither length
+/// nor version where there is no device.
 struct Header {
     uint64_t length{};
     unsigned major{};

@@ -9,6 +9,9 @@
 #include <dlfcn.h>
 #include <link.h>
 
+#include <set>
+#include <utility>
+
 namespace {
 
 using cumo::trt::Fault;
@@ -134,8 +137,13 @@ void* cumo_trt_library::create_parser(void* network) {
 }
 
 void cumo_trt_library::load_plugins(std::string const& path) {
-    std::lock_guard<std::mutex> const lock{mMutex};
-    if (mPlugins.count(path) != 0) return;
+    // The registry is the process's, and refuses a file that it has: so is the list of them, whichever library object
+    // they were loaded through.
+    static std::mutex mutex;
+    static std::set<std::pair<void*, std::string>> files;
+    std::lock_guard<std::mutex> const lock{mutex};
+    nvinfer1::IPluginRegistry* const registry = mRegistry();
+    if (files.count({registry, path}) != 0) return;
     // TensorRT says little of a library that it cannot load, so the loader is asked first.
     void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (handle == nullptr) throw Fault{CUMO_TRT_CODE_PLUGIN, "cannot load the plugins: " + loader_error()};
@@ -147,10 +155,10 @@ void cumo_trt_library::load_plugins(std::string const& path) {
     }
     cumo::trt::Sink sink{nullptr};
     cumo::trt::LogScope const scope{sink};
-    bool const loaded = mRegistry()->loadLibrary(path.c_str()) != nullptr;
+    bool const loaded = registry->loadLibrary(path.c_str()) != nullptr;
     dlclose(handle);
     if (!loaded) throw Fault{CUMO_TRT_CODE_PLUGIN, sink.explain("TensorRT refused the plugins of " + path)};
-    mPlugins.insert(path);
+    files.insert({registry, path});
 }
 
 extern "C" {

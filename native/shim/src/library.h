@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <mutex>
-#include <set>
 #include <string>
 
 /// See cumo_trt_library_open. The libraries stay loaded: plugins and their registry live in them.
@@ -21,7 +20,7 @@ struct cumo_trt_library {
     /// An `nvinfer1::IRuntime`. Without a driver it may be garbage: ask for devices first.
     void* create_runtime();
 
-    /// An `nvonnxparser::IParser` that writes into an `nvinfer1::INetworkDefinition`. Loads the parser when first asked.
+    /// An `nvonnxparser::IParser` that writes into an `nvinfer1::INetworkDefinition`. Loads it when first asked.
     void* create_parser(void* network);
 
     /// Loads plugins into the registry of the process.
@@ -49,5 +48,4 @@ private:
 
     std::mutex mMutex;
     CreateParserFn mCreateParser{};
-    std::set<std::string> mPlugins;
 };

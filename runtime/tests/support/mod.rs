@@ -36,6 +36,7 @@ impl Bundle {
             target: Target::OrtCpu,
             dtype: FloatType::F32,
             template: None,
+            moe: None,
             name: None,
             debug_outputs: false,
             force: false,

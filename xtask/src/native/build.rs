@@ -9,49 +9,111 @@ use super::system;
 use crate::workspace::Workspace;
 use crate::{process, python};
 
-/// Builds everything of `native/` that this machine can build, and runs its tests.
+/// Tests of the kernels on the CPU that are run once more under sanitizers; `kernels` takes a part
+/// of its cases there.
+const SANITIZED: [&str; 3] = ["kernels", "contract", "emulation"];
+
+/// Builds everything of `native/` that this machine can build, and runs its tests; then those of
+/// [`SANITIZED`] under AddressSanitizer and UndefinedBehaviorSanitizer.
 ///
 /// # Errors
 /// The packages of `cargo xtask setup --tensorrt` are missing, a step fails, or a test does.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    build(workspace)?;
-    let mut ctest = tool(workspace, "ctest");
-    ctest.arg("--test-dir").arg(folder(workspace));
-    process::run(ctest.args(["--output-on-failure", "--parallel", "2", "--timeout", "300"]))
-}
-
-fn build(workspace: &Workspace) -> Result<()> {
-    let packages = workspace.native();
-    if !packages.join("tensorrt-headers").is_dir() {
-        bail!("{} is not filled: cargo xtask setup --tensorrt", workspace.show(&packages));
-    }
-    let folder = folder(workspace);
-    let cuda = system::cuda().unwrap_or_else(|| packages.join("cuda/nvidia/cu13"));
-    let mut cmake = tool(workspace, "cmake");
-    cmake.arg("-S").arg(workspace.root.join("native")).arg("-B").arg(&folder);
-    cmake.args(["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DCUMO_KERNELS=ON"]);
-    cmake.arg(format!("-DCMAKE_MAKE_PROGRAM={}", program(workspace, "ninja").display()));
-    cmake.arg(format!("-DCUMO_PACKAGES={}", packages.display()));
-    cmake.arg(format!("-DCUMO_CUDA_DIR={}", cuda.display()));
-    cmake.arg(format!("-DCUMO_CUDA_ARCHITECTURES={}", architectures(&cuda)?.join(";")));
+    let folder = workspace.target.join("native-build");
+    let cuda = cuda(workspace);
+    let mut cmake = configure(workspace, &folder)?;
     // Python prepares data of the plugin's tests.
     cmake.arg(format!("-DCUMO_PYTHON_PATH={}", python::ensure_packages(workspace)?.display()));
     cmake.arg(format!("-DCUMO_PYTHON={}", python::interpreter().get_program().display()));
+    cmake.args(["-DCUMO_KERNELS=ON", "-DCUMO_EMULATION=ON"]);
+    process::run(cmake.arg(code_option(&architectures(&cuda)?)))?;
+    process::run(tool(workspace, "cmake").arg("--build").arg(&folder))?;
+    process::run(&mut ctest(workspace, &folder))?;
+    run_sanitized(workspace)
+}
+
+fn run_sanitized(workspace: &Workspace) -> Result<()> {
+    let folder = workspace.target.join("native-sanitized");
+    let mut cmake = configure(workspace, &folder)?;
+    process::run(cmake.args(["-DCUMO_SANITIZE=ON", "-DCUMO_KERNELS=OFF"]))?;
+    let programs = SANITIZED.map(|name| format!("{name}_test"));
+    let mut build = tool(workspace, "cmake");
+    process::run(build.arg("--build").arg(&folder).arg("--target").args(programs))?;
+    let only = format!("^({})$", SANITIZED.join("|"));
+    process::run(ctest(workspace, &folder).args(["--no-tests=error", "--tests-regex", &only]))
+}
+
+/// Builds kernels, plugin and shim for one GPU, into [`gpu_folder`]; `code`: the compute
+/// capabilities to compile for, by default all that `run` compiles for.
+///
+/// # Errors
+/// There is no CUDA compiler or no CMake, or a step fails.
+pub(crate) fn build_for_gpu(workspace: &Workspace, code: Option<Vec<u32>>) -> Result<()> {
+    let folder = gpu_folder(workspace);
+    let code = match code {
+        Some(code) => code.iter().map(u32::to_string).collect(),
+        None => architectures(&cuda(workspace))?,
+    };
+    let mut cmake = configure(workspace, &folder)?;
+    cmake.args(["-DCUMO_KERNELS=ON", "-DCUMO_EMULATION=OFF"]);
+    process::run(cmake.arg(code_option(&code)))?;
+    process::run(tool(workspace, "cmake").arg("--build").arg(&folder))
+}
+
+/// Where [`build_for_gpu`] builds.
+pub(crate) fn gpu_folder(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("native-gpu")
+}
+
+/// The GPUs that the CUDA compiler compiles for, as `sm_86`.
+///
+/// # Errors
+/// There is no CUDA compiler.
+pub(crate) fn known_code(workspace: &Workspace) -> Result<Vec<String>> {
+    nvcc_code(&cuda(workspace))
+}
+
+/// CMake's configuration of `native/` into a folder, without what to compile kernels for.
+fn configure(workspace: &Workspace, folder: &Path) -> Result<Command> {
+    let packages = workspace.native();
+    if !packages.join("tensorrt-headers").is_dir() && system::tensorrt().is_empty() {
+        bail!("{} is not filled: cargo xtask setup --tensorrt", workspace.show(&packages));
+    }
+    let mut cmake = tool(workspace, "cmake");
+    cmake.arg("-S").arg(workspace.root.join("native")).arg("-B").arg(folder);
+    cmake.args(["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]);
+    cmake.arg(format!("-DCMAKE_MAKE_PROGRAM={}", program(workspace, "ninja").display()));
+    cmake.arg(format!("-DCUMO_PACKAGES={}", packages.display()));
+    cmake.arg(format!("-DCUMO_CUDA_DIR={}", cuda(workspace).display()));
     for installed in system::tensorrt() {
         let (major, include) = (installed.major, installed.include.display());
         cmake.arg(format!("-DCUMO_TRT_{major}_INCLUDE={include}"));
     }
-    process::run(&mut cmake)?;
-    process::run(tool(workspace, "cmake").arg("--build").arg(&folder))
+    Ok(cmake)
+}
+
+fn code_option(architectures: &[String]) -> String {
+    format!("-DCUMO_CUDA_ARCHITECTURES={}", architectures.join(";"))
+}
+
+fn ctest(workspace: &Workspace, folder: &Path) -> Command {
+    let mut ctest = tool(workspace, "ctest");
+    ctest.arg("--test-dir").arg(folder);
+    ctest.args(["--output-on-failure", "--parallel", "2", "--timeout", "300"]);
+    ctest
+}
+
+/// CUDA: the installed one, or the fetched one.
+fn cuda(workspace: &Workspace) -> PathBuf {
+    system::cuda().unwrap_or_else(|| workspace.native().join("cuda/nvidia/cu13"))
 }
 
 /// Of the compute capabilities that the kernels are for, those that this CUDA compiles for: JetPack
 /// 6's knows none after 9.0. Code for 8.0 also runs on 8.6, 8.7 and 8.9, code for 12.0 on 12.1.
 fn architectures(cuda: &Path) -> Result<Vec<String>> {
-    let known = process::read(Command::new(cuda.join("bin/nvcc")).arg("--list-gpu-code"))?;
-    let known: Vec<_> = known.split_whitespace().collect();
+    let known = nvcc_code(cuda)?;
     let wanted = ["80", "90", "100", "110", "120"].map(str::to_owned);
-    let all = wanted.into_iter().filter(|wanted| known.contains(&format!("sm_{wanted}").as_str()));
+    let all = wanted.into_iter().filter(|wanted| known.contains(&format!("sm_{wanted}")));
     let all: Vec<_> = all.collect();
     if all.is_empty() {
         bail!("{} compiles for none of the devices that the kernels are for", cuda.display());
@@ -59,9 +121,9 @@ fn architectures(cuda: &Path) -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// Where CMake builds.
-fn folder(workspace: &Workspace) -> PathBuf {
-    workspace.target.join("native-build")
+fn nvcc_code(cuda: &Path) -> Result<Vec<String>> {
+    let known = process::read(Command::new(cuda.join("bin/nvcc")).arg("--list-gpu-code"))?;
+    Ok(known.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Whether CMake and Ninja are on the path.

@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use crate::workspace::Workspace;
 
-pub(crate) use build::run;
+pub(crate) use build::{build_for_gpu, gpu_folder, known_code, run};
 
 /// Fetches all that building and testing `native/` needs. What is there is kept.
 ///

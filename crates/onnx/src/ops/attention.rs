@@ -125,3 +125,54 @@ impl GraphBuilder {
         Ok(self.add(OP, &operands, cache.dtype(), cache.shape().clone(), axis))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Shape, dims};
+
+    fn attend(kv_heads: usize, mask: Vec<Dim>) -> Result<Value, Error> {
+        let mut g = GraphBuilder::with_opset(Opset::V24);
+        let query = g.input("query", DType::F16, dims!["batch", 6, "sequence", 16])?;
+        let key = g.input("key", DType::F16, dims!["batch", kv_heads, "attended", 16])?;
+        let value = g.input("value", DType::F16, dims!["batch", kv_heads, "attended", 16])?;
+        let mask = g.input("mask", DType::F16, mask)?;
+        let mask = Some(&mask);
+        g.attention(&Attention { query: &query, key: &key, value: &value, mask, scale: 0.25 })
+    }
+
+    #[test]
+    fn heads_share_keys_in_whole_groups() {
+        let mask = dims!["batch", 1, "sequence", "attended"];
+        let mixed = attend(2, mask.clone()).unwrap();
+        assert_eq!(mixed.shape(), &Shape::from(dims!["batch", 6, "sequence", 16]));
+        let message = attend(4, mask).unwrap_err().to_string();
+        assert!(message.contains("[batch, 4, attended, 16]"), "{message}");
+    }
+
+    #[test]
+    fn a_mask_of_other_positions_is_refused() {
+        let message = attend(2, dims!["batch", 1, "sequence", "sequence"]).unwrap_err().to_string();
+        assert!(message.contains("mask f16 [batch, 1, sequence, sequence]"), "{message}");
+    }
+
+    #[test]
+    fn operators_of_a_later_opset_are_refused() {
+        let mut g = GraphBuilder::new();
+        let x = g.input("x", DType::F16, [2]).unwrap();
+        let message = g.swish(&x, 1.0).unwrap_err().to_string();
+        assert!(message.contains("Swish: needs opset 24, the graph is of 17"), "{message}");
+    }
+
+    #[test]
+    fn a_cache_takes_rows_of_its_own_form_only() {
+        let mut g = GraphBuilder::with_opset(Opset::V24);
+        let cache = g.input("cache", DType::F16, dims!["batch", 2, "max_sequence", 16]).unwrap();
+        let rows = g.input("rows", DType::F16, dims!["batch", 2, "sequence", 16]).unwrap();
+        let wide = g.input("wide", DType::F16, dims!["batch", 2, "sequence", 32]).unwrap();
+        let at = g.input("at", DType::I64, dims!["batch"]).unwrap();
+        let updated = g.tensor_scatter(&cache, &rows, &at).unwrap();
+        assert_eq!(updated.shape(), cache.shape());
+        assert!(g.tensor_scatter(&cache, &wide, &at).is_err());
+    }
+}

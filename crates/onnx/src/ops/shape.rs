@@ -314,3 +314,31 @@ fn same_elements(a: &Shape, b: &Shape) -> bool {
     };
     parts(a) == parts(b)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dims;
+
+    #[test]
+    fn parts_add_to_the_whole() {
+        let mut g = GraphBuilder::new();
+        let x = g.input("x", DType::F16, dims!["batch", 12]).unwrap();
+        let parts = g.split(&x, 1, &[8, 4]).unwrap();
+        let shapes: Vec<_> = parts.iter().map(|part| part.shape().clone()).collect();
+        assert_eq!(shapes, [dims!["batch", 8], dims!["batch", 4]].map(Shape::from));
+        assert!(g.split(&x, 1, &[8, 5]).is_err());
+        assert!(g.split(&x, 0, &[8, 4]).is_err());
+    }
+
+    #[test]
+    fn a_slice_at_a_computed_place_is_called_as_the_caller_knows_it() {
+        let mut g = GraphBuilder::new();
+        let x = g.input("x", DType::F16, dims!["batch", "max"]).unwrap();
+        let end = g.size_of(&x, 0).unwrap();
+        let cut = g.slice_at(&x, 1, (&end, false), "end".into()).unwrap();
+        assert_eq!(cut.shape(), &Shape::from(dims!["batch", "end"]));
+        assert_eq!(g.last(&cut, 1).unwrap().shape(), &Shape::from(dims!["batch", 1]));
+        assert!(g.slice_at(&x, 2, (&end, false), "end".into()).is_err());
+    }
+}

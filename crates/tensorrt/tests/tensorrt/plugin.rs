@@ -45,6 +45,8 @@ fn experts_are_one_plugin_layer() {
     }
     // A second time there is nothing to do.
     library.load_own_plugins(None).unwrap();
+    // Nor is there for whoever opens TensorRT once more: the registry is the process's.
+    rtx().unwrap().load_own_plugins(None).unwrap();
     let mut network = Builder::new(&library).parse(&moe(), None).unwrap();
     let layers = network.layers().unwrap();
     let plugins: Vec<_> = layers.iter().filter_map(|layer| layer.plugin.as_deref()).collect();

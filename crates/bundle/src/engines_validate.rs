@@ -1,0 +1,155 @@
+//! Whether an engines' manifest agrees with itself.
+
+use std::path::{Component, Path};
+
+use crate::engines::{EngineEntry, EnginesManifest, Pass, ShapeRange, WeightsFiles};
+use crate::manifest::{Dim, Graph};
+use crate::plan::Phase;
+use crate::{names, validate};
+
+/// Every contradiction, one sentence each; empty when there is none.
+pub(crate) fn problems(manifest: &EnginesManifest) -> Vec<String> {
+    let bundle = validate::problems(&manifest.bundle);
+    let mut problems: Vec<_> = bundle.into_iter().map(|text| format!("bundle: {text}")).collect();
+    files(manifest, &mut problems);
+    limits(manifest, &mut problems);
+    for engine in &manifest.engines {
+        problems.extend(engine_problem(manifest, engine));
+    }
+    coverage(manifest, &mut problems);
+    problems
+}
+
+fn files(manifest: &EnginesManifest, problems: &mut Vec<String>) {
+    for (name, entry) in &manifest.files {
+        let mut parts = Path::new(name).components().peekable();
+        let inside =
+            parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)));
+        if !inside || name == names::MANIFEST_FILE {
+            problems.push(format!("file `{name}` is not a path inside the folder"));
+        }
+        if !is_sha256(&entry.sha256) {
+            problems.push(format!("file `{name}`: `{}` is not a SHA-256", entry.sha256));
+        }
+    }
+    if matches!(manifest.weights_files, WeightsFiles::Link | WeightsFiles::Copy) {
+        for (name, weight) in &manifest.bundle.weights {
+            let (have, want) =
+                (manifest.files.get(&weight.file), manifest.bundle.files.get(&weight.file));
+            if have.is_none() || have != want {
+                let file = &weight.file;
+                problems.push(format!("weight `{name}`: `{file}` is not among the files"));
+            }
+        }
+    }
+}
+
+pub(crate) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
+}
+
+fn limits(manifest: &EnginesManifest, problems: &mut Vec<String>) {
+    let limits = &manifest.limits;
+    let context = manifest.bundle.model.llm.context_length;
+    let sizes = [
+        ("max_images", limits.max_images, usize::from(u16::MAX)),
+        ("batch", limits.batch, usize::from(u16::MAX)),
+        ("max_context", limits.max_context, context),
+        ("max_prompt", limits.max_prompt, limits.max_context),
+    ];
+    for (name, size, most) in sizes {
+        if size == 0 || size > most {
+            problems.push(format!("limits.{name} is {size}, it must be 1 to {most}"));
+        }
+    }
+    let rungs = &limits.attended;
+    let rises = rungs.windows(2).all(|pair| pair[0] < pair[1]) && rungs.first() != Some(&0);
+    if !rises || rungs.last().is_some_and(|last| *last != limits.max_context) {
+        problems.push(format!(
+            "limits.attended must rise from above 0 to max_context, {}, it is {rungs:?}",
+            limits.max_context
+        ));
+    }
+}
+
+fn engine_problem(manifest: &EnginesManifest, engine: &EngineEntry) -> Option<String> {
+    let EngineEntry { file, graph, attended, profile, key, .. } = engine;
+    if !manifest.files.contains_key(file) {
+        return Some(format!("engine `{file}` is not among the files"));
+    }
+    if !is_sha256(key) {
+        return Some(format!("engine `{file}`: its key `{key}` is not a SHA-256"));
+    }
+    let Some(graph) = manifest.bundle.graphs.get(graph) else {
+        return Some(format!("engine `{file}`: the bundle has no graph `{graph}`"));
+    };
+    if let Some(rung) = attended.filter(|rung| !manifest.limits.attended.contains(rung)) {
+        return Some(format!("engine `{file}`: {rung} is no rung of the ladder"));
+    }
+    for (input, range) in profile {
+        let value = graph.inputs.iter().find(|value| value.name == *input);
+        if !value.is_some_and(|value| fits(range, &value.shape)) {
+            return Some(format!("engine `{file}`: its shapes of `{input}` are not the graph's"));
+        }
+    }
+    None
+}
+
+/// Whether a range is of the shape's rank, has its fixed sizes, and rises.
+fn fits(range: &ShapeRange, shape: &[Dim]) -> bool {
+    let ShapeRange { min, opt, max } = range;
+    let ranks = [min.len(), opt.len(), max.len()];
+    let sizes = min.iter().zip(opt).zip(max).zip(shape);
+    ranks.iter().all(|rank| *rank == shape.len())
+        && sizes.clone().all(|(((min, opt), max), dim)| match dim {
+            Dim::Fixed(size) => min == size && opt == size && max == size,
+            Dim::Symbol(_) => min <= opt && opt <= max,
+        })
+}
+
+/// Whether every step of the plan has an engine for each of its passes.
+fn coverage(manifest: &EnginesManifest, problems: &mut Vec<String>) {
+    let mut seen = std::collections::BTreeSet::new();
+    for phase in Phase::ALL {
+        for step in manifest.bundle.plan.steps(phase) {
+            if !seen.insert((&step.graph, phase)) {
+                continue;
+            }
+            let graph = manifest.bundle.graphs.get(&step.graph);
+            for pass in Pass::of(phase) {
+                for rung in rungs(manifest, graph, *pass) {
+                    let serves = |engine: &&EngineEntry| {
+                        engine.graph == step.graph
+                            && engine.pass == *pass
+                            && (rung.is_none() || engine.attended == rung)
+                    };
+                    match manifest.engines.iter().filter(serves).count() {
+                        1 => {}
+                        count => problems.push(format!(
+                            "graph `{}` has {count} engines for {}{}, it needs one",
+                            step.graph,
+                            pass.name(),
+                            rung.map_or_else(String::new, |rung| format!(" over {rung} positions")),
+                        )),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The rungs that a pass of a graph needs an engine each for; one without a rung where it does not
+/// depend on them.
+fn rungs(manifest: &EnginesManifest, graph: Option<&Graph>, pass: Pass) -> Vec<Option<usize>> {
+    let depends = graph.is_some_and(attends);
+    match depends && pass == Pass::Decode {
+        true => manifest.limits.attended.iter().copied().map(Some).collect(),
+        false => vec![None],
+    }
+}
+
+/// Whether a graph has an input whose shape depends on the rung.
+fn attends(graph: &Graph) -> bool {
+    let is_rung = |dim: &Dim| matches!(dim, Dim::Symbol(name) if name == names::ATTENDED);
+    graph.inputs.iter().any(|input| input.shape.iter().any(is_rung))
+}

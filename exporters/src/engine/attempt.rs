@@ -1,0 +1,207 @@
+//! One build: engine after engine, each taken from an earlier build where it can be.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use cumo_bundle::{EngineContents, EngineEntry, EnginesWriter};
+use cumo_tensorrt::{BuildOptions, Builder, Built, Flavour, Profile};
+use serde_json::json;
+
+use super::contents::contents;
+use super::error::Error;
+use super::fixed::fix;
+use super::job::Job;
+use super::messages::Findings;
+use super::options::EngineOptions;
+use super::progress::EngineProgress;
+use super::source::{Source, hash};
+use super::store::{Store, write_whole};
+use super::tensorrt::Toolkit;
+
+/// Raised when what is built of the same inputs changes, so that engines of earlier builds are not
+/// taken.
+const KEY_VERSION: u32 = 1;
+
+/// A build under way.
+pub(super) struct Attempt<'a> {
+    toolkit: &'a Toolkit,
+    source: &'a Source,
+    options: &'a EngineOptions,
+    store: Store,
+    findings: Findings,
+    timings: Option<Timings>,
+    built: usize,
+}
+
+/// Kernel timings, from engine to engine and from build to build.
+struct Timings {
+    path: PathBuf,
+    bytes: Option<Vec<u8>>,
+}
+
+impl<'a> Attempt<'a> {
+    /// Prepares a build.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the timings' file is there and cannot be read.
+    pub(super) fn new(
+        toolkit: &'a Toolkit,
+        source: &'a Source,
+        options: &'a EngineOptions,
+        store: Store,
+    ) -> Result<Attempt<'a>, Error> {
+        let timings = options.timing_cache.as_ref().map(|path| {
+            let bytes = match std::fs::read(path) {
+                Ok(bytes) => Some(bytes),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Err(source) => return Err(Error::Io { path: path.clone(), source }),
+            };
+            Ok(Timings { path: path.clone(), bytes })
+        });
+        let mut findings = Findings::default();
+        if timings.is_some() && toolkit.library.flavour() == Flavour::Rtx {
+            findings.note("TensorRT-RTX measures no kernels: --timing-cache has no effect");
+        }
+        let timings = timings.transpose()?;
+        Ok(Attempt { toolkit, source, options, store, findings, timings, built: 0 })
+    }
+
+    /// Puts an engine into the folder.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(super) fn engine(
+        &mut self,
+        job: &Job,
+        writer: &mut EnginesWriter,
+        progress: &dyn EngineProgress,
+    ) -> Result<EngineEntry, Error> {
+        let start = Instant::now();
+        if progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let key = self.key(job);
+        let (contents, bytes, reused) = match self.store.find(&key) {
+            Some((bytes, contents)) => {
+                let entry = writer.write_bytes(&job.file(), &bytes)?;
+                self.store.keep(&key, &bytes, &entry, &contents)?;
+                (contents, bytes.len(), true)
+            }
+            None => {
+                let (built, contents) = self.build(job, progress)?;
+                let bytes = built.engine.as_slice();
+                let entry = writer.write_bytes(&job.file(), bytes)?;
+                self.store.keep(&key, bytes, &entry, &contents)?;
+                self.built += 1;
+                (contents, bytes.len(), false)
+            }
+        };
+        progress.end(&job.name(), bytes, start.elapsed().as_secs_f64(), reused);
+        Ok(EngineEntry {
+            file: job.file(),
+            graph: job.graph.clone(),
+            pass: job.pass,
+            attended: job.attended,
+            profile: job.profile.clone(),
+            key,
+            contents,
+        })
+    }
+
+    /// The hash of all that an engine is built of.
+    fn key(&self, job: &Job) -> String {
+        let files = &self.source.manifest.files;
+        let graph = self.source.graphs.get(&job.graph).map(|bytes| hash(bytes));
+        // Constants are in files beside the graph; else only their shapes count, which it has.
+        let constants: Vec<_> = match self.options.constant_weights {
+            true => files.iter().filter(|(name, _)| name.ends_with(".safetensors")).collect(),
+            false => Vec::new(),
+        };
+        let inputs = json!({
+            "key_version": KEY_VERSION,
+            "graph": graph,
+            "constants": constants,
+            "profile": job.profile,
+            "fixed": job.fixed,
+            "tensorrt": self.toolkit.facts(self.options),
+            "plugin": self.toolkit.plugin,
+            "workspace_bytes": self.options.workspace_bytes,
+        });
+        hash(inputs.to_string().as_bytes())
+    }
+
+    fn build(
+        &mut self,
+        job: &Job,
+        progress: &dyn EngineProgress,
+    ) -> Result<(Built, EngineContents), Error> {
+        let refused = |cause| match cause {
+            cumo_tensorrt::Error::Cancelled => Error::Interrupted,
+            cause => Error::Build {
+                engine: job.name(),
+                graph: job.graph.clone(),
+                part: job.part.clone(),
+                cause: Box::new(cause),
+            },
+        };
+        let model = self.source.graphs.get(&job.graph).map(Vec::as_slice).unwrap_or_default();
+        let model = fix(model, &job.fixed).map_err(|error| {
+            let reason = format!("not an ONNX model ({error})");
+            refused(cumo_tensorrt::Error::Parse { reason, errors: Vec::new() })
+        })?;
+        let path = self.source.path(&job.graph);
+        let builder = Builder::new(&self.toolkit.library);
+        let mut network = builder.parse(&model, path.as_deref()).map_err(refused)?;
+        let contents = contents(&network).map_err(refused)?;
+        let options = self.build_options(job);
+        let mut report = |phase: cumo_tensorrt::Progress<'_>| {
+            progress.phase(phase);
+            match progress.interrupted() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        let built = network.build_reporting(&options, &mut report).map_err(refused)?;
+        for message in &built.messages {
+            self.findings.add(&job.name(), message);
+        }
+        if let (Some(timings), Some(new)) = (&mut self.timings, &built.timing_cache) {
+            timings.bytes = Some(new.as_slice().to_vec());
+        }
+        Ok((built, contents))
+    }
+
+    fn build_options(&self, job: &Job) -> BuildOptions {
+        let shape = |sizes: &[usize]| -> Vec<i64> {
+            sizes.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect()
+        };
+        let profile = job.profile.iter().fold(Profile::new(), |profile, (input, range)| {
+            profile.range(input, &shape(&range.min), &shape(&range.opt), &shape(&range.max))
+        });
+        let devices: Vec<i32> =
+            self.options.devices.iter().filter_map(|it| i32::try_from(*it).ok()).collect();
+        let mut options = BuildOptions::new().compute_capabilities(&devices);
+        if !job.profile.is_empty() {
+            options = options.profile(profile);
+        }
+        if let Some(bytes) = self.options.workspace_bytes {
+            options = options.workspace_bytes(bytes);
+        }
+        if let Some(bytes) = self.timings.as_ref().and_then(|timings| timings.bytes.clone()) {
+            options = options.timing_cache(bytes);
+        }
+        options
+    }
+
+    /// Writes the timings; gives the number of engines that were built, and what TensorRT said.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn finish(self) -> Result<(usize, Findings), Error> {
+        if let Some(Timings { path, bytes: Some(bytes) }) = &self.timings {
+            write_whole(path, bytes)?;
+        }
+        Ok((self.built, self.findings))
+    }
+}

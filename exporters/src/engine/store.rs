@@ -1,0 +1,109 @@
+//! Engines of earlier builds, found by the hash of all that they were built of.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use cumo_bundle::{EngineContents, Engines, FileEntry};
+use serde::{Deserialize, Serialize};
+
+use super::error::Error;
+use super::source::hash;
+
+/// Where engines of earlier builds may be: the folder that is replaced, and one that keeps them.
+pub(super) struct Store {
+    replaced: Option<Engines>,
+    folder: Option<PathBuf>,
+}
+
+/// An engine in the folder that keeps them, in JSON beside it.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    file: FileEntry,
+    contents: EngineContents,
+}
+
+impl Store {
+    /// The folder `output` that is replaced, if it holds engines, and the folder `cache`.
+    pub(super) fn open(cache: Option<&Path>, output: &Path) -> Store {
+        let replaced = Engines::read_manifest(output).ok();
+        let replaced = replaced.map(|manifest| Engines { path: output.to_owned(), manifest });
+        Store { replaced, folder: cache.map(Path::to_owned) }
+    }
+
+    /// The engine of this key, if it is there unaltered.
+    pub(super) fn find(&self, key: &str) -> Option<(Vec<u8>, EngineContents)> {
+        self.in_replaced(key).or_else(|| self.in_folder(key))
+    }
+
+    fn in_replaced(&self, key: &str) -> Option<(Vec<u8>, EngineContents)> {
+        let replaced = self.replaced.as_ref()?;
+        let engine = replaced.manifest.engines.iter().find(|engine| engine.key == key)?;
+        Some((replaced.read(engine).ok()?, engine.contents.clone()))
+    }
+
+    fn in_folder(&self, key: &str) -> Option<(Vec<u8>, EngineContents)> {
+        let folder = self.folder.as_ref()?;
+        let kept = fs::read(folder.join(format!("{key}.json"))).ok()?;
+        let kept: Kept = serde_json::from_slice(&kept).ok()?;
+        let bytes = fs::read(folder.join(format!("{key}.engine"))).ok()?;
+        (hash(&bytes) == kept.file.sha256).then_some((bytes, kept.contents))
+    }
+
+    /// Keeps an engine in the folder for it, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn keep(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        file: &FileEntry,
+        contents: &EngineContents,
+    ) -> Result<(), Error> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let kept = Kept { file: file.clone(), contents: contents.clone() };
+        let text = serde_json::to_vec(&kept).unwrap_or_default();
+        fs::create_dir_all(folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
+        // The description comes last: without it, there is nothing.
+        write_whole(&folder.join(format!("{key}.engine")), bytes)?;
+        write_whole(&folder.join(format!("{key}.json")), &text)
+    }
+}
+
+/// Writes a file that has either its old content or the new one, whenever this is stopped.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let write = || {
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+        file.write_all(bytes)?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::StorageFull => Error::DiskFull { path: path.to_owned() },
+        _ => Error::Io { path: path.to_owned(), source },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::source::entry;
+
+    #[test]
+    fn an_engine_is_found_by_its_key_unless_it_was_altered() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(&folder.path().join("cache")), &folder.path().join("none"));
+        let contents = EngineContents { caches_in_place: 2, ..Default::default() };
+        assert!(store.find("key").is_none());
+        store.keep("key", b"engine", &entry(b"engine"), &contents).unwrap();
+        assert_eq!(store.find("key"), Some((b"engine".to_vec(), contents)));
+        assert!(store.find("other").is_none());
+        fs::write(folder.path().join("cache/key.engine"), b"Engine").unwrap();
+        assert!(store.find("key").is_none());
+    }
+}

@@ -1,0 +1,106 @@
+//! What `device_test` of `native/kernels` printed, as rows.
+
+use super::table::{Outcome, Row};
+
+/// `device_test`'s exit statuses.
+const TOO_SLOW: i32 = 4;
+pub(super) const NO_DEVICE: i32 = 77;
+
+/// The rows of a run, by its standard output and exit status.
+pub(super) fn rows(text: &str, status: i32) -> Vec<Row> {
+    if status == NO_DEVICE {
+        let why = text.lines().find(|line| line.starts_with("skipped")).unwrap_or("no device");
+        return vec![
+            Row::new("cases of the kernels", Outcome::Skipped, why),
+            Row::new("times of the kernels", Outcome::Skipped, why),
+        ];
+    }
+    let checks = text.lines().find(|line| line.ends_with(" failed") && line.contains(" checks, "));
+    let cases = match checks {
+        Some(line) if line.ends_with(", 0 failed") => (Outcome::Held, line.to_owned()),
+        Some(line) => (Outcome::Failed, line.to_owned()),
+        None => (Outcome::Failed, format!("device_test ended with status {status}")),
+    };
+    let mut rows = vec![Row::new("cases of the kernels", cases.0, &cases.1)];
+    rows.extend(text.lines().filter_map(time));
+    match status {
+        0 => rows.push(Row::new(AIMS, Outcome::Held, AIM)),
+        TOO_SLOW => rows.push(Row::new(AIMS, Outcome::Failed, AIM)),
+        _ if cases.0 == Outcome::Held => {
+            let figure = format!("device_test ended with status {status}");
+            rows.push(Row::new("times of the kernels", Outcome::Failed, &figure));
+        }
+        _ => {}
+    }
+    rows
+}
+
+const AIMS: &str = "aims at clip, 5770 rows";
+const AIM: &str = "at most 0.6 of dense, at least 60 % of the tensor cores' rate";
+
+/// A line of the table of times: size, tiles, milliseconds, TFLOP/s, share of the card's, dense
+/// milliseconds, ratio, GB/s.
+fn time(line: &str) -> Option<Row> {
+    let cells: Vec<_> = line.strip_prefix("| ")?.split('|').map(str::trim).collect();
+    let (size, cells) = cells.split_first()?;
+    let name = format!("mixture, {size}");
+    match cells {
+        ["tiles", ..] => None,
+        [tiles, ms, tflops, share, dense, ratio, gbytes, ""] => {
+            let figure = format!(
+                "{ms} ms, {tflops} TFLOP/s, {share} of the card's; all experts {dense} ms, ratio \
+                 {ratio}; weights {gbytes} GB/s; tiles {tiles}"
+            );
+            Some(Row::new(&name, Outcome::Measured, &figure))
+        }
+        [why, ""] if why.starts_with("skipped") => Some(Row::new(&name, Outcome::Skipped, why)),
+        [.., why, ""] => Some(Row::new(&name, Outcome::Failed, why)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+Some Card, compute capability 8.6, 26 multiprocessors, at most 64 TFLOP/s, 288 GB/s
+1234 checks, 0 failed
+| size                 | tiles |        ms | TFLOP/s | of max. |  dense ms | ratio |    GB/s |
+|---|---|---|---|---|---|---|---|
+| clip, 577 rows       |  2  2 |    0.3021 |    64.1 |  50.3 % |    0.5900 |  0.51 |     111 |
+| clip, 5770 rows      |  1  1 | failed |
+| mixtral, 1024 tokens | skipped: not enough device memory |
+";
+
+    #[test]
+    fn every_size_is_a_row() {
+        let rows = rows(TEXT, 4);
+        let outcomes: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.outcome)).collect();
+        let want = [
+            ("cases of the kernels", Outcome::Held),
+            ("mixture, clip, 577 rows", Outcome::Measured),
+            ("mixture, clip, 5770 rows", Outcome::Failed),
+            ("mixture, mixtral, 1024 tokens", Outcome::Skipped),
+            (AIMS, Outcome::Failed),
+        ];
+        assert_eq!(outcomes, want);
+        assert!(rows[1].figure.starts_with("0.3021 ms, 64.1 TFLOP/s, 50.3 % of the card's"));
+    }
+
+    #[test]
+    fn a_wrong_case_a_crash_and_no_device_are_told_apart() {
+        let wrong = rows("12 checks, 2 failed\n", 1);
+        assert_eq!(
+            wrong,
+            [Row::new("cases of the kernels", Outcome::Failed, "12 checks, 2 failed")]
+        );
+        let crash = rows("", -1);
+        assert_eq!((crash.len(), crash[0].outcome), (1, Outcome::Failed));
+        let late = rows("12 checks, 0 failed\n", -1);
+        assert_eq!((late.len(), late[1].outcome), (2, Outcome::Failed));
+        let none = rows("skipped: no device (no driver)\n", NO_DEVICE);
+        assert!(none.iter().all(|row| row.outcome == Outcome::Skipped), "{none:?}");
+        assert_eq!(none[0].figure, "skipped: no device (no driver)");
+    }
+}
