@@ -33,7 +33,7 @@ struct FileReport {
 pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode> {
     let checks = match check(&args.model) {
         Err(error) if args.json => {
-            let problem = Some(console::presentable(&error.to_string()));
+            let problem = Some(console::presentable(&format!("{error:#}")));
             console::print_json(&Report { intact: false, problem, files: Vec::new() })?;
             return Ok(ExitCode::FAILURE);
         }
