@@ -87,9 +87,11 @@ struct Words {
 impl Words {
     fn of_this_machine(root: &Path) -> Self {
         let variable = |name| std::env::var(name).ok();
-        // Not what lies beside it: a clone in a folder that texts name as an example is as good.
+        // A clone among temporary files is as good, and texts name that folder as an example.
+        let beside = root.parent().filter(|parent| *parent != std::env::temp_dir());
+        let beside = beside.map(|parent| parent.display().to_string());
         let root = Some(root.display().to_string());
-        let folders = [root, variable("HOME"), variable("CARGO_TARGET_DIR")];
+        let folders = [root, beside, variable("HOME"), variable("CARGO_TARGET_DIR")];
         let folders = folders.into_iter().flatten().filter(|folder| folder.len() > 1);
         let mut machine: Vec<String> = folders
             .filter(|folder| Path::new(folder).is_absolute())
@@ -169,7 +171,12 @@ mod tests {
         for path in ["/builds/", "/builds/cumo/", HOMES[0], HOMES[1]] {
             assert!(words.machine.iter().any(|word| word == path), "{path}");
         }
-        assert!(Words::of_this_machine(Path::new("/cumo")).machine.iter().all(|word| word != "/"));
+        for clone in [Path::new("/").join("cumo"), std::env::temp_dir().join("cumo")] {
+            let words = Words::of_this_machine(&clone).machine;
+            assert!(
+                words.iter().all(|word| *word != "/" && Path::new(word) != std::env::temp_dir())
+            );
+        }
     }
 
     #[test]
