@@ -1,6 +1,8 @@
 //! The custom operators' bodies in ONNX Runtime against plain loops in f64: every case for the sparse
-//! and the dense body.
+//! and the dense body. The cases are those of the kernels and the plugin, `native/emulation/cases.txt`.
 #![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::path::Path;
 
 use cumo_bundle::{Dim, Dtype, Value};
 use cumo_export::Activation;
@@ -10,45 +12,82 @@ use cumo_runtime::backend::{Backend, Port, StepSpec, View};
 use cumo_runtime::backends::ort::{OrtBackend, OrtOptions};
 use cumo_tests::{Tolerances, onnxruntime_is_there};
 
-/// How rows choose their experts.
-#[derive(Debug, Clone, Copy)]
-enum Routes {
-    /// Any `k` different ones.
-    Mixed,
-    /// Every row the same ones, so that the others get none.
-    Same,
-}
-
+/// A line of the list.
 struct Case {
+    name: String,
     rows: usize,
     shape: MoeShape,
-    routes: Routes,
+    routing: Routing,
 }
 
-const fn shape(num_experts: usize, k: usize, activation: Activation, gated: bool) -> MoeShape {
-    MoeShape {
+/// Which logits the router sees.
+#[derive(Debug, Clone, Copy)]
+enum Routing {
+    Random,
+    AllToOne,
+    Equal,
+    HalfEmpty,
+}
+
+/// The cases that every implementation of the operator is tested with. Bodies compute in f32 what
+/// others compute in half precision.
+fn cases() -> Vec<Case> {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../native/emulation/cases.txt");
+    let text = std::fs::read_to_string(list).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.map(|line| case(&line.split_whitespace().collect::<Vec<_>>())).collect()
+}
+
+fn case(columns: &[&str]) -> Case {
+    let [name, sizes @ .., activation, _dtype, routing] = columns else { panic!("{columns:?}") };
+    let sizes: Vec<usize> = sizes.iter().map(|size| size.parse().unwrap()).collect();
+    let [rows, inputs, hidden, outputs, num_experts, k, gated, biased] = sizes[..] else {
+        panic!("{name}: {sizes:?}")
+    };
+    let known = [Activation::Gelu, Activation::QuickGelu, Activation::Silu];
+    let shape = MoeShape {
         num_experts,
         num_experts_per_tok: k,
-        inputs: 6,
-        hidden: 10,
-        outputs: 5,
-        gated,
-        biased: !gated,
-        activation,
+        inputs,
+        hidden,
+        outputs,
+        gated: gated == 1,
+        biased: biased == 1,
+        activation: known.into_iter().find(|known| known.name() == *activation).unwrap(),
         dtype: DType::F32,
+    };
+    let routing = match *routing {
+        "random" => Routing::Random,
+        "all_to_one" => Routing::AllToOne,
+        "equal" => Routing::Equal,
+        "half_empty" => Routing::HalfEmpty,
+        other => panic!("{name}: {other}"),
+    };
+    Case { name: (*name).to_owned(), rows, shape, routing }
+}
+
+impl Routing {
+    fn logit(self, expert: usize, numbers: &mut Numbers) -> f64 {
+        let drawn = 4.0 * f64::from(numbers.next());
+        match self {
+            Routing::AllToOne if expert == 1 => 20.0,
+            Routing::HalfEmpty if expert % 2 == 1 => -30.0,
+            Routing::Equal => 0.0,
+            _ => drawn,
+        }
     }
 }
 
-const CASES: [Case; 8] = [
-    Case { rows: 0, shape: shape(4, 2, Activation::QuickGelu, false), routes: Routes::Mixed },
-    Case { rows: 1, shape: shape(4, 2, Activation::QuickGelu, false), routes: Routes::Mixed },
-    Case { rows: 37, shape: shape(4, 2, Activation::QuickGelu, false), routes: Routes::Mixed },
-    Case { rows: 37, shape: shape(4, 2, Activation::Gelu, false), routes: Routes::Same },
-    Case { rows: 20, shape: shape(3, 1, Activation::Gelu, false), routes: Routes::Mixed },
-    Case { rows: 20, shape: shape(5, 3, Activation::Silu, true), routes: Routes::Mixed },
-    Case { rows: 9, shape: shape(64, 8, Activation::Silu, true), routes: Routes::Mixed },
-    Case { rows: 9, shape: shape(1, 1, Activation::Silu, true), routes: Routes::Same },
-];
+/// What a router gives for a row of logits: the k most probable experts, of equal ones the lower
+/// first, and their probabilities over their sum.
+fn route(logits: &[f64], k: usize) -> Vec<(usize, f64)> {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|one, other| logits[*other].total_cmp(&logits[*one]));
+    let best: Vec<_> =
+        order[..k].iter().map(|e| (*e, (logits[*e] - logits[order[0]]).exp())).collect();
+    let sum: f64 = best.iter().map(|(_, p)| p).sum();
+    best.into_iter().map(|(expert, p)| (expert, p / sum)).collect()
+}
 
 /// Numbers between -1 and 1, the same in every run.
 struct Numbers(u64);
@@ -194,15 +233,15 @@ fn erf(x: f64) -> f64 {
 fn operands(case: &Case, numbers: &mut Numbers) -> Vec<Operand> {
     let MoeShape { num_experts, num_experts_per_tok: k, inputs, hidden, outputs, .. } = case.shape;
     let rows = case.rows;
-    let chosen = |row: usize| {
-        let first = match case.routes {
-            Routes::Mixed => row * 7 + row / 3,
-            Routes::Same => num_experts - 1,
-        };
-        (0..k).map(move |nth| ((first + nth) % num_experts) as i64)
-    };
-    let weights = (0..rows * k).map(|_| 0.1 + numbers.next().abs()).collect();
-    let experts = (0..rows).flat_map(chosen).collect();
+    let (mut weights, mut experts) = (Vec::new(), Vec::new());
+    for _ in 0..rows {
+        let logits: Vec<f64> =
+            (0..num_experts).map(|expert| case.routing.logit(expert, numbers)).collect();
+        for (expert, weight) in route(&logits, k) {
+            experts.push(expert as i64);
+            weights.push(weight as f32);
+        }
+    }
     let mut all = vec![
         floats("x", vec![1, rows, inputs], numbers.list(rows * inputs)),
         floats("weights", vec![1, rows, k], weights),
@@ -219,7 +258,9 @@ fn operands(case: &Case, numbers: &mut Numbers) -> Vec<Operand> {
     for expert in 0..num_experts {
         for (layer, from, to) in layers {
             let name = format!("expert_{expert}_{layer}");
-            all.push(floats(&name, vec![*from, *to], numbers.list(from * to)));
+            let scale = (*from as f32).sqrt().recip();
+            let matrix = numbers.list(from * to).into_iter().map(|value| value * scale).collect();
+            all.push(floats(&name, vec![*from, *to], matrix));
             if case.shape.biased {
                 all.push(floats(format!("{name}_bias"), vec![*to], numbers.list(*to)));
             }
@@ -233,7 +274,7 @@ fn reference(case: &Case, operands: &[Operand]) -> Vec<f64> {
     let MoeShape { num_experts_per_tok: k, inputs, hidden, outputs, activation, .. } = case.shape;
     let find = |name: &str| operands.iter().find(|operand| operand.name == name);
     let list = |name: &str| match &find(name)?.values {
-        Values::F32(values) => Some(values.clone()),
+        Values::F32(values) => Some(values),
         Values::I64(_) => None,
     };
     let Values::I64(experts) = &find("experts").unwrap().values else { panic!() };
@@ -244,7 +285,7 @@ fn reference(case: &Case, operands: &[Operand]) -> Vec<f64> {
             .map(|column| {
                 let product =
                     x.iter().enumerate().map(|(i, x)| x * f64::from(matrix[i * to + column]));
-                product.sum::<f64>() + bias.as_ref().map_or(0.0, |bias| f64::from(bias[column]))
+                product.sum::<f64>() + bias.map_or(0.0, |bias| f64::from(bias[column]))
             })
             .collect()
     };
@@ -271,7 +312,9 @@ fn reference(case: &Case, operands: &[Operand]) -> Vec<f64> {
 #[test]
 fn both_bodies_of_moe_compute_what_its_definition_says() {
     let limit = Tolerances::read().f32;
-    for (number, case) in CASES.iter().enumerate() {
+    let cases = cases();
+    assert!(cases.len() > 30, "{}", cases.len());
+    for (number, case) in cases.iter().enumerate() {
         let operands = operands(case, &mut Numbers(number as u64));
         let want = reference(case, &operands);
         let largest = want.iter().fold(0.0, |largest: f64, v| largest.max(v.abs()));
@@ -288,7 +331,7 @@ fn both_bodies_of_moe_compute_what_its_definition_says() {
             for (index, (got, want)) in got.iter().zip(&want).enumerate() {
                 let got = f64::from(f32::from_ne_bytes(*got));
                 let close = (got - want).abs() <= limit * largest;
-                assert!(close, "case {number} {body:?} at {index}: {got}, not {want}");
+                assert!(close, "{} {body:?} at {index}: {got}, not {want}", case.name);
             }
         }
     }
