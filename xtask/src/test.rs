@@ -41,6 +41,11 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
     if !quick {
         println!("== native code");
         native::setup(workspace)?;
+        println!("== and once more: what was fetched is whole");
+        match native::setup(workspace)? {
+            0 => {}
+            count => bail!("{count} of the packages' folders were fetched a second time"),
+        }
         native::run(workspace)?;
         cargo.env("CUMO_REQUIRE_TENSORRT", "1");
     }

@@ -28,14 +28,14 @@ const NO_DEVICE: u8 = 77;
 /// The table cannot be written.
 pub(crate) fn run(workspace: &Workspace, output: Option<&Path>) -> Result<ExitCode> {
     let card = card::card();
-    match &card {
-        Some(card) => println!("{}", card.text),
-        None if card::may_be_there() => println!("nvidia-smi does not know this machine's GPU"),
-        None => println!("no NVIDIA GPU here: things are built, nothing runs on a device"),
-    }
+    let name = match &card {
+        Some(card) => &card.text,
+        None if card::may_be_there() => "one that nvidia-smi does not know",
+        None => "none here: things are built, nothing runs on a device",
+    };
+    println!("NVIDIA GPU: {name}");
     let mut table = Table::default();
-    let mut head = vec![format!("GPU: {}", card.as_ref().map_or("unknown", |card| &card.text))];
-    head.push(format!("commit: {}", commit(workspace)));
+    let mut head = vec![format!("NVIDIA GPU: {name}"), format!("commit: {}", commit(workspace))];
     packages(workspace, &mut table);
     let has_device = kernels(workspace, card.as_ref(), &mut table, &mut head);
     programs(workspace, &mut table);

@@ -19,9 +19,13 @@ const SANITIZED: [&str; 3] = ["kernels", "contract", "emulation"];
 /// # Errors
 /// The packages of `cargo xtask setup --tensorrt` are missing, a step fails, or a test does.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let packages = workspace.native();
+    if !packages.join("tensorrt-headers").is_dir() {
+        bail!("{} is not filled: cargo xtask setup --tensorrt", workspace.show(&packages));
+    }
     let folder = workspace.target.join("native-build");
     let cuda = cuda(workspace);
-    let mut cmake = configure(workspace, &folder)?;
+    let mut cmake = configure(workspace, &folder);
     // Python prepares data of the plugin's tests.
     cmake.arg(format!("-DCUMO_PYTHON_PATH={}", python::ensure_packages(workspace)?.display()));
     cmake.arg(format!("-DCUMO_PYTHON={}", python::interpreter().get_program().display()));
@@ -34,7 +38,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 
 fn run_sanitized(workspace: &Workspace) -> Result<()> {
     let folder = workspace.target.join("native-sanitized");
-    let mut cmake = configure(workspace, &folder)?;
+    let mut cmake = configure(workspace, &folder);
     process::run(cmake.args(["-DCUMO_SANITIZE=ON", "-DCUMO_KERNELS=OFF"]))?;
     let programs = SANITIZED.map(|name| format!("{name}_test"));
     let mut build = tool(workspace, "cmake");
@@ -43,8 +47,9 @@ fn run_sanitized(workspace: &Workspace) -> Result<()> {
     process::run(ctest(workspace, &folder).args(["--no-tests=error", "--tests-regex", &only]))
 }
 
-/// Builds kernels, plugin and shim for one GPU, into [`gpu_folder`]; `code`: the compute
-/// capabilities to compile for, by default all that `run` compiles for.
+/// Builds kernels, plugin and shim for one GPU, into [`gpu_folder`]; those of flavours of TensorRT
+/// whose headers are here, if any. `code`: the compute capabilities to compile for, by default all
+/// that `run` compiles for.
 ///
 /// # Errors
 /// There is no CUDA compiler or no CMake, or a step fails.
@@ -54,7 +59,7 @@ pub(crate) fn build_for_gpu(workspace: &Workspace, code: Option<Vec<u32>>) -> Re
         Some(code) => code.iter().map(u32::to_string).collect(),
         None => architectures(&cuda(workspace))?,
     };
-    let mut cmake = configure(workspace, &folder)?;
+    let mut cmake = configure(workspace, &folder);
     cmake.args(["-DCUMO_KERNELS=ON", "-DCUMO_EMULATION=OFF"]);
     process::run(cmake.arg(code_option(&code)))?;
     process::run(tool(workspace, "cmake").arg("--build").arg(&folder))
@@ -74,11 +79,8 @@ pub(crate) fn known_code(workspace: &Workspace) -> Result<Vec<String>> {
 }
 
 /// CMake's configuration of `native/` into a folder, without what to compile kernels for.
-fn configure(workspace: &Workspace, folder: &Path) -> Result<Command> {
+fn configure(workspace: &Workspace, folder: &Path) -> Command {
     let packages = workspace.native();
-    if !packages.join("tensorrt-headers").is_dir() && system::tensorrt().is_empty() {
-        bail!("{} is not filled: cargo xtask setup --tensorrt", workspace.show(&packages));
-    }
     let mut cmake = tool(workspace, "cmake");
     cmake.arg("-S").arg(workspace.root.join("native")).arg("-B").arg(folder);
     cmake.args(["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]);
@@ -89,7 +91,7 @@ fn configure(workspace: &Workspace, folder: &Path) -> Result<Command> {
         let (major, include) = (installed.major, installed.include.display());
         cmake.arg(format!("-DCUMO_TRT_{major}_INCLUDE={include}"));
     }
-    Ok(cmake)
+    cmake
 }
 
 fn code_option(architectures: &[String]) -> String {

@@ -25,12 +25,13 @@ const RECORD: &str = "crate.sha256";
 ///
 /// # Errors
 /// cargo cannot fetch the crate, or it is not the pinned one.
-pub(super) fn ensure(workspace: &Workspace) -> Result<()> {
+pub(super) fn ensure(workspace: &Workspace) -> Result<bool> {
     let folder = workspace.native().join("tensorrt-headers");
     let what = format!("TensorRT's headers: {}", workspace.show(&folder));
-    if fs::read_to_string(folder.join(RECORD)).is_ok_and(|found| found == SHA256) {
+    let whole = FLAVOURS.iter().all(|(_, ours)| folder.join(ours).join("NvOnnxParser.h").is_file());
+    if whole && fs::read_to_string(folder.join(RECORD)).is_ok_and(|found| found == SHA256) {
         println!("{what} (fetched before)");
-        return Ok(());
+        return Ok(false);
     }
     let archive = fetch(workspace)?;
     pinned::check(&archive, SHA256)?;
@@ -47,7 +48,7 @@ pub(super) fn ensure(workspace: &Workspace) -> Result<()> {
     fs::write(made.path().join(RECORD), SHA256)?;
     python::move_into_place(made, &folder)?;
     println!("{what} (fetched)");
-    Ok(())
+    Ok(true)
 }
 
 /// Asks cargo about the crate, which makes it fetch that archive and no other.

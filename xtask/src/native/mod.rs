@@ -14,17 +14,19 @@ use crate::workspace::Workspace;
 
 pub(crate) use build::{build_for_gpu, gpu_folder, known_code, run};
 
-/// Fetches all that building and testing `native/` needs. What is there is kept.
+/// Fetches all that building and testing `native/` needs. What is there is kept; gives how many
+/// folders were fetched.
 ///
 /// # Errors
 /// A package cannot be fetched or is not the pinned one.
-pub(crate) fn setup(workspace: &Workspace) -> Result<()> {
+pub(crate) fn setup(workspace: &Workspace) -> Result<usize> {
+    let mut fetched = 0;
     for folder in packages::for_this_machine() {
-        packages::ensure(workspace, folder)?;
+        fetched += usize::from(packages::ensure(workspace, folder)?);
     }
-    headers::ensure(workspace)?;
+    fetched += usize::from(headers::ensure(workspace)?);
     for installed in system::tensorrt() {
         println!("TensorRT {}: {} (installed)", installed.version, installed.include.display());
     }
-    Ok(())
+    Ok(fetched)
 }

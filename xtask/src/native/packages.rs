@@ -19,6 +19,8 @@ pub(super) struct Folder {
     only: Option<&'static str>,
     /// Links and what they point to.
     links: &'static [(&'static str, &'static str)],
+    /// Files without which the folder is not whole.
+    needed: &'static [&'static str],
 }
 
 /// A wheel that is the same for every version of Python.
@@ -93,6 +95,17 @@ const CUDA: Folder = Folder {
     ],
     only: None,
     links: &[],
+    needed: &[
+        "nvidia/cu13/bin/nvcc",
+        "nvidia/cu13/bin/ptxas",
+        "nvidia/cu13/bin/cuobjdump",
+        "nvidia/cu13/bin/nvdisasm",
+        "nvidia/cu13/nvvm/bin/cicc",
+        "nvidia/cu13/include/cuda_fp16.h",
+        "nvidia/cu13/include/crt/host_config.h",
+        "nvidia/cu13/include/cccl/cuda/std/cstdint",
+        "nvidia/cu13/lib/libcudart_static.a",
+    ],
 };
 
 const TENSORRT_RTX: Folder = Folder {
@@ -109,6 +122,12 @@ const TENSORRT_RTX: Folder = Folder {
     only: Some("tensorrt_rtx_libs"),
     // Its ONNX parser asks for the registry of plugins by this name.
     links: &[("libtensorrt_rtx.so", "libtensorrt_rtx.so.1")],
+    needed: &[
+        "libtensorrt_rtx.so.1",
+        "libtensorrt_rtx.so",
+        "libtensorrt_onnxparser_rtx.so.1",
+        "LICENSE.txt",
+    ],
 };
 
 const TENSORRT_LEAN_10: Folder = Folder {
@@ -121,6 +140,7 @@ const TENSORRT_LEAN_10: Folder = Folder {
     }],
     only: Some("tensorrt_lean_libs"),
     links: &[],
+    needed: &["libnvinfer_lean.so.10", "LICENSE.txt"],
 };
 
 const TENSORRT_LEAN_11: Folder = Folder {
@@ -136,6 +156,7 @@ const TENSORRT_LEAN_11: Folder = Folder {
     }],
     only: Some("tensorrt_lean_libs"),
     links: &[],
+    needed: &["libnvinfer_lean.so.11", "LICENSE.txt"],
 };
 
 const CMAKE: Folder = Folder {
@@ -161,6 +182,7 @@ const CMAKE: Folder = Folder {
     ],
     only: None,
     links: &[("bin/cmake", "../cmake/data/bin/cmake"), ("bin/ctest", "../cmake/data/bin/ctest")],
+    needed: &["bin/cmake", "bin/ctest", "bin/ninja"],
 };
 
 /// The file that says from which wheels a folder was made.
@@ -175,22 +197,23 @@ pub(super) fn for_this_machine() -> Vec<&'static Folder> {
     folders
 }
 
-/// The folder's files, fetched unless they are there from the same wheels.
+/// The folder's files, fetched unless they are there from the same wheels; whether they were fetched.
 ///
 /// # Errors
-/// pip cannot fetch a wheel, or it is not the pinned one.
-pub(super) fn ensure(workspace: &Workspace, folder: &Folder) -> Result<()> {
+/// pip cannot fetch a wheel, or it is not the pinned one, or lacks a file.
+pub(super) fn ensure(workspace: &Workspace, folder: &Folder) -> Result<bool> {
     let path = workspace.native().join(folder.name);
     let wheels: Vec<_> = folder.wheels.iter().filter(|w| w.hash().is_some()).collect();
     if wheels.is_empty() {
         println!("{}: none for {}", folder.what, std::env::consts::ARCH);
-        return Ok(());
+        return Ok(false);
     }
     let record: String = wheels.iter().map(|wheel| wheel.line()).collect();
     let what = format!("{}: {}", folder.what, workspace.show(&path));
-    if fs::read_to_string(path.join(RECORD)).is_ok_and(|found| found == record) {
+    let missing = folder.missing(&path);
+    if missing.is_empty() && fs::read_to_string(path.join(RECORD)).is_ok_and(|it| it == record) {
         println!("{what} (fetched before)");
-        return Ok(());
+        return Ok(false);
     }
     let unpacked = python::temporary_folder(workspace)?;
     for wheel in wheels {
@@ -201,10 +224,21 @@ pub(super) fn ensure(workspace: &Workspace, folder: &Folder) -> Result<()> {
     for (link, file) in folder.links {
         symlink(file, unpacked.path().join(link)).with_context(|| format!("cannot link {link}"))?;
     }
+    let missing = folder.missing(unpacked.path());
+    if !missing.is_empty() {
+        bail!("{}: the packages lack {}", folder.what, missing.join(", "));
+    }
     fs::write(unpacked.path().join(RECORD), record)?;
     python::move_into_place(unpacked, &path)?;
     println!("{what} (fetched)");
-    Ok(())
+    Ok(true)
+}
+
+impl Folder {
+    /// What a folder with this one's files lacks.
+    fn missing(&self, path: &Path) -> Vec<&'static str> {
+        self.needed.iter().copied().filter(|file| !path.join(file).is_file()).collect()
+    }
 }
 
 impl Wheel {
@@ -284,6 +318,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_folder_that_lacks_a_file_is_not_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = |name: &str| folder.path().join(name);
+        assert_eq!(TENSORRT_LEAN_11.missing(folder.path()), TENSORRT_LEAN_11.needed);
+        fs::write(named("LICENSE.txt"), "").unwrap();
+        // A link that leads nowhere is no file.
+        symlink("nowhere", named("libnvinfer_lean.so.11")).unwrap();
+        assert_eq!(TENSORRT_LEAN_11.missing(folder.path()), ["libnvinfer_lean.so.11"]);
+        fs::write(named("nowhere"), "").unwrap();
+        assert!(TENSORRT_LEAN_11.missing(folder.path()).is_empty());
     }
 
     #[test]
