@@ -34,6 +34,11 @@ pub(crate) fn run(workspace: &Workspace, output: Option<&Path>) -> Result<ExitCo
         None => "none here: things are built, nothing runs on a device",
     };
     println!("NVIDIA GPU: {name}");
+    // Before the work, not after it.
+    if let Some(folder) = output.and_then(Path::parent) {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
     let mut table = Table::default();
     let mut head = vec![format!("NVIDIA GPU: {name}"), format!("commit: {}", commit(workspace))];
     packages(workspace, &mut table);
