@@ -36,29 +36,66 @@ struct Share {
     percent: f64,
 }
 
+/// How many answers may differ from PyTorch's: 0.2 % of 1,500.
+const MOST_DIFFERENT: usize = 3;
+
+/// An answer, as far as it is compared.
+#[derive(Deserialize)]
+struct Answer {
+    question_id: u64,
+    text: String,
+}
+
 /// Exports the sample for each target and asks it every held-out question.
 ///
 /// # Errors
 /// A step fails, or the accuracy is lower than it must be.
 pub(crate) fn check(workspace: &Workspace, programs: &Path, library: &Path) -> Result<()> {
     let sample = workspace.root.join("samples/shapes");
-    for target in ["onnx", "ort-cpu"] {
+    let pytorch = answers(&sample.join("answers-pytorch.jsonl"))?;
+    for target in ["onnx", "ort-cpu", "tensorrt"] {
         let folder = workspace.target.join("test/sample").join(target);
-        let answers = folder.with_extension("jsonl");
+        let file = folder.with_extension("jsonl");
         let mut export = Command::new(programs.join("cumo-export"));
         export.arg("onnx").arg(sample.join("checkpoint")).arg("-o").arg(&folder);
         process::run(export.args(["--target", target, "--force"]))?;
-        if answers.exists() {
-            std::fs::remove_file(&answers).with_context(|| answers.display().to_string())?;
+        if file.exists() {
+            std::fs::remove_file(&file).with_context(|| file.display().to_string())?;
         }
         let mut eval = Command::new(programs.join("cumo"));
         eval.env(onnxruntime::DYLIB_PATH, library).arg("eval").arg("--model").arg(&folder);
         eval.arg("--question-file").arg(sample.join("questions.jsonl"));
         eval.arg("--image-folder").arg(sample.join("images"));
-        let output = process::read(eval.arg("--answers-file").arg(&answers).arg("--json"))?;
+        let output = process::read(eval.arg("--answers-file").arg(&file).arg("--json"))?;
         let summary: Summary = serde_json::from_str(&output)
             .with_context(|| format!("`cumo eval --json` printed {output}"))?;
         compare(target, &summary.accuracy)?;
+        compare_answers(target, &answers(&file)?, &pytorch)?;
+    }
+    Ok(())
+}
+
+/// The texts of a file of answers, by question.
+fn answers(file: &Path) -> Result<BTreeMap<u64, String>> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let answer = |line: &str| {
+        let Answer { question_id, text } =
+            serde_json::from_str(line).with_context(|| format!("{}: {line}", file.display()))?;
+        Ok((question_id, text))
+    };
+    text.lines().map(answer).collect()
+}
+
+/// Compares with what PyTorch answers (`samples/shapes/train/evaluate.py --answers`).
+fn compare_answers(
+    target: &str,
+    ours: &BTreeMap<u64, String>,
+    pytorch: &BTreeMap<u64, String>,
+) -> Result<()> {
+    let same = pytorch.iter().filter(|(question, text)| ours.get(question) == Some(text)).count();
+    println!("sample {target}: {same} of {} answers are PyTorch's", pytorch.len());
+    if pytorch.is_empty() || ours.len() != pytorch.len() || pytorch.len() - same > MOST_DIFFERENT {
+        bail!("more than {MOST_DIFFERENT} answers for {target} are not PyTorch's");
     }
     Ok(())
 }
