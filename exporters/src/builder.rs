@@ -229,7 +229,7 @@ impl<'a> ModelBuilder<'a> {
         layers: [(&str, &Linear); N],
     ) -> Result<[Value; N], Error> {
         let mut results = Vec::with_capacity(N);
-        if self.target.joins_projections() {
+        if self.target.is_for_engines() {
             let parts = layers.map(|(_, layer)| layer);
             let name = sibling(parts[0].weight.name(), together);
             let all = self.scope(together, |b| b.product(x, &name, &parts))?;

@@ -162,8 +162,7 @@ fn form(options: &OnnxOptions) -> Result<Form, Error> {
     match target {
         Target::Onnx => parts(&Portable),
         Target::OrtCpu => parts(&OrtCpu),
-        Target::Tensorrt => layers(Version::Current),
-        Target::Tensorrt103 => layers(Version::V10_3),
+        Target::Tensorrt | Target::Tensorrt103 => layers(version(target)),
     }
 }
 
@@ -213,11 +212,14 @@ fn write_layers(
 /// How the graphs of a target with a graph a kind of layer are made; the current one's where the
 /// target is another.
 pub(crate) fn layer_options(target: Target, moe: MoeKind) -> LayerOptions {
-    let version = match target {
+    LayerOptions { version: version(target), moe, debug_outputs: false }
+}
+
+fn version(target: Target) -> Version {
+    match target {
         Target::Tensorrt103 => Version::V10_3,
         _ => Version::Current,
-    };
-    LayerOptions { version, moe, debug_outputs: false }
+    }
 }
 
 fn build_parts(

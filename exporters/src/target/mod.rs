@@ -30,8 +30,9 @@ pub trait Target: Sync {
         Opset::V17
     }
 
-    /// Whether linear layers of the same `x` are one matrix product.
-    fn joins_projections(&self) -> bool {
+    /// Whether engines are built of the graphs: linear layers of the same `x` are then one matrix
+    /// product, and there is neither a convolution nor a product of matrices in f32.
+    fn is_for_engines(&self) -> bool {
         false
     }
 
@@ -51,6 +52,9 @@ pub trait Target: Sync {
         x: &Value,
         gate: &Tensor,
     ) -> Result<Value, Error> {
+        if self.is_for_engines() {
+            return tensorrt::router_logits(b, x, gate);
+        }
         let gate = b.matrix_f32(gate)?;
         Ok(b.g.matmul(x, &gate)?)
     }
@@ -67,7 +71,10 @@ pub trait Target: Sync {
         weight: &Tensor,
         config: &VisionConfig,
     ) -> Result<Value, Error> {
-        embeddings::by_convolution(b, crops, weight, config)
+        match self.is_for_engines() {
+            true => embeddings::by_product(b, crops, weight, config),
+            false => embeddings::by_convolution(b, crops, weight, config),
+        }
     }
 
     /// Attention of every token to every token: queries, keys and values

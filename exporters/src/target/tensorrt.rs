@@ -4,7 +4,7 @@
 
 use cumo_bundle::{CacheUpdate, names};
 use cumo_checkpoint::model::Attention;
-use cumo_checkpoint::{LlmConfig, Tensor, VisionConfig};
+use cumo_checkpoint::{LlmConfig, Tensor};
 use cumo_onnx::{DType, Dim, Opset, Value, dims};
 
 use super::{LayerTarget, Portable, Target};
@@ -15,7 +15,6 @@ use crate::llm::attention::project;
 use crate::llm::{CachedAttention, mask, rotary};
 use crate::moe::Form;
 use crate::ports;
-use crate::vision::embeddings;
 
 /// TensorRT 10.15 and later.
 pub struct TensorRt {
@@ -28,31 +27,12 @@ impl Target for TensorRt {
         Opset::V24
     }
 
-    fn joins_projections(&self) -> bool {
+    fn is_for_engines(&self) -> bool {
         true
     }
 
     fn moe_form(&self) -> Form {
         self.moe
-    }
-
-    fn router_logits(
-        &self,
-        b: &mut ModelBuilder<'_>,
-        x: &Value,
-        gate: &Tensor,
-    ) -> Result<Value, Error> {
-        router_logits(b, x, gate)
-    }
-
-    fn embed_patches(
-        &self,
-        b: &mut ModelBuilder<'_>,
-        crops: &Value,
-        weight: &Tensor,
-        config: &VisionConfig,
-    ) -> Result<Value, Error> {
-        embeddings::by_product(b, crops, weight, config)
     }
 
     fn full_attention(

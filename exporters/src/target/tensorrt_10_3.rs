@@ -5,11 +5,10 @@
 //! keys and values, which the runtime writes into the cache.
 
 use cumo_bundle::{CacheUpdate, names};
+use cumo_checkpoint::LlmConfig;
 use cumo_checkpoint::model::Attention;
-use cumo_checkpoint::{LlmConfig, Tensor, VisionConfig};
 use cumo_onnx::{DType, Dim, Value, dims};
 
-use super::tensorrt::router_logits;
 use super::{LayerTarget, Portable, Target};
 use crate::attention::{mix, scores};
 use crate::builder::ModelBuilder;
@@ -19,7 +18,6 @@ use crate::llm::rotary::{self, Rotary};
 use crate::llm::{CachedAttention, mask};
 use crate::moe::Form;
 use crate::ports;
-use crate::vision::embeddings;
 
 /// TensorRT 10.3 to 10.14.
 pub struct TensorRt103 {
@@ -28,31 +26,12 @@ pub struct TensorRt103 {
 }
 
 impl Target for TensorRt103 {
-    fn joins_projections(&self) -> bool {
+    fn is_for_engines(&self) -> bool {
         true
     }
 
     fn moe_form(&self) -> Form {
         self.moe
-    }
-
-    fn router_logits(
-        &self,
-        b: &mut ModelBuilder<'_>,
-        x: &Value,
-        gate: &Tensor,
-    ) -> Result<Value, Error> {
-        router_logits(b, x, gate)
-    }
-
-    fn embed_patches(
-        &self,
-        b: &mut ModelBuilder<'_>,
-        crops: &Value,
-        weight: &Tensor,
-        config: &VisionConfig,
-    ) -> Result<Value, Error> {
-        embeddings::by_product(b, crops, weight, config)
     }
 
     fn full_attention(

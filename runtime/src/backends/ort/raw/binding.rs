@@ -98,9 +98,10 @@ impl Binding {
         };
         let mut value: *mut sys::OrtValue = ptr::null_mut();
         // SAFETY: `start` is the address of `bytes` bytes of `memory`, checked above, aligned for the
-        // element type: `memory` is for every type, and `offset` is a multiple of its size. `dims` has at least `shape.len()` entries whose product times the element size is
-        // `bytes`. The value does not own the memory: `bound.memory` keeps it alive for as long as
-        // the binding refers to it. A tensor that is bound as an input alone is not written to, so
+        // element type: `memory` is for every type, and `offset` is a multiple of its size. `dims`
+        // has at least `shape.len()` entries whose product times the element size is `bytes`. The
+        // value does not own the memory: `bound.memory` keeps it alive for as long as the binding
+        // refers to it. A tensor that is bound as an input alone is not written to, so
         // it may lie in memory that is only read.
         unsafe {
             let api = ::ort::api();
