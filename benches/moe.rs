@@ -92,7 +92,7 @@ fn main() -> Result<()> {
     let mut bench = Bench::new(folder.path())?;
     println!(
         "{}; width {}, experts {} x {}, top-{}; {repetitions} repetitions",
-        bench.backend.description(),
+        bench.backend.facts(),
         SHAPE.inputs,
         SHAPE.num_experts,
         SHAPE.hidden,

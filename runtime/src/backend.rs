@@ -5,10 +5,12 @@
 //! device implement the same trait. Whatever can be done once, while a step is prepared, is done
 //! there; what is left for each token is to rebind the tensors whose shape changed, and to run.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cumo_bundle::{Dtype, Value};
+use serde::Serialize;
 
 /// Memory that a backend owns. Only the backend that gave the number understands it, and it gives
 /// none twice, also not after [`Backend::release`].
@@ -56,13 +58,50 @@ pub struct View<'a> {
     pub shape: &'a [usize],
 }
 
+/// What runs the steps, for people and for reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackendFacts {
+    /// The library that runs graphs, for example `ONNX Runtime`.
+    pub library: String,
+    /// Its version.
+    pub version: String,
+    /// Threads of the host that share the work of one operator; none where a device does the work.
+    pub threads: Option<usize>,
+    /// The device; none where the host does the work.
+    pub device: Option<DeviceFacts>,
+}
+
+/// A device with memory of its own, or a part of the host's memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceFacts {
+    /// Its name, for example `Orin`.
+    pub name: String,
+    /// `86` for 8.6.
+    pub compute_capability: u32,
+    /// Device memory in bytes.
+    pub total_bytes: u64,
+    /// The most device memory that this backend has had at once, in bytes.
+    pub peak_bytes: u64,
+}
+
+impl fmt::Display for BackendFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} (", self.library, self.version)?;
+        match (&self.device, self.threads) {
+            (Some(device), _) => write!(f, "{})", device.name),
+            (None, Some(threads)) => write!(f, "CPU, {threads} threads)"),
+            (None, None) => write!(f, "CPU)"),
+        }
+    }
+}
+
 /// Stops the step that runs, from any thread; given `false`, allows steps to run again.
 pub type Interrupt = Arc<dyn Fn(bool) + Send + Sync>;
 
 /// Runs the steps of a plan.
 pub trait Backend {
-    /// The backend, its version and its settings in a few words, for people.
-    fn description(&self) -> String;
+    /// What runs the steps.
+    fn facts(&self) -> BackendFacts;
 
     /// Memory of `bytes` bytes, all zero.
     ///
@@ -119,11 +158,19 @@ pub trait Backend {
     /// [`BackendError::ReadOnly`] for an output in memory of [`Backend::map`].
     fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError>;
 
-    /// Runs a step.
+    /// Runs a step, or puts it behind those that a device has yet to run.
     ///
     /// # Errors
     /// [`BackendError::Run`] with the runtime's message; [`BackendError::Interrupted`].
     fn run(&mut self, step: StepId) -> Result<(), BackendError>;
+
+    /// Waits until every step that was run has ended: a device works behind its caller.
+    ///
+    /// # Errors
+    /// As [`Backend::run`].
+    fn finish(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
 
     /// A way to stop a step that runs, where the backend has one.
     fn interrupt(&self) -> Option<Interrupt>;

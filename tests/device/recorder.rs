@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use cumo_bundle::{Dtype, Value};
 use cumo_runtime::backend::{
-    Backend, BackendError, Buffer, Interrupt, Port, StepId, StepSpec, View,
+    Backend, BackendError, BackendFacts, Buffer, Interrupt, Port, StepId, StepSpec, View,
 };
 use cumo_runtime::backends::ort::OrtBackend;
 
@@ -82,8 +82,8 @@ impl Recorder {
 }
 
 impl Backend for Recorder {
-    fn description(&self) -> String {
-        self.backend.description()
+    fn facts(&self) -> BackendFacts {
+        self.backend.facts()
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {

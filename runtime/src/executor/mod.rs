@@ -13,7 +13,7 @@ use std::time::Instant;
 use cumo_bundle::{Bundle, Dtype, Manifest, Phase, names};
 
 use crate::activations::{Activations, Placed};
-use crate::backend::{Backend, Interrupt};
+use crate::backend::{Backend, BackendFacts, Interrupt};
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::shape::Sizes;
@@ -75,9 +75,9 @@ impl Executor {
         })
     }
 
-    /// The backend in a few words.
-    pub fn description(&self) -> String {
-        self.backend.description()
+    /// What runs the steps.
+    pub fn backend(&self) -> BackendFacts {
+        self.backend.facts()
     }
 
     /// A way to stop the graph that runs.

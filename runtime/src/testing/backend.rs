@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cumo_bundle::{Value, WEIGHT_ALIGNMENT};
 
 use super::{LADDER, POISON, VOCAB, next_token, token_of_sum};
-use crate::backend::{Backend, BackendError, Buffer, Interrupt, Port, StepId, StepSpec, View};
+use crate::backend::{
+    Backend, BackendError, BackendFacts, Buffer, Interrupt, Port, StepId, StepSpec, View,
+};
 
 /// What a [`HostBackend`] has been asked for.
 #[derive(Debug, Default)]
@@ -187,8 +189,9 @@ fn weights_file() -> Vec<u8> {
 }
 
 impl Backend for HostBackend {
-    fn description(&self) -> String {
-        "by heart".to_owned()
+    fn facts(&self) -> BackendFacts {
+        let library = "by heart".to_owned();
+        BackendFacts { library, version: "1".to_owned(), threads: None, device: None }
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use ::ort::session::{NoSelectedOutputs, RunOptions, Session};
 
-use crate::backend::{Backend, BackendError, Buffer, Interrupt, Port, StepId, StepSpec, View};
+use crate::backend::{
+    Backend, BackendError, BackendFacts, Buffer, Interrupt, Port, StepId, StepSpec, View,
+};
 use crate::machine::{max_threads, physical_cores};
 use raw::{Binding, HostBuffer};
 
@@ -150,8 +152,13 @@ fn place(buffer: Buffer) -> (usize, u32) {
 }
 
 impl Backend for OrtBackend {
-    fn description(&self) -> String {
-        format!("ONNX Runtime {} (CPU, {} threads)", self.library.version, self.threads)
+    fn facts(&self) -> BackendFacts {
+        BackendFacts {
+            library: "ONNX Runtime".to_owned(),
+            version: self.library.version.clone(),
+            threads: Some(self.threads),
+            device: None,
+        }
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {
