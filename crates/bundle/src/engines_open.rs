@@ -1,14 +1,16 @@
 //! Opening a folder of engines, and whether this machine can run them.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::engines::{
-    ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineEntry, EnginesManifest, Pass, TensorrtFlavour,
-    WeightsFiles, compute_capability_name,
+    ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineEntry, EnginesManifest, Pass, TensorrtFacts,
+    TensorrtFlavour, WeightsFiles, compute_capability_name,
 };
 use crate::error::Error;
 use crate::hash::hash_reader;
+use crate::manifest::FileEntry;
 use crate::open::{manifest_text, size_problem};
 use crate::{engines_validate, names};
 
@@ -95,14 +97,20 @@ impl Engines {
     /// Reads an engine and compares it with its size and SHA-256.
     ///
     /// # Errors
-    /// [`Error::Files`] where it was cut or altered; [`Error::Io`].
+    /// [`Error::Files`] where it was cut, altered, or is none of the folder's; [`Error::Io`].
     pub fn read(&self, engine: &EngineEntry) -> Result<Vec<u8>, Error> {
-        let path = self.file(&engine.file);
-        let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
+        let refused = |problem| Error::Files { path: self.path.clone(), problems: vec![problem] };
+        let (name, path) = (&engine.file, self.file(&engine.file));
+        let entry = self.manifest.files.get(name);
+        let entry = entry.ok_or_else(|| refused(format!("`{name}` is not among the files")))?;
+        if let Some(problem) = size_problem(&path, name, entry.bytes) {
+            return Err(refused(problem));
+        }
+        let bytes = read_at_most(&path, entry.bytes).map_err(|source| Error::io(&path, source))?;
         let hash = hash_reader(bytes.as_slice(), |_| ()).map_err(|e| Error::io(&path, e))?;
-        match self.content_problem(&engine.file, bytes.len() as u64, &hash) {
+        match content_problem(entry, name, bytes.len() as u64, &hash) {
             None => Ok(bytes),
-            Some(problem) => Err(Error::Files { path: self.path.clone(), problems: vec![problem] }),
+            Some(problem) => Err(refused(problem)),
         }
     }
 
@@ -113,7 +121,7 @@ impl Engines {
     /// [`Error::Files`] with all that were cut or altered; [`Error::Io`].
     pub fn verify(&self, mut progress: impl FnMut(u64)) -> Result<(), Error> {
         let mut problems = Vec::new();
-        for name in self.manifest.files.keys() {
+        for (name, entry) in &self.manifest.files {
             let path = self.file(name);
             let mut bytes = 0;
             let hash = File::open(&path)
@@ -124,23 +132,12 @@ impl Engines {
                     })
                 })
                 .map_err(|source| Error::io(&path, source))?;
-            problems.extend(self.content_problem(name, bytes, &hash));
+            problems.extend(content_problem(entry, name, bytes, &hash));
         }
         match problems.is_empty() {
             true => Ok(()),
             false => Err(Error::Files { path: self.path.clone(), problems }),
         }
-    }
-
-    fn content_problem(&self, name: &str, bytes: u64, hash: &str) -> Option<String> {
-        let entry = self.manifest.files.get(name)?;
-        if entry.bytes != bytes {
-            let want = entry.bytes;
-            return Some(format!("`{name}` has {bytes} bytes, the manifest says {want}"));
-        }
-        let altered =
-            || format!("`{name}` was altered: its SHA-256 is {hash}, not {}", entry.sha256);
-        (entry.sha256 != hash).then(altered)
     }
 
     /// Whether a machine can run these engines.
@@ -156,6 +153,24 @@ impl Engines {
     }
 }
 
+/// Reads a file, of which no more is taken into memory where it grows meanwhile.
+fn read_at_most(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let expected = usize::try_from(most).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+    bytes.try_reserve_exact(expected).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn content_problem(entry: &FileEntry, name: &str, bytes: u64, hash: &str) -> Option<String> {
+    if entry.bytes != bytes {
+        let want = entry.bytes;
+        return Some(format!("`{name}` has {bytes} bytes, the manifest says {want}"));
+    }
+    let altered = || format!("`{name}` was altered: its SHA-256 is {hash}, not {}", entry.sha256);
+    (entry.sha256 != hash).then(altered)
+}
+
 fn differences(manifest: &EnginesManifest, machine: &Machine<'_>) -> Vec<String> {
     let tensorrt = &manifest.tensorrt;
     let mut problems = Vec::new();
@@ -167,7 +182,7 @@ fn differences(manifest: &EnginesManifest, machine: &Machine<'_>) -> Vec<String>
             tensorrt.flavour, tensorrt.version, machine.version
         ));
     }
-    problems.extend(device_problem(&tensorrt.compute_capabilities, machine.compute_capability));
+    problems.extend(device_problem(tensorrt, machine.compute_capability));
     if let Some(plugin) = &manifest.plugin {
         let (name, layout) = (&plugin.name, plugin.layout_version);
         match machine.plugin_layout {
@@ -184,19 +199,12 @@ fn differences(manifest: &EnginesManifest, machine: &Machine<'_>) -> Vec<String>
     problems
 }
 
-fn device_problem(built_for: &[u32], device: Option<u32>) -> Option<String> {
+fn device_problem(built_for: &TensorrtFacts, device: Option<u32>) -> Option<String> {
     let Some(device) = device else {
         return Some("there is no NVIDIA device".to_owned());
     };
-    if built_for.is_empty() || built_for.contains(&device) {
-        return None;
-    }
-    let names: Vec<_> = built_for.iter().copied().map(compute_capability_name).collect();
-    Some(format!(
-        "they are for compute capability {}, this device has {}",
-        names.join(", "),
-        compute_capability_name(device)
-    ))
+    let (devices, this) = (built_for.devices(), compute_capability_name(device));
+    (!built_for.is_for(device)).then(|| format!("they are for {devices}, this device has {this}"))
 }
 
 #[cfg(test)]

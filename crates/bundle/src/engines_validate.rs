@@ -1,11 +1,12 @@
 //! Whether an engines' manifest agrees with itself.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
-use crate::engines::{EngineEntry, EnginesManifest, Pass, ShapeRange, WeightsFiles};
+use crate::engines::{EngineEntry, EnginesManifest, Pass, TensorrtFlavour, WeightsFiles};
 use crate::manifest::{Dim, Graph};
 use crate::plan::Phase;
-use crate::{names, validate};
+use crate::{engines_profiles, names, validate};
 
 /// Every contradiction, one sentence each; empty when there is none.
 pub(crate) fn problems(manifest: &EnginesManifest) -> Vec<String> {
@@ -14,9 +15,15 @@ pub(crate) fn problems(manifest: &EnginesManifest) -> Vec<String> {
     files(manifest, &mut problems);
     limits(manifest, &mut problems);
     for engine in &manifest.engines {
-        problems.extend(engine_problem(manifest, engine));
+        problems.extend(engine_problems(manifest, engine));
     }
+    shared_files(manifest, &mut problems);
     coverage(manifest, &mut problems);
+    let tensorrt = &manifest.tensorrt;
+    if tensorrt.flavour != TensorrtFlavour::Rtx && tensorrt.compute_capabilities.is_empty() {
+        // Only TensorRT-RTX builds for devices that it does not name.
+        problems.push(format!("{} built for no device", tensorrt.flavour));
+    }
     problems
 }
 
@@ -72,44 +79,44 @@ fn limits(manifest: &EnginesManifest, problems: &mut Vec<String>) {
     }
 }
 
-fn engine_problem(manifest: &EnginesManifest, engine: &EngineEntry) -> Option<String> {
-    let EngineEntry { file, graph, attended, profile, key, .. } = engine;
+fn engine_problems(manifest: &EnginesManifest, engine: &EngineEntry) -> Vec<String> {
+    let EngineEntry { file, graph, attended, key, .. } = engine;
     if !manifest.files.contains_key(file) {
-        return Some(format!("engine `{file}` is not among the files"));
-    }
-    if !is_sha256(key) {
-        return Some(format!("engine `{file}`: its key `{key}` is not a SHA-256"));
+        return vec![format!("engine `{file}` is not among the files")];
     }
     let Some(graph) = manifest.bundle.graphs.get(graph) else {
-        return Some(format!("engine `{file}`: the bundle has no graph `{graph}`"));
+        return vec![format!("engine `{file}`: the bundle has no graph `{graph}`")];
     };
-    if let Some(rung) = attended.filter(|rung| !manifest.limits.attended.contains(rung)) {
-        return Some(format!("engine `{file}`: {rung} is no rung of the ladder"));
+    let mut problems = engines_profiles::problems(manifest, engine, graph);
+    if !is_sha256(key) {
+        problems.push(format!("engine `{file}`: its key `{key}` is not a SHA-256"));
     }
-    for (input, range) in profile {
-        let value = graph.inputs.iter().find(|value| value.name == *input);
-        if !value.is_some_and(|value| fits(range, &value.shape)) {
-            return Some(format!("engine `{file}`: its shapes of `{input}` are not the graph's"));
+    if let Some(rung) = attended.filter(|rung| !manifest.limits.attended.contains(rung)) {
+        problems.push(format!("engine `{file}`: {rung} is no rung of the ladder"));
+    }
+    for plugin in engine.contents.plugins.keys() {
+        if manifest.plugin.as_ref().is_none_or(|facts| facts.name != *plugin) {
+            problems.push(format!(
+                "engine `{file}` holds nodes of {plugin}, of which the manifest says nothing"
+            ));
         }
     }
-    None
+    problems
 }
 
-/// Whether a range is of the shape's rank, has its fixed sizes, and rises.
-fn fits(range: &ShapeRange, shape: &[Dim]) -> bool {
-    let ShapeRange { min, opt, max } = range;
-    let ranks = [min.len(), opt.len(), max.len()];
-    let sizes = min.iter().zip(opt).zip(max).zip(shape);
-    ranks.iter().all(|rank| *rank == shape.len())
-        && sizes.clone().all(|(((min, opt), max), dim)| match dim {
-            Dim::Fixed(size) => min == size && opt == size && max == size,
-            Dim::Symbol(_) => min <= opt && opt <= max,
-        })
+/// Files that more than one engine claims.
+fn shared_files(manifest: &EnginesManifest, problems: &mut Vec<String>) {
+    let mut seen = BTreeSet::new();
+    for EngineEntry { file, .. } in &manifest.engines {
+        if !seen.insert(file) {
+            problems.push(format!("`{file}` is the file of more than one engine"));
+        }
+    }
 }
 
 /// Whether every step of the plan has an engine for each of its passes.
 fn coverage(manifest: &EnginesManifest, problems: &mut Vec<String>) {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for phase in Phase::ALL {
         for step in manifest.bundle.plan.steps(phase) {
             if !seen.insert((&step.graph, phase)) {

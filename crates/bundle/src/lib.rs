@@ -9,7 +9,9 @@
 mod block;
 mod disk;
 mod engines;
+mod engines_devices;
 mod engines_open;
+mod engines_profiles;
 mod engines_validate;
 mod engines_write;
 mod error;

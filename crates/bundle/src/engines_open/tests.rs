@@ -20,6 +20,34 @@ fn attends(graph: &Graph) -> bool {
     graph.inputs.iter().any(|input| input.shape.iter().any(is_rung))
 }
 
+/// Positions of one prefill call, at most.
+const PROMPT: usize = 3;
+
+/// The shapes of a graph's inputs, for one image, one sequence, prompts of [`PROMPT`] positions.
+fn profile(
+    graph: &Graph,
+    pass: Pass,
+    rung: Option<usize>,
+    context: usize,
+) -> BTreeMap<String, ShapeRange> {
+    let size = |dim: &Dim| match dim {
+        Dim::Fixed(size) => [*size; 2],
+        Dim::Symbol(symbol) => match symbol.as_str() {
+            names::SEQUENCE => [1, if pass == Pass::Decode { 1 } else { PROMPT }],
+            names::MAX_SEQUENCE => [context; 2],
+            names::ATTENDED => rung.map_or([16, context], |rung| [rung; 2]),
+            _ => [1; 2],
+        },
+    };
+    let is_symbol = |dim: &Dim| matches!(dim, Dim::Symbol(_));
+    let inputs = graph.inputs.iter().filter(|input| input.shape.iter().any(is_symbol));
+    let range = |input: &crate::Value| {
+        let [min, max] = [0, 1].map(|at| input.shape.iter().map(|dim| size(dim)[at]).collect());
+        (input.name.clone(), ShapeRange { min, opt: Vec::clone(&max), max })
+    };
+    inputs.map(range).collect()
+}
+
 /// Engines of the layered plan of the bundle's tests, whose files hold their own names.
 fn manifest() -> EnginesManifest {
     let bundle = layered();
@@ -39,12 +67,13 @@ fn manifest() -> EnginesManifest {
                     if engines.iter().any(|engine| engine.file == file) {
                         continue;
                     }
+                    let profile = profile(&bundle.graphs[&step.graph], *pass, rung, context);
                     engines.push(EngineEntry {
                         file,
                         graph: step.graph.clone(),
                         pass: *pass,
                         attended: rung,
-                        profile: BTreeMap::new(),
+                        profile,
                         key: "0".repeat(64),
                         contents: EngineContents::default(),
                     });
@@ -72,7 +101,7 @@ fn manifest() -> EnginesManifest {
         limits: EngineLimits {
             max_images: 1,
             batch: 1,
-            max_prompt: 1,
+            max_prompt: PROMPT,
             max_context: context,
             attended,
         },
@@ -127,6 +156,14 @@ fn a_cut_or_altered_engine_is_refused() {
     assert!(message.contains(&says), "{message}");
     let message = Engines::open(&engines.path).unwrap_err().to_string();
     assert!(message.contains(&says), "{message}");
+    let other = EngineEntry { file: "other.engine".to_owned(), ..entry.clone() };
+    fs::write(engines.file("other.engine"), b"other").unwrap();
+    let message = engines.read(&other).unwrap_err().to_string();
+    assert!(message.contains("`other.engine` is not among the files"), "{message}");
+    // Far more than there is memory for: the size is compared before anything is read.
+    fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let message = engines.read(entry).unwrap_err().to_string();
+    assert!(message.contains("has 1099511627776 bytes, the manifest says"), "{message}");
     fs::remove_file(&path).unwrap();
     let message = Engines::open(&engines.path).unwrap_err().to_string();
     assert!(message.contains("cannot be read"), "{message}");
@@ -164,6 +201,21 @@ fn another_machine_is_refused_with_every_difference() {
         let message = refusal(machine);
         assert!(message.contains(says), "{says} not in {message}");
         assert!(message.contains("these engines do not run here"), "{message}");
+    }
+    let mut portable = engines.clone();
+    portable.manifest.tensorrt.compute_capabilities.clear();
+    for device in [75, 87, 90] {
+        let machine = Machine { compute_capability: Some(device), ..HERE };
+        let message = portable.check_machine(&machine).unwrap_err().to_string();
+        let says = format!(
+            "they are for compute capability 8.0, 8.6, 8.9, 12.0 and later, this device has {}.{}",
+            device / 10,
+            device % 10
+        );
+        assert!(message.contains(&says), "{says} not in {message}");
+    }
+    for device in [80, 86, 89, 120, 121] {
+        portable.check_machine(&Machine { compute_capability: Some(device), ..HERE }).unwrap();
     }
     let all = refusal(Machine { version: "2", compute_capability: Some(75), ..HERE });
     assert!(all.contains("this is 2") && all.contains("has 7.5"), "{all}");
@@ -205,13 +257,109 @@ fn a_manifest_that_contradicts_itself_is_refused() {
         manifest.files.insert("../outside".to_owned(), entry);
     });
     assert!(place.contains("`../outside` is not a path inside"), "{place}");
-    let shapes = problem(&|manifest| {
-        let range = ShapeRange { min: vec![2], opt: vec![1], max: vec![3] };
-        manifest.engines[0].profile.insert("pixel_values".to_owned(), range);
+    let shared = problem(&|manifest| {
+        let again = manifest.engines[0].clone();
+        manifest.engines.push(again);
     });
-    assert!(shapes.contains("shapes of `pixel_values` are not the graph's"), "{shapes}");
+    let file = &manifest().engines[0].file;
+    let says = format!("`{file}` is the file of more than one engine");
+    assert!(shared.contains(&says), "{shared}");
+    let plugin = problem(&|manifest| {
+        manifest.plugin = None;
+        manifest.engines[0].contents.plugins.insert("CumoMoE".to_owned(), 1);
+    });
+    assert!(plugin.contains("holds nodes of CumoMoE, of which the manifest says"), "{plugin}");
+    let device = problem(&|manifest| {
+        manifest.tensorrt.flavour = TensorrtFlavour::V11;
+        manifest.tensorrt.compute_capabilities.clear();
+    });
+    assert!(device.contains("TensorRT 11 built for no device"), "{device}");
     let weights = problem(&|manifest| manifest.weights_files = WeightsFiles::Copy);
     assert!(weights.contains("is not among the files"), "{weights}");
+}
+
+/// What is said of the shapes of an engine's input after a change of the engine.
+fn shapes_problem(graph: &str, pass: Pass, change: impl FnOnce(&mut EngineEntry)) -> String {
+    let mut manifest = manifest();
+    for engine in &manifest.engines {
+        let entry = crate::FileEntry { bytes: 1, sha256: "0".repeat(64) };
+        manifest.files.insert(engine.file.clone(), entry);
+    }
+    let mut engines = manifest.engines.iter_mut();
+    change(engines.find(|engine| engine.graph == graph && engine.pass == pass).unwrap());
+    engines_validate::problems(&manifest).join("; ")
+}
+
+#[test]
+fn shapes_are_those_of_the_graph_for_what_the_limits_promise() {
+    let range = |min: &[usize], max: &[usize]| ShapeRange {
+        min: min.to_vec(),
+        opt: min.to_vec(),
+        max: max.to_vec(),
+    };
+    let after = |graph: &str, pass: Pass, input: &str, shapes: Option<ShapeRange>| {
+        shapes_problem(graph, pass, |engine| match shapes {
+            Some(shapes) => drop(engine.profile.insert(input.to_owned(), shapes)),
+            None => drop(engine.profile.remove(input)),
+        })
+    };
+    let (layer, images) = ("decoder_layer", Pass::Images);
+    let vision =
+        manifest().engines.iter().find(|engine| engine.pass == images).unwrap().graph.clone();
+    let lacking = after(layer, Pass::Prefill, "hidden_states", None);
+    assert!(lacking.ends_with("there are no shapes for `hidden_states`"), "{lacking}");
+    let falling =
+        after(layer, Pass::Prefill, "hidden_states", Some(range(&[1, 4, 16], &[1, 3, 16])));
+    assert!(falling.ends_with("its shapes of `hidden_states` are not the graph's"), "{falling}");
+    let other = after(layer, Pass::Prefill, "other", Some(range(&[1], &[1])));
+    assert!(other.ends_with("its shapes of `other` are not the graph's"), "{other}");
+    let cases = [
+        (
+            layer,
+            Pass::Prefill,
+            "hidden_states",
+            [1, 1, 16],
+            [1, 4, 16],
+            "1 to 4 sequence, the limits say 1 to 3",
+        ),
+        (
+            layer,
+            Pass::Prefill,
+            "hidden_states",
+            [2, 1, 16],
+            [2, 3, 16],
+            "2 to 2 batch, the limits say 1 to 1",
+        ),
+        (
+            layer,
+            Pass::Decode,
+            "hidden_states",
+            [1, 2, 16],
+            [1, 2, 16],
+            "2 to 2 sequence, the limits say 1 to 1",
+        ),
+    ];
+    for (graph, pass, input, min, max, says) in cases {
+        let message = after(graph, pass, input, Some(range(&min, &max)));
+        assert!(message.ends_with(&format!("`{input}` takes {says}")), "{says} not in {message}");
+    }
+    let two = after(layer, Pass::Decode, "hidden_states", Some(range(&[1, 1, 16], &[1, 2, 16])));
+    assert_eq!(two, "", "an engine of one position may take a second one");
+    let cache =
+        after(layer, Pass::Prefill, "past_key", Some(range(&[1, 2, 16, 8], &[1, 2, 16, 8])));
+    assert!(cache.contains("`past_key` takes 16 to 16 max_sequence, the limits say"), "{cache}");
+    let rung = after("decoder_inputs", Pass::Decode, "cache_positions", Some(range(&[8], &[17])));
+    assert!(rung.contains("takes 8 to 17 attended, the limits say 16 to 16"), "{rung}");
+    let prefill =
+        after("decoder_inputs", Pass::Prefill, "cache_positions", Some(range(&[16], &[32])));
+    assert!(
+        prefill.contains("`cache_positions` takes 16 to 32 attended, the limits say"),
+        "{prefill}"
+    );
+    let shapes = shapes_problem(&vision, images, |engine| {
+        engine.profile.values_mut().for_each(|range| range.max[0] = 7);
+    });
+    assert!(shapes.contains("to 7 images, the limits say 1 to 1"), "{shapes}");
 }
 
 proptest::proptest! {
