@@ -1,6 +1,7 @@
 //! Execution contexts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -8,8 +9,12 @@ use crate::handle::ContextHandle;
 use crate::memory::DeviceBuffer;
 use crate::stream::Stream;
 use crate::tensor::Tensor;
+use crate::work::Used;
 
 /// The state of one execution after another: shapes, addresses, activation memory.
+///
+/// Executions of one context share its activation memory. On one stream they follow each other; on
+/// two, the caller orders them with events.
 pub struct Context {
     handle: ContextHandle,
     engine: Engine,
@@ -17,8 +22,14 @@ pub struct Context {
     tensors: BTreeMap<String, DeviceBuffer>,
     memory: Option<DeviceBuffer>,
     is_user_managed: bool,
-    /// Whether all of that fits together.
-    is_checked: bool,
+    /// What an execution uses, once it is known that all of that fits together.
+    checked: Option<Arc<ContextUse>>,
+}
+
+/// What an execution uses, in the order of dropping.
+struct ContextUse {
+    _context: Used,
+    _buffers: Vec<Used>,
 }
 
 impl Context {
@@ -29,7 +40,7 @@ impl Context {
             tensors: BTreeMap::new(),
             memory: None,
             is_user_managed,
-            is_checked: false,
+            checked: None,
         })
     }
 
@@ -43,7 +54,7 @@ impl Context {
             let reason = "the context has activation memory of its own".to_owned();
             return Err(Error::Run { reason });
         }
-        self.is_checked = false;
+        self.checked = None;
         self.handle.set_memory(memory.address(), memory.bytes())?;
         self.memory = Some(memory.clone());
         Ok(())
@@ -59,7 +70,8 @@ impl Context {
             let reason = format!("there is no profile {profile}, only {count}");
             return Err(Error::Run { reason });
         }
-        self.is_checked = false;
+        self.checked = None;
+        stream.uses(self.handle.kept());
         self.handle.set_profile(profile, &stream.handle)
     }
 
@@ -68,7 +80,7 @@ impl Context {
     /// # Errors
     /// [`Error::Run`] where the profile does not allow it.
     pub fn set_shape(&mut self, input: &str, shape: &[i64]) -> Result<(), Error> {
-        self.is_checked = false;
+        self.checked = None;
         self.handle.set_shape(input, shape)
     }
 
@@ -85,7 +97,7 @@ impl Context {
     /// # Errors
     /// [`Error::Run`] where there is no such tensor.
     pub fn set_tensor(&mut self, tensor: &str, buffer: &DeviceBuffer) -> Result<(), Error> {
-        self.is_checked = false;
+        self.checked = None;
         self.handle.set_address(tensor, buffer.address())?;
         self.tensors.insert(tensor.to_owned(), buffer.clone());
         Ok(())
@@ -105,11 +117,20 @@ impl Context {
     /// # Errors
     /// [`Error::Run`] where one has not, or TensorRT refuses.
     pub fn enqueue(&mut self, stream: &Stream) -> Result<(), Error> {
-        if !self.is_checked {
-            self.check()?;
-            self.is_checked = true;
-        }
+        let used = match &self.checked {
+            Some(used) => used.clone(),
+            None => {
+                self.check()?;
+                self.checked.insert(Arc::new(self.used())).clone()
+            }
+        };
+        stream.uses(used);
         self.handle.enqueue(&stream.handle)
+    }
+
+    fn used(&self) -> ContextUse {
+        let buffers = self.tensors.values().chain(&self.memory).map(DeviceBuffer::used);
+        ContextUse { _context: self.handle.kept(), _buffers: buffers.collect() }
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -48,8 +48,8 @@
 //! # }
 //! ```
 //!
-//! Device memory is not the host's: a program that frees a buffer which a captured [`Graph`] still
-//! uses gets wrong numbers or an error of CUDA's, and nothing worse.
+//! Whatever the device still uses is kept: a stream holds the buffers, contexts and graphs of its
+//! work until it was waited for, and a captured [`Graph`] holds its own for as long as it lives.
 
 mod builder;
 mod context;
@@ -65,6 +65,7 @@ mod runtime;
 mod stream;
 mod sys;
 mod tensor;
+mod work;
 
 pub use builder::{
     BuildOptions, Builder, Built, EngineBytes, Network, OnProgress, Profile, Progress, Range,

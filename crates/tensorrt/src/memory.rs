@@ -5,8 +5,10 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::handle::BufferHandle;
 use crate::runtime::Runtime;
+use crate::work::Used;
 
-/// Device memory, or a part of it. Cheap to clone; freed with its last clone and part.
+/// Device memory, or a part of it. Cheap to clone; freed with its last clone and part, and not
+/// before the work is done that uses it: the stream, and a graph that was captured, have clones.
 #[derive(Clone)]
 pub struct DeviceBuffer {
     handle: Arc<BufferHandle>,
@@ -43,6 +45,11 @@ impl DeviceBuffer {
             return Err(Error::Run { reason });
         }
         Ok(DeviceBuffer { handle: self.handle.clone(), offset: self.offset + offset, bytes })
+    }
+
+    /// What work that uses it keeps: the whole memory.
+    pub(crate) fn used(&self) -> Used {
+        self.handle.clone()
     }
 
     /// Refuses copies of more than it holds.

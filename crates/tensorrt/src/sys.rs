@@ -137,7 +137,7 @@ macro_rules! api {
         pub(crate) struct Api {
             $(pub(crate) $name: unsafe extern "C" fn($($type),*) $(-> $result)?,)*
             // Last: the functions above are in it.
-            _library: libloading::Library,
+            _library: Option<libloading::Library>,
         }
 
         impl Api {
@@ -156,8 +156,22 @@ macro_rules! api {
                         // pointer is kept beside the library, which is dropped after it.
                         *unsafe { library.get(name.as_bytes()) }?
                     },)*
-                    _library: library,
+                    _library: Some(library),
                 })
+            }
+
+            /// Functions of no shim, which end the process; a test replaces those that it needs.
+            #[cfg(test)]
+            pub(crate) fn absent() -> Self {
+                Api {
+                    $($name: {
+                        unsafe extern "C" fn absent($(_: $type),*) $(-> $result)? {
+                            panic!(concat!("cumo_trt_", stringify!($name), " is not replaced"))
+                        }
+                        absent
+                    },)*
+                    _library: None,
+                }
             }
         }
     };

@@ -25,7 +25,7 @@ struct BuilderHandle {
 
 impl Drop for BuilderHandle {
     fn drop(&mut self) {
-        // SAFETY: the pointer is ours; the one network that was made from it was dropped before,
+        // SAFETY: `parse` got the pointer, and it is freed once; the one network that was made from it was dropped before,
         // being a field that stands first in `NetworkHandle`. The log is dropped after this.
         unsafe { (self.library.shim.api.builder_free)(self.pointer.as_ptr()) }
     }
@@ -39,7 +39,8 @@ struct NetworkPointer {
 
 impl Drop for NetworkPointer {
     fn drop(&mut self) {
-        // SAFETY: the pointer is ours, and its builder is still alive.
+        // SAFETY: `parse` got the pointer, and it is freed once, before its builder: that stands
+        // behind it in `NetworkHandle`.
         unsafe { (self.shim.api.network_free)(self.pointer.as_ptr()) }
     }
 }
@@ -85,7 +86,9 @@ impl NetworkHandle {
     ) -> Result<Self, Error> {
         let shim = library.shim.clone();
         let mut out = ptr::null_mut();
-        // SAFETY: the contract; the log lives until the builder was freed, see `BuilderHandle`.
+        // SAFETY: the library is borrowed, and kept in what is made; `out` is a local. The shim
+        // copies the log's struct; its target lives until the builder was freed, see
+        // `BuilderHandle`.
         shim.check(unsafe {
             (shim.api.builder_create)(library.pointer.as_ptr(), &log.raw(), &mut out)
         })?;
@@ -93,7 +96,8 @@ impl NetworkHandle {
         let path = path.map(c_path).transpose()?;
         let path = path.as_ref().map_or(ptr::null(), |path| path.as_ptr());
         let mut out = ptr::null_mut();
-        // SAFETY: the contract.
+        // SAFETY: the builder is ours alone; model and path are borrowed during the call, and
+        // the parser holds copies of the weights; `out` is a local.
         shim.check(unsafe {
             let (bytes, length) = (model.as_ptr().cast(), model.len());
             (shim.api.network_parse)(builder.pointer.as_ptr(), bytes, length, path, &mut out)
@@ -113,12 +117,12 @@ impl NetworkHandle {
     /// Inputs, then outputs; the flag says which.
     pub(crate) fn tensors(&self) -> Result<Vec<(bool, Tensor)>, Error> {
         let (shim, network) = self.parts();
-        // SAFETY: the contract.
+        // SAFETY: the network is borrowed, and nothing else is passed.
         let count = unsafe { (shim.api.network_num_tensors)(network) };
         let tensors = (0..count).map(|index| {
             // SAFETY: all bytes zero are a value of this type: numbers and a null pointer.
             let mut raw: sys::Tensor = unsafe { std::mem::zeroed() };
-            // SAFETY: the contract.
+            // SAFETY: the network is borrowed; `raw` is a local of the header's layout.
             shim.check(unsafe { (shim.api.network_tensor)(network, index, &mut raw) })?;
             // SAFETY: the shim filled it, and its name belongs to the network.
             Ok(unsafe { (raw.is_input != 0, tensor(&raw)) })
@@ -128,7 +132,7 @@ impl NetworkHandle {
 
     pub(crate) fn num_layers(&self) -> usize {
         let (shim, network) = self.parts();
-        // SAFETY: the contract.
+        // SAFETY: the network is borrowed, and nothing else is passed.
         unsafe { (shim.api.network_num_layers)(network) }
     }
 
@@ -136,7 +140,7 @@ impl NetworkHandle {
         let (shim, network) = self.parts();
         // SAFETY: all bytes zero are a value of this type: numbers and null pointers.
         let mut raw: sys::Layer = unsafe { std::mem::zeroed() };
-        // SAFETY: the contract.
+        // SAFETY: the network is borrowed; `raw` is a local of the header's layout.
         shim.check(unsafe { (shim.api.network_layer)(network, index, &mut raw) })?;
         // SAFETY: the shim filled it, and its texts belong to the network or are static.
         let (name, kind, plugin) = unsafe { (text(raw.name), text(raw.kind), text(raw.plugin)) };
@@ -154,11 +158,11 @@ impl NetworkHandle {
         let (shim, network) = self.parts();
         // SAFETY: all bytes zero are a value of this type: numbers and a null pointer.
         let mut raw: sys::Tensor = unsafe { std::mem::zeroed() };
-        // SAFETY: the contract.
+        // SAFETY: the network is borrowed; `raw` is a local of the header's layout.
         shim.check(unsafe {
             (shim.api.network_layer_tensor)(network, layer, is_input.into(), index, &mut raw)
         })?;
-        // SAFETY: the shim filled it, and its name belongs to the network.
+        // SAFETY: the shim filled it, and its name belongs to the network, which is borrowed.
         Ok(unsafe { tensor(&raw) })
     }
 
@@ -191,7 +195,9 @@ impl NetworkHandle {
                 .map_or(ptr::null_mut(), |watch| ptr::from_ref(watch).cast_mut().cast()),
         };
         let (mut engine, mut cache) = (ptr::null_mut(), ptr::null_mut());
-        // SAFETY: the contract; `report` gets the address of `watch`, which outlives the call.
+        // SAFETY: the network is borrowed alone. Options, profiles and cache are locals or borrowed,
+        // and read during the call; so is `watch`, whose address `report` gets. The engine and the
+        // cache go into locals, and are owned below.
         let status = unsafe { (shim.api.network_build)(network, &raw, &mut engine, &mut cache) };
         let result = shim.check(status);
         if let Some(panic) = watch.and_then(Watch::panic) {
@@ -337,8 +343,8 @@ impl BlobHandle {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         let api = &self.shim.api;
-        // SAFETY: the contract; the memory belongs to the blob, which is borrowed, and nobody
-        // writes to it.
+        // SAFETY: the memory belongs to the blob, which the result borrows; it has the length that
+        // the shim says, and nobody writes to it.
         unsafe {
             let (data, length) =
                 ((api.blob_data)(self.pointer.as_ptr()), (api.blob_bytes)(self.pointer.as_ptr()));
@@ -352,7 +358,7 @@ impl BlobHandle {
 
 impl Drop for BlobHandle {
     fn drop(&mut self) {
-        // SAFETY: the pointer is ours.
+        // SAFETY: a call gave the pointer to `new`'s caller, who has given it away; freed once.
         unsafe { (self.shim.api.blob_free)(self.pointer.as_ptr()) }
     }
 }

@@ -1,13 +1,15 @@
 //! The pointers that the shim gives out: each is owned by one value, freed once, and kept from
 //! outliving what it was made from. Above this module there is no `unsafe`.
 //!
-//! Every call into the shim relies on the same three things, which SAFETY comments below call *the
-//! contract*: the functions are those of `cumo_trt.h`, checked by the ABI's number when the shim was
-//! loaded; handles are alive because their owner is borrowed; other pointers are to locals or
-//! borrowed slices, which outlive the call, and the header says that the shim does not keep them.
+//! Every call into the shim relies on this, which SAFETY comments do not repeat: the functions are
+//! those of `cumo_trt.h`, checked by the ABI's number when the shim was loaded, and the header says
+//! that the shim keeps no pointer that it was given, unless it says so of that one. What the header
+//! asks of the caller, each comment answers.
 #![allow(unsafe_code, reason = "owns pointers of the C ABI")]
 
 mod builder;
+#[cfg(test)]
+pub(crate) mod fake;
 mod library;
 mod log;
 mod runtime;
@@ -64,7 +66,7 @@ impl Shim {
             let expected = sys::ABI_VERSION;
             return wrong(format!("is a shim of ABI {abi}; this program needs {expected}"));
         }
-        // SAFETY: the contract; the text is static.
+        // SAFETY: nothing is passed; the text is static, and is copied.
         let name = unsafe { text((api.flavour)()) };
         if name != flavour.name() {
             return wrong(format!("is the shim of TensorRT {name}, not of {flavour}"));
@@ -77,8 +79,8 @@ impl Shim {
         if status.is_null() {
             return Ok(());
         }
-        // SAFETY: the contract: a status that is not null is ours until `status_free`, and its
-        // texts live as long as it does.
+        // SAFETY: a call gave the status to the caller, who has given it away, and it is not null:
+        // it is ours until `status_free`, and its texts, which are copied, live as long.
         unsafe {
             let reason = text((self.api.status_text)(status));
             let error = match (self.api.status_code)(status) {

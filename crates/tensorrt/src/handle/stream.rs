@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{RuntimeHandle, given};
 use crate::error::Error;
 use crate::sys;
+use crate::work::Used;
 
 /// Owns device memory.
 pub(crate) struct BufferHandle {
@@ -19,7 +20,7 @@ pub(crate) struct BufferHandle {
 impl BufferHandle {
     pub(crate) fn alloc(runtime: Arc<RuntimeHandle>, bytes: u64) -> Result<Self, Error> {
         let mut address = 0;
-        // SAFETY: the contract.
+        // SAFETY: the runtime is borrowed; the shim writes one number, into a local.
         runtime.shim.check(unsafe {
             (runtime.shim.api.buffer_alloc)(runtime.pointer.as_ptr(), bytes, &mut address)
         })?;
@@ -29,7 +30,9 @@ impl BufferHandle {
 
 impl Drop for BufferHandle {
     fn drop(&mut self) {
-        // SAFETY: the address is ours; CUDA waits for what uses it before it is freed.
+        // SAFETY: `alloc` got the address from this runtime, and it is freed once. No work of a
+        // `Stream` or `Graph` uses it any more: those hold an `Arc` of this. CUDA's manual would
+        // allow it also then: cuMemFree waits for the device, but for memory of cuMemAllocAsync.
         unsafe { (self.runtime.shim.api.buffer_free)(self.runtime.pointer.as_ptr(), self.address) }
     }
 }
@@ -47,29 +50,31 @@ unsafe impl Send for StreamHandle {}
 impl StreamHandle {
     pub(crate) fn create(runtime: Arc<RuntimeHandle>) -> Result<Self, Error> {
         let mut out = ptr::null_mut();
-        // SAFETY: the contract.
+        // SAFETY: the runtime is borrowed, and kept in what is made; `out` is a local.
         runtime.shim.check(unsafe {
             (runtime.shim.api.stream_create)(runtime.pointer.as_ptr(), &mut out)
         })?;
         Ok(StreamHandle { pointer: given(out)?, runtime, _not_sync: PhantomData })
     }
 
-    /// Copies to the device, and waits: `from` is read while it is borrowed, and not later.
+    /// Copies to the device, and waits: `from` is read while it is borrowed, and not later. Not
+    /// for a stream that is captured, whose graph would read `from` at every launch.
     pub(crate) fn write(&self, to: u64, from: &[u8]) -> Result<(), Error> {
         let (shim, stream) = (&self.runtime.shim, self.pointer.as_ptr());
-        // SAFETY: the contract; the caller keeps `to` within a buffer. Waiting ends the use of
-        // `from`. While the stream is captured, waiting fails and spoils the capture: no graph
-        // comes of it that could read `from` later.
+        // SAFETY: the stream is borrowed, and `from` too, until the copy was waited for; an error
+        // of the first call means that there is no copy, of the second that the device has
+        // stopped. `to` is a device address, which no host memory can be harmed through.
         shim.check(unsafe {
             (shim.api.copy_to_device)(stream, to, from.as_ptr().cast(), from.len())
         })?;
         self.synchronize()
     }
 
-    /// Copies from the device, and waits: `to` is written while it is borrowed, and not later.
+    /// Copies from the device, and waits: `to` is written while it is borrowed, and not later. Not
+    /// for a stream that is captured.
     pub(crate) fn read(&self, to: &mut [u8], from: u64) -> Result<(), Error> {
         let (shim, stream) = (&self.runtime.shim, self.pointer.as_ptr());
-        // SAFETY: as in `write`.
+        // SAFETY: as in `write`: `to` is borrowed, alone, until the copy was waited for.
         shim.check(unsafe {
             (shim.api.copy_to_host)(stream, to.as_mut_ptr().cast(), from, to.len())
         })?;
@@ -78,47 +83,50 @@ impl StreamHandle {
 
     pub(crate) fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), Error> {
         let (shim, stream) = (&self.runtime.shim, self.pointer.as_ptr());
-        // SAFETY: the contract; the caller keeps both within buffers.
+        // SAFETY: the stream is borrowed; the rest are device addresses. `Stream::copy` checked
+        // that both ranges are in buffers, and keeps these until the copy is done.
         shim.check(unsafe { (shim.api.copy_on_device)(stream, to, from, bytes) })
     }
 
     pub(crate) fn fill(&self, to: u64, value: u8, bytes: usize) -> Result<(), Error> {
         let (shim, stream) = (&self.runtime.shim, self.pointer.as_ptr());
-        // SAFETY: the contract; the caller keeps the range within a buffer.
+        // SAFETY: the stream is borrowed; `Stream::fill` gives the range of a buffer, which it
+        // keeps until the work is done.
         shim.check(unsafe { (shim.api.fill)(stream, to, value, bytes) })
     }
 
     pub(crate) fn synchronize(&self) -> Result<(), Error> {
         let shim = &self.runtime.shim;
-        // SAFETY: the contract.
+        // SAFETY: the stream is borrowed, and nothing else is passed.
         shim.check(unsafe { (shim.api.stream_synchronize)(self.pointer.as_ptr()) })
     }
 
     pub(crate) fn wait(&self, event: &EventHandle) -> Result<(), Error> {
         let (shim, stream) = (&self.runtime.shim, self.pointer.as_ptr());
-        // SAFETY: the contract.
+        // SAFETY: stream and event are borrowed. CUDA takes the event's state at once: the event
+        // may be freed before the wait is over.
         shim.check(unsafe { (shim.api.stream_wait)(stream, event.pointer.as_ptr()) })
     }
 
     pub(crate) fn begin_graph(&self) -> Result<(), Error> {
         let shim = &self.runtime.shim;
-        // SAFETY: the contract.
+        // SAFETY: the stream is borrowed, and nothing else is passed.
         shim.check(unsafe { (shim.api.graph_begin)(self.pointer.as_ptr()) })
     }
 
     pub(crate) fn end_graph(&self) -> Result<GraphHandle, Error> {
         let shim = &self.runtime.shim;
         let mut out = ptr::null_mut();
-        // SAFETY: the contract.
+        // SAFETY: the stream is borrowed; `out` is a local.
         shim.check(unsafe { (shim.api.graph_end)(self.pointer.as_ptr(), &mut out) })?;
-        let runtime = self.runtime.clone();
-        Ok(GraphHandle { pointer: given(out)?, runtime, _not_sync: PhantomData })
+        let pointer = GraphPointer { pointer: given(out)?, runtime: self.runtime.clone() };
+        Ok(GraphHandle { pointer: Arc::new(pointer), _not_sync: PhantomData })
     }
 }
 
 impl Drop for StreamHandle {
     fn drop(&mut self) {
-        // SAFETY: the pointer is ours.
+        // SAFETY: `create` got the pointer, and it is freed once. `Stream` has waited for its work.
         unsafe { (self.runtime.shim.api.stream_free)(self.pointer.as_ptr()) }
     }
 }
@@ -136,7 +144,7 @@ unsafe impl Send for EventHandle {}
 impl EventHandle {
     pub(crate) fn create(runtime: Arc<RuntimeHandle>) -> Result<Self, Error> {
         let mut out = ptr::null_mut();
-        // SAFETY: the contract.
+        // SAFETY: the runtime is borrowed, and kept in what is made; `out` is a local.
         runtime.shim.check(unsafe {
             (runtime.shim.api.event_create)(runtime.pointer.as_ptr(), &mut out)
         })?;
@@ -145,7 +153,8 @@ impl EventHandle {
 
     pub(crate) fn record(&self, stream: &StreamHandle) -> Result<(), Error> {
         let shim = &self.runtime.shim;
-        // SAFETY: the contract.
+        // SAFETY: event and stream are borrowed; CUDA keeps what it needs of the event, which may
+        // be freed before it is reached.
         shim.check(unsafe {
             (shim.api.event_record)(self.pointer.as_ptr(), stream.pointer.as_ptr())
         })
@@ -153,7 +162,7 @@ impl EventHandle {
 
     pub(crate) fn synchronize(&self) -> Result<(), Error> {
         let shim = &self.runtime.shim;
-        // SAFETY: the contract.
+        // SAFETY: the event is borrowed, and nothing else is passed.
         shim.check(unsafe { (shim.api.event_synchronize)(self.pointer.as_ptr()) })
     }
 
@@ -161,7 +170,7 @@ impl EventHandle {
     pub(crate) fn elapsed(&self, end: &EventHandle) -> Result<f32, Error> {
         let shim = &self.runtime.shim;
         let mut milliseconds = 0.0;
-        // SAFETY: the contract.
+        // SAFETY: both events are borrowed; the shim writes one number, into a local.
         shim.check(unsafe {
             let (start, end) = (self.pointer.as_ptr(), end.pointer.as_ptr());
             (shim.api.event_elapsed)(start, end, &mut milliseconds)
@@ -172,34 +181,48 @@ impl EventHandle {
 
 impl Drop for EventHandle {
     fn drop(&mut self) {
-        // SAFETY: the pointer is ours.
+        // SAFETY: `create` got the pointer, and it is freed once. CUDA's manual: an event may be
+        // destroyed before it is complete.
         unsafe { (self.runtime.shim.api.event_free)(self.pointer.as_ptr()) }
     }
 }
 
-/// Owns a `cumo_trt_graph`, which one thread uses at a time.
-pub(crate) struct GraphHandle {
+/// Owns a `cumo_trt_graph`. Can only be kept, and freed.
+struct GraphPointer {
     runtime: Arc<RuntimeHandle>,
     pointer: NonNull<sys::Graph>,
-    _not_sync: PhantomData<Cell<()>>,
 }
 
-// SAFETY: the header: a graph may move between threads; it is not `Sync`.
-unsafe impl Send for GraphHandle {}
+// SAFETY: the header: a graph may move between threads.
+unsafe impl Send for GraphPointer {}
+// SAFETY: a shared one gives no access to the graph: `GraphHandle` does, which is not `Sync`.
+unsafe impl Sync for GraphPointer {}
 
-impl GraphHandle {
-    pub(crate) fn launch(&self, stream: &StreamHandle) -> Result<(), Error> {
-        let shim = &self.runtime.shim;
-        // SAFETY: the contract. A graph holds device addresses only, see `StreamHandle::write`.
-        shim.check(unsafe {
-            (shim.api.graph_launch)(self.pointer.as_ptr(), stream.pointer.as_ptr())
-        })
+impl Drop for GraphPointer {
+    fn drop(&mut self) {
+        // SAFETY: `end_graph` got the pointer, and it is freed once; streams that have launched it
+        // hold an `Arc` of this until they were waited for.
+        unsafe { (self.runtime.shim.api.graph_free)(self.pointer.as_ptr()) }
     }
 }
 
-impl Drop for GraphHandle {
-    fn drop(&mut self) {
-        // SAFETY: the pointer is ours.
-        unsafe { (self.runtime.shim.api.graph_free)(self.pointer.as_ptr()) }
+/// A graph, which one thread uses at a time.
+pub(crate) struct GraphHandle {
+    pointer: Arc<GraphPointer>,
+    _not_sync: PhantomData<Cell<()>>,
+}
+
+impl GraphHandle {
+    /// What keeps it from being freed.
+    pub(crate) fn kept(&self) -> Used {
+        self.pointer.clone()
+    }
+
+    pub(crate) fn launch(&self, stream: &StreamHandle) -> Result<(), Error> {
+        let (shim, graph) = (&self.pointer.runtime.shim, self.pointer.pointer.as_ptr());
+        // SAFETY: graph and stream are borrowed, the graph by one thread. What runs then uses
+        // device addresses only (`Stream` refuses host copies in a capture), of buffers and
+        // contexts that `Graph` and the stream keep.
+        shim.check(unsafe { (shim.api.graph_launch)(graph, stream.pointer.as_ptr()) })
     }
 }
