@@ -4,16 +4,22 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 
 NUMPY = {"f32": np.float32, "f16": np.float16, "i64": np.int64, "i32": np.int32}
 
 
 class Bundle:
-    """The sessions of a bundle and the plan that connects them."""
+    """The sessions of a bundle and the plan that connects them.
 
-    def __init__(self, folder: Path):
+    `given_choices`: its routers do not choose; every step that has one is given `experts` among its
+    values, by the name under which the plan puts them out (the bundle has --debug-outputs).
+    """
+
+    def __init__(self, folder: Path, given_choices: bool = False):
         self.folder = folder
+        self.given_choices = given_choices
         self.manifest = json.loads((folder / "manifest.json").read_text())
         self.plan = self.manifest["plan"]
         self.target = self.manifest["target"]
@@ -32,7 +38,8 @@ class Bundle:
             options.intra_op_num_threads = 1
             graph = self.graph(name)
             path = self.folder / graph.get("twin", graph["file"])
-            self.sessions[name] = ort.InferenceSession(path, options, ["CPUExecutionProvider"])
+            model = with_given_choices(path) if self.given_choices else str(path)
+            self.sessions[name] = ort.InferenceSession(model, options, ["CPUExecutionProvider"])
         return self.sessions[name]
 
     def weight(self, name: str) -> ort.OrtValue:
@@ -45,6 +52,11 @@ class Bundle:
             self.weights[name] = ort.OrtValue.ortvalue_from_numpy(array.reshape(shape))
         return self.weights[name]
 
+    def forget(self) -> None:
+        """Gives the memory of sessions and weights back; they are made again when needed."""
+        self.sessions.clear()
+        self.weights.clear()
+
     @property
     def layered(self) -> bool:
         """Whether its graphs are of layers; these give the last position's logits alone."""
@@ -54,17 +66,17 @@ class Bundle:
         """Positions of the cache that a pass looks at, which needs this many."""
         return min(rung for rung in self.plan["attended"] if rung >= positions)
 
-    def run_until(self, made: str, phase: str, values: dict) -> list[dict]:
+    def run_until(self, made: str, phase: str, values: dict, extra=()) -> list[dict]:
         """Runs the first steps of a phase, up to the one that makes `made`; gives the others."""
         steps = list(self.plan[phase])
         while made not in values:
-            self.run_step(steps.pop(0), values, None, ())
+            self.run_step(steps.pop(0), values, None, extra)
         return steps
 
-    def run_steps(self, steps: list[dict], values: dict) -> None:
+    def run_steps(self, steps: list[dict], values: dict, extra=()) -> None:
         """Runs steps without a cache."""
         for step in steps:
-            self.run_step(step, values, None, ())
+            self.run_step(step, values, None, extra)
 
     def run(self, phase: str, values: dict, cache: "Cache | None" = None, extra=()) -> dict:
         """Runs the steps of a phase; `values` and the result are activations by name.
@@ -97,6 +109,10 @@ class Bundle:
                 array = np.ascontiguousarray(values[bound_to].astype(dtype))
                 alive.append(ort.OrtValue.ortvalue_from_numpy(array))
                 binding.bind_ortvalue_input(name, alive[-1])
+        for value in given_inputs(self.session(step["graph"])) if self.given_choices else []:
+            _, bound_to = only_item(step["outputs"][value])
+            alive.append(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(values[bound_to])))
+            binding.bind_ortvalue_input(GIVEN + value, alive[-1])
         wanted = []
         for value in graph["outputs"]:
             name = value["name"]
@@ -148,6 +164,56 @@ class Cache:
                 for batch, start in enumerate(write_indices):
                     slot[batch, :, start : start + rows.shape[2]] = rows[batch]
                 self.slots[name] = ort.OrtValue.ortvalue_from_numpy(slot)
+
+
+GIVEN = "given."
+
+
+def given_inputs(session: ort.InferenceSession) -> list[str]:
+    """Names of the outputs that stand for choices which the session is given."""
+    names = [value.name for value in session.get_inputs()]
+    return [name.removeprefix(GIVEN) for name in names if name.startswith(GIVEN)]
+
+
+def with_given_choices(path: Path) -> bytes:
+    """The model with each Router's choices as an input, `given.` before the output's name.
+
+    Routing weights are still its own: its probabilities of the given experts, divided by their sum.
+    """
+    model = onnx.load(path, load_external_data=False)
+    graph, nodes, routers = model.graph, [], {}
+    outputs = {value.name: value for value in graph.output}
+    for node in graph.node:
+        if node.op_type == "Router":
+            weights, experts = node.output
+            if experts not in outputs:
+                raise ValueError(f"{path}: choices are no output; export with --debug-outputs")
+            routers[experts] = weights
+        for experts in [name for name in node.input if name in routers]:
+            given = GIVEN + experts
+            graph.input.add().CopyFrom(outputs[experts])
+            graph.input[-1].name = given
+            nodes += renormalised(experts.removesuffix("experts") + "probs", given)
+            replaced = {experts: given, routers.pop(experts): given + ".weights"}
+            node.input[:] = [replaced.get(name, name) for name in node.input]
+        nodes.append(node)
+    if routers:
+        raise ValueError(f"{path}: nothing reads the choices {sorted(routers)}")
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+    return model.SerializeToString()
+
+
+def renormalised(probs: str, given: str) -> list:
+    """Nodes that make `{given}.weights` of probabilities and given experts."""
+    axis = onnx.helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [-1])
+    make = onnx.helper.make_node
+    return [
+        make("GatherElements", [probs, given], [given + ".probs"], axis=-1),
+        make("Constant", [], [given + ".axis"], value=axis),
+        make("ReduceSum", [given + ".probs", given + ".axis"], [given + ".sum"]),
+        make("Div", [given + ".probs", given + ".sum"], [given + ".weights"]),
+    ]
 
 
 def only_item(binding: dict) -> tuple[str, str]:

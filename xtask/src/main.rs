@@ -18,6 +18,7 @@ mod sample;
 mod setup;
 mod test;
 mod tidy;
+mod two_layers;
 mod workspace;
 
 use std::process::ExitCode;

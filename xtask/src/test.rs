@@ -7,25 +7,26 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{native, onnxruntime, process, python, sample};
+use crate::{native, onnxruntime, process, python, sample, two_layers};
 
 /// One way to export each golden checkpoint.
 struct Export {
     target: &'static str,
     dtype: &'static str,
-    /// Further arguments; with `--debug-outputs` router probabilities and choices are compared alone.
+    /// Further arguments; with `--debug-outputs` routers alone are compared.
     options: &'static [&'static str],
 }
 
 const ROUTERS: &[&str] = &["--debug-outputs"];
 
-const EXPORTS: [Export; 8] = [
+const EXPORTS: [Export; 9] = [
     Export { target: "onnx", dtype: "f32", options: &[] },
     Export { target: "onnx", dtype: "f32", options: ROUTERS },
     Export { target: "onnx", dtype: "f16", options: &[] },
     Export { target: "ort-cpu", dtype: "f32", options: &[] },
     Export { target: "ort-cpu", dtype: "f16", options: &[] },
     Export { target: "tensorrt", dtype: "f16", options: &[] },
+    Export { target: "tensorrt", dtype: "f16", options: ROUTERS },
     Export { target: "tensorrt", dtype: "f16", options: &["--moe", "function"] },
     Export { target: "tensorrt-10.3", dtype: "f16", options: &[] },
 ];
@@ -55,6 +56,8 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
         let programs = build_programs(workspace)?;
         println!("== exported files under Python");
         python_tests(workspace, &programs, &library)?;
+        println!("== real sizes, two layers a part");
+        two_layers::check(workspace, &programs)?;
         println!("== the sample's held-out questions");
         sample::check(workspace, &programs, &library)?;
     }
