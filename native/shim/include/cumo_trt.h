@@ -110,8 +110,8 @@ enum {
 
 /*
  * A message of TensorRT's, for the builder or runtime that `user` was given with. May be called from any thread, also
- * from several at once; must not call back into the shim. Messages of threads that TensorRT started itself go to
- * every builder and runtime that is alive. `text` is valid during the call.
+ * from several at once; must not call back into the shim. Messages of threads that TensorRT started itself go to the
+ * builder that builds, and while none does to every builder and runtime that is alive. `text` is valid during the call.
  */
 typedef void (*cumo_trt_log_fn)(void* user, int32_t severity, const char* text, size_t text_bytes);
 

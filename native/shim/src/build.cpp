@@ -5,8 +5,8 @@
 #include "status.h"
 
 #include <atomic>
+#include <cstring>
 #include <memory>
-#include <mutex>
 #include <string>
 
 namespace cumo::trt {
@@ -44,6 +44,26 @@ private:
     std::atomic<bool> mCancelled{false};
 };
 
+bool has_moe(cumo_trt_network const& network) {
+    for (int32_t i = 0; i < network.network->getNbLayers(); ++i) {
+        if (std::strcmp(plugin_name(*network.network->getLayer(i)), "CumoMoE") == 0) return true;
+    }
+    return false;
+}
+
+std::string dotted(int32_t capability) {
+    return std::to_string(capability / 10) + "." + std::to_string(capability % 10);
+}
+
+/// The plugin's kernels need 8.0: an engine with them for less would be built, and fail where it is loaded.
+void check_plugins(cumo_trt_network const& network, int32_t capability) {
+    constexpr int32_t kLEAST = 80;
+    if (capability >= kLEAST || !has_moe(network)) return;
+    throw Fault{CUMO_TRT_CODE_UNSUPPORTED,
+                "the network has CumoMoE plugins, which need compute capability 8.0 or later, not " +
+                    dotted(capability) + "; export it with `--moe function`"};
+}
+
 #if defined(CUMO_TRT_FLAVOUR_RTX)
 void set_compute_capabilities(nvinfer1::IBuilderConfig& config, cumo_trt_build_options const& options) {
     size_t const count = options.num_compute_capabilities;
@@ -63,7 +83,7 @@ void set_compute_capabilities(nvinfer1::IBuilderConfig& config, cumo_trt_build_o
         bool known = false;
         for (int32_t const one : {75, 80, 86, 89, 120, 121}) known = known || one == number;
         if (!known || !config.setComputeCapability(capability, static_cast<int32_t>(i))) {
-            throw unsupported(std::to_string(number / 10) + "." + std::to_string(number % 10));
+            throw unsupported(dotted(number));
         }
     }
 }
@@ -112,13 +132,6 @@ std::unique_ptr<nvinfer1::ITimingCache> start_timing_cache(nvinfer1::IBuilderCon
 #endif
 }
 
-/// One build at a time: in TensorRT-RTX 1.7, a build for chosen compute capabilities makes another one that runs
-/// meanwhile fail ("Target SM 80 is not found in the accelerator list").
-std::mutex& building() noexcept {
-    static auto* only = new std::mutex;
-    return *only;
-}
-
 [[noreturn]] void explain_failure(Sink& sink, bool cancelled) {
     if (cancelled) throw Fault{CUMO_TRT_CODE_CANCELLED, "the build was cancelled"};
     std::string text = sink.explain("TensorRT cannot build the engine");
@@ -136,15 +149,24 @@ Built build(cumo_trt_network& network, cumo_trt_build_options const& options) {
     BuilderScope const scope{builder};
     std::unique_ptr<nvinfer1::IBuilderConfig> config{builder.builder->createBuilderConfig()};
     if (!config) throw Fault{CUMO_TRT_CODE_BUILD, builder.sink.explain("TensorRT gives no configuration")};
+#if defined(CUMO_TRT_FLAVOUR_RTX)
+    for (size_t i = 0; i < options.num_compute_capabilities; ++i) {
+        check_plugins(network, (&required(options.compute_capabilities, "compute_capabilities"))[i]);
+    }
+#else
+    check_plugins(network, builder.device.compute_capability());
+#endif
     set_options(*config, options);
     add_profiles(*builder.builder, *network.network, *config, options.profiles, options.num_profiles);
     auto const cache = start_timing_cache(*config, options);
     Progress progress{options.progress, options.progress_user};
     if (options.progress != nullptr) config->setProgressMonitor(&progress);
 
-    std::unique_lock<std::mutex> turn{building()};
-    std::unique_ptr<nvinfer1::IHostMemory> engine{builder.builder->buildSerializedNetwork(*network.network, *config)};
-    turn.unlock();
+    std::unique_ptr<nvinfer1::IHostMemory> engine;
+    {
+        BuildTurn const turn{builder.sink};
+        engine.reset(builder.builder->buildSerializedNetwork(*network.network, *config));
+    }
     if (std::string const warning = builder.sink.take_profile_warning(); !warning.empty()) {
         throw Fault{CUMO_TRT_CODE_PROFILE, "the network cannot run with the profile: " + warning};
     }

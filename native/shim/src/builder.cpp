@@ -81,8 +81,10 @@ cumo_trt_status* cumo_trt_builder_create(cumo_trt_library* library, cumo_trt_log
 
 void cumo_trt_builder_free(cumo_trt_builder* builder) {
     if (builder == nullptr) return;
-    cumo::trt::LogScope const scope{builder->sink};
-    builder->builder.reset();
+    cumo_trt_status_free(cumo::trt::guarded([&] {
+        cumo::trt::BuilderScope const scope{*builder};
+        builder->builder.reset();
+    }));
     delete builder;
 }
 
@@ -100,7 +102,11 @@ cumo_trt_status* cumo_trt_network_parse(cumo_trt_builder* builder, void const* m
 
 void cumo_trt_network_free(cumo_trt_network* network) {
     if (network == nullptr) return;
-    cumo::trt::LogScope const scope{network->builder.sink};
+    cumo_trt_status_free(cumo::trt::guarded([&] {
+        cumo::trt::BuilderScope const scope{network->builder};
+        network->parser.reset();
+        network->network.reset();
+    }));
     delete network;
 }
 

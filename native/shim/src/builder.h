@@ -38,6 +38,9 @@ struct cumo_trt_network {
 
 namespace cumo::trt {
 
+/// The name of the plugin in a layer, or an empty text.
+char const* plugin_name(nvinfer1::ILayer& layer) noexcept;
+
 /// What belongs around every call into a builder: its messages, and its device where it needs one.
 class BuilderScope {
 public:

@@ -29,15 +29,6 @@ char const* kind(nvinfer1::LayerType type) noexcept {
     return index < sizeof kKINDS / sizeof kKINDS[0] ? kKINDS[index] : "other";
 }
 
-/// The name of the plugin in a layer, or an empty text.
-char const* plugin_name(nvinfer1::ILayer& layer) noexcept {
-    if (layer.getType() != nvinfer1::LayerType::kPLUGIN_V3) return "";
-    auto& plugin = static_cast<nvinfer1::IPluginV3Layer&>(layer).getPlugin();
-    auto* core = plugin.getCapabilityInterface(nvinfer1::PluginCapabilityType::kCORE);
-    if (core == nullptr) return "";
-    return static_cast<nvinfer1::IPluginV3OneCore*>(core)->getPluginName();
-}
-
 cumo_trt_tensor describe(nvinfer1::ITensor const* tensor, bool is_input) {
     cumo_trt_tensor out{};
     out.name = tensor == nullptr ? "" : tensor->getName();
@@ -59,6 +50,15 @@ nvinfer1::ILayer& layer_at(cumo_trt_network const* network, size_t index) {
 }
 
 }  // namespace
+
+char const* plugin_name(nvinfer1::ILayer& layer) noexcept {
+    if (layer.getType() != nvinfer1::LayerType::kPLUGIN_V3) return "";
+    auto& plugin = static_cast<nvinfer1::IPluginV3Layer&>(layer).getPlugin();
+    auto* core = plugin.getCapabilityInterface(nvinfer1::PluginCapabilityType::kCORE);
+    if (core == nullptr) return "";
+    return static_cast<nvinfer1::IPluginV3OneCore*>(core)->getPluginName();
+}
+
 }  // namespace cumo::trt
 
 extern "C" {

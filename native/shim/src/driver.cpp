@@ -120,6 +120,22 @@ void check(CuResult result, char const* doing) {
     throw Fault{code, std::string{"cannot "} + doing + ": " + describe(driver(), result)};
 }
 
+namespace {
+
+int attribute(CuDevice device, int which) {
+    int value = 0;
+    check(driver().device_attribute(&value, which, device), "ask for the device's properties");
+    return value;
+}
+
+int32_t compute_capability(CuDevice device) {
+    // Numbers of CUdevice_attribute.
+    constexpr int kMAJOR = 75, kMINOR = 76;
+    return 10 * attribute(device, kMAJOR) + attribute(device, kMINOR);
+}
+
+}  // namespace
+
 Device::Device(int ordinal) {
     int const count = device_count();
     if (ordinal < 0 || ordinal >= count) {
@@ -128,6 +144,10 @@ Device::Device(int ordinal) {
     }
     check(driver().device_get(&mDevice, ordinal), "find the device");
     check(driver().primary_retain(&mContext, mDevice), "use the device");
+}
+
+int32_t Device::compute_capability() const {
+    return cumo::trt::compute_capability(mDevice);
 }
 
 Device::~Device() {
@@ -158,21 +178,16 @@ cumo_trt_status* cumo_trt_device_info(int32_t device, cumo_trt_device* out) {
     return cumo::trt::guarded([&] {
         using cumo::trt::check;
         // Numbers of CUdevice_attribute.
-        constexpr int kMULTIPROCESSORS = 16, kINTEGRATED = 18, kMAJOR = 75, kMINOR = 76;
+        constexpr int kMULTIPROCESSORS = 16, kINTEGRATED = 18;
         cumo::trt::required(out, "out") = {};
         auto const& d = cumo::trt::driver();
         cumo::trt::CuDevice handle{};
         check(d.device_get(&handle, device), "find the device");
         cumo_trt_device info{};
         check(d.device_name(info.name, static_cast<int>(sizeof info.name), handle), "ask for the device's name");
-        auto const attribute = [&](int which) {
-            int value = 0;
-            check(d.device_attribute(&value, which, handle), "ask for the device's properties");
-            return value;
-        };
-        info.compute_capability = 10 * attribute(kMAJOR) + attribute(kMINOR);
-        info.multiprocessors = attribute(kMULTIPROCESSORS);
-        info.is_integrated = attribute(kINTEGRATED);
+        info.compute_capability = cumo::trt::compute_capability(handle);
+        info.multiprocessors = cumo::trt::attribute(handle, kMULTIPROCESSORS);
+        info.is_integrated = cumo::trt::attribute(handle, kINTEGRATED);
         check(d.driver_version(&info.driver), "ask for the driver's version");
         size_t bytes = 0;
         check(d.device_total_memory(&bytes, handle), "ask for the device's memory");

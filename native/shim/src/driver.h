@@ -74,6 +74,9 @@ public:
 
     CuContext context() const noexcept { return mContext; }
 
+    /// 86 is 8.6.
+    int32_t compute_capability() const;
+
 private:
     CuDevice mDevice{};
     CuContext mContext{};

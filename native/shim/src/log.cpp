@@ -19,11 +19,19 @@ thread_local Sink* t_sink = nullptr;
 struct Sinks {
     std::mutex mutex;
     std::vector<Sink*> alive;
+    Sink* building{}; // The one whose turn it is to build, if any.
 };
 
 Sinks& sinks() noexcept {
     static auto* all = new Sinks;
     return *all;
+}
+
+/// One build at a time: in TensorRT-RTX 1.7, a build for chosen compute capabilities makes another one that runs
+/// meanwhile fail ("Target SM 80 is not found in the accelerator list").
+std::mutex& building() noexcept {
+    static auto* only = new std::mutex;
+    return *only;
 }
 
 class Logger final : public nvinfer1::ILogger {
@@ -33,6 +41,7 @@ public:
         if (t_sink != nullptr) return t_sink->receive(static_cast<int32_t>(severity), text);
         try {
             std::lock_guard<std::mutex> const lock{sinks().mutex};
+            if (sinks().building != nullptr) return sinks().building->receive(static_cast<int32_t>(severity), text);
             for (Sink* sink : sinks().alive) sink->receive(static_cast<int32_t>(severity), text);
         } catch (...) {
             // A lock that fails loses a message, and nothing else.
@@ -79,6 +88,23 @@ std::string Sink::explain(std::string sentence) {
 std::string Sink::take_profile_warning() {
     std::lock_guard<std::mutex> const lock{mMutex};
     return std::exchange(mProfileWarning, std::string{});
+}
+
+void Sink::forget() noexcept {
+    std::lock_guard<std::mutex> const lock{mMutex};
+    mErrors.clear();
+    mProfileWarning.clear();
+}
+
+BuildTurn::BuildTurn(Sink& sink) : mTurn{building()} {
+    std::lock_guard<std::mutex> const lock{sinks().mutex};
+    sinks().building = &sink;
+    sink.forget();
+}
+
+BuildTurn::~BuildTurn() {
+    std::lock_guard<std::mutex> const lock{sinks().mutex};
+    sinks().building = nullptr;
 }
 
 LogScope::LogScope(Sink& sink) noexcept : mBefore{std::exchange(t_sink, &sink)} {}

@@ -28,6 +28,9 @@ public:
     /// TensorRT's warning of a profile that the network cannot run with, since the last call; empty if there was none.
     std::string take_profile_warning();
 
+    /// Forgets errors and warnings that were of something else.
+    void forget() noexcept;
+
 private:
     cumo_trt_log mLog;
     std::mutex mMutex;
@@ -45,6 +48,19 @@ public:
 
 private:
     Sink* mBefore;
+};
+
+/// While it lives, it is one sink's turn to build: no other builds, and messages of threads that TensorRT started go to
+/// this sink alone. What others' work left in the sink before is forgotten.
+class BuildTurn {
+public:
+    explicit BuildTurn(Sink& sink);
+    ~BuildTurn();
+    BuildTurn(BuildTurn const&) = delete;
+    BuildTurn& operator=(BuildTurn const&) = delete;
+
+private:
+    std::unique_lock<std::mutex> mTurn;
 };
 
 /// The logger for all of TensorRT, which keeps a pointer to the first that it sees: it lives as long as the process.

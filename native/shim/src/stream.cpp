@@ -2,6 +2,8 @@
 #include "runtime.h"
 #include "status.h"
 
+#include <memory>
+
 using cumo::trt::check;
 using cumo::trt::driver;
 using cumo::trt::guarded;
@@ -127,13 +129,15 @@ cumo_trt_status* cumo_trt_graph_begin(cumo_trt_stream* stream) {
 
 cumo_trt_status* cumo_trt_graph_end(cumo_trt_stream* stream, cumo_trt_graph** out) {
     return with(stream, "stream", [&](auto const& d) {
-        required(out, "out") = nullptr;
+        // Whatever fails, the stream is not captured any more, and the recording is freed.
         cumo::trt::CuGraph graph = nullptr;
-        check(d.capture_end(stream->handle, &graph), "capture a graph");
+        auto const ended = d.capture_end(stream->handle, &graph);
+        auto const destroy = [&d](void* recorded) { d.graph_destroy(recorded); };
+        std::unique_ptr<void, decltype(destroy)> const recorded{graph, destroy};
+        required(out, "out") = nullptr;
+        check(ended, "capture a graph");
         auto made = std::make_unique<cumo_trt_graph>(cumo_trt_graph{stream->runtime, nullptr});
-        auto const result = d.graph_instantiate(&made->handle, graph, 0);
-        d.graph_destroy(graph);
-        check(result, "prepare a graph");
+        check(d.graph_instantiate(&made->handle, graph, 0), "prepare a graph");
         *out = made.release();
     });
 }

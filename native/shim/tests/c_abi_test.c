@@ -52,6 +52,7 @@ static void null_pointers(void) {
     refused(cumo_trt_stream_synchronize(NULL), code, "stream is null");
     refused(cumo_trt_event_synchronize(NULL), code, "event is null");
     refused(cumo_trt_graph_launch(NULL, NULL), code, "graph is null");
+    refused(cumo_trt_graph_end(NULL, NULL), code, "stream is null");
     refused(cumo_trt_num_devices(NULL), code, "out is null");
 }
 

@@ -51,16 +51,37 @@ fn experts_are_one_plugin_layer() {
     let layers = network.layers().unwrap();
     let plugins: Vec<_> = layers.iter().filter_map(|layer| layer.plugin.as_deref()).collect();
     assert_eq!(plugins, ["CumoMoE"]);
-    let rows = |columns: i64| [[1, columns], [16, columns], [577, columns]];
-    let profile = [("x", 64), ("weights", 2), ("experts", 2)].iter().fold(
-        Profile::new(),
-        |profile, (name, columns)| {
-            let [min, opt, max] = rows(*columns);
-            profile.range(name, &min, &opt, &max)
-        },
-    );
-    let built = network.build(&BuildOptions::new().profile(profile)).unwrap();
+    let built = network.build(&BuildOptions::new().profile(profile())).unwrap();
     library.check_engine(built.engine.as_slice()).unwrap();
+}
+
+/// 1 to 577 rows.
+fn profile() -> Profile {
+    let rows = |columns: i64| [[1, columns], [16, columns], [577, columns]];
+    let inputs = [("x", 64), ("weights", 2), ("experts", 2)];
+    inputs.iter().fold(Profile::new(), |profile, (name, columns)| {
+        let [min, opt, max] = rows(*columns);
+        profile.range(name, &min, &opt, &max)
+    })
+}
+
+#[test]
+fn experts_as_plugins_are_refused_for_devices_that_cannot_run_them() {
+    let Some(library) = rtx() else { return };
+    if let Err(error) = library.load_own_plugins(None) {
+        return skip(&error.to_string());
+    }
+    let build = |capabilities: &[i32]| {
+        let mut network = Builder::new(&library).parse(&moe(), None).unwrap();
+        let options = BuildOptions::new().profile(profile()).compute_capabilities(capabilities);
+        network.build(&options)
+    };
+    let error = build(&[86, 75]).err().unwrap();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+    let expected = "the network has CumoMoE plugins, which need compute capability 8.0 or later, \
+                    not 7.5; export it with `--moe function`";
+    assert_eq!(error.to_string(), expected);
+    build(&[86]).unwrap();
 }
 
 #[test]
