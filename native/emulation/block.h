@@ -31,8 +31,8 @@ struct Thread {
   unsigned parity = 0;
   int site = 0;
   State state = State::done;
-  std::vector<Copy> open;                  // started, in no group yet
-  std::deque<std::vector<Copy>> groups;    // committed, oldest first
+  std::vector<Copy> open;                // started, in no group yet
+  std::deque<std::vector<Copy>> groups;  // committed, oldest first
 };
 
 class Block {

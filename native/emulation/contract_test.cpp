@@ -23,7 +23,9 @@ void expect(bool holds, const char* what, int line) {
 #define EXPECT(condition) expect(condition, #condition, __LINE__)
 
 // The text is empty, or what was wrong.
-void expect_right(const std::string& wrong, int line) { expect(wrong.empty(), wrong.c_str(), line); }
+void expect_right(const std::string& wrong, int line) {
+  expect(wrong.empty(), wrong.c_str(), line);
+}
 #define EXPECT_RIGHT(text) expect_right(text, __LINE__)
 
 Case small_case(const char* name) {
@@ -48,7 +50,7 @@ void shapes_out_of_range_are_refused() {
   cumo_moe_shape good = small_case("").shape;
   EXPECT(shape_status(good) == CUMO_KERNELS_OK);
   struct Change {
-    int32_t cumo_moe_shape::*field;
+    int32_t cumo_moe_shape::* field;
     int32_t value;
   };
   const Change changes[] = {
@@ -96,6 +98,8 @@ void sizes_that_overflow_are_refused() {
   EXPECT(shape_status(shape) == CUMO_KERNELS_TOO_LARGE);
   cumo_route_args route{INT_MAX, 4, 2, CUMO_DTYPE_F32, nullptr, nullptr, nullptr};
   EXPECT(cumo_moe_route(&route, nullptr) == CUMO_KERNELS_TOO_LARGE);
+  cumo_permute_args permute{INT_MAX, 4, nullptr, nullptr, nullptr};
+  EXPECT(cumo_moe_permute(&permute, nullptr) == CUMO_KERNELS_TOO_LARGE);
 }
 
 void pointers_are_checked() {
@@ -130,7 +134,9 @@ void pointers_are_checked() {
   EXPECT(cumo_moe_forward(nullptr, &good, at, bytes, nullptr) == CUMO_KERNELS_NULL_POINTER);
   cumo::emulation::set_architecture(75);
   EXPECT(status(good) == CUMO_KERNELS_UNSUPPORTED_DEVICE);
+  EXPECT(cumo_kernels_check_device() == CUMO_KERNELS_UNSUPPORTED_DEVICE);
   cumo::emulation::set_architecture(80);
+  EXPECT(cumo_kernels_check_device() == CUMO_KERNELS_OK);
 }
 
 void no_tokens_need_no_tensors() {
@@ -140,7 +146,7 @@ void no_tokens_need_no_tensors() {
   EXPECT(cumo_moe_forward(&shape, &nothing, nullptr, 0, nullptr) == CUMO_KERNELS_OK);
 }
 
-// The plugin asks once, for its profile's maximum.
+// The plugin asks once, for its profile's maximum: what is enough for it is for any fewer tokens.
 void workspace_suffices_for_fewer_tokens() {
   for (int32_t k : {1, 2, 8}) {
     cumo_moe_shape shape{0, 1024, 4096, 1024, 8, k, CUMO_DTYPE_F16, CUMO_ACTIVATION_SILU, 1, 0, 0};
@@ -151,6 +157,22 @@ void workspace_suffices_for_fewer_tokens() {
       before = bytes;
     }
   }
+  // The same in strides, for all kinds of shapes, also past every change of path and tile.
+  for (int32_t hidden : {8, 97, 4096})
+    for (int32_t experts : {1, 4, 64, CUMO_MOE_MAX_EXPERTS})
+      for (int32_t k : {1, 2, 8, 33, 64})
+        for (int32_t gated : {0, 1}) {
+          if (k > experts) continue;
+          cumo_moe_shape shape{
+              0,     1024, hidden, 1024, experts, k, CUMO_DTYPE_BF16, CUMO_ACTIVATION_GELU,
+              gated, 1,    0};
+          uint64_t before = 0;
+          for (shape.tokens = 0; shape.tokens < 100000; shape.tokens += 1 + shape.tokens / 7) {
+            uint64_t bytes = bytes_of(shape);
+            EXPECT(bytes >= before);
+            before = bytes;
+          }
+        }
 }
 
 bool tiles_are(const cumo_moe_shape& shape, int32_t architecture, int32_t multiprocessors,
@@ -219,8 +241,8 @@ void nan_logits_choose_valid_experts() {
   logits[40 + 17] = 2.0f;
   for (int e = 0; e < 40; ++e) logits[80 + size_t(e)] = e == 5 ? NAN : 0.0f;
   Buffer in(logits), weights(3 * 3 * sizeof(float)), chosen(3 * 3 * sizeof(int32_t));
-  cumo_route_args args{3, 40, 3, CUMO_DTYPE_F32, in.data(), weights.as<float>(),
-                       chosen.as<int32_t>()};
+  cumo_route_args args{
+      3, 40, 3, CUMO_DTYPE_F32, in.data(), weights.as<float>(), chosen.as<int32_t>()};
   EXPECT(cumo_moe_route(&args, nullptr) == CUMO_KERNELS_OK);
   auto experts = chosen.read<int32_t>();
   for (size_t t = 0; t < 3; ++t)

@@ -34,7 +34,8 @@ enum class Schedule {
 // The schedule of all later launches; the first is `in_step`. `seed` counts in `shuffled` only.
 void set_schedule(Schedule schedule, unsigned seed = 0);
 
-// Compute capability that the emulated device claims, 10 * major + minor; 80 at first.
+// Compute capability that the emulated device claims, 10 * major + minor; until it is set, what the
+// environment says in CUMO_EMULATED_ARCHITECTURE, or 80.
 void set_architecture(int architecture);
 int architecture();
 constexpr int kMultiprocessors = 16;
@@ -78,9 +79,7 @@ class Exchange {
     return value;
   }
   // The same in place, valid until this lane's next-but-one exchange.
-  const T& at(unsigned lane) const {
-    return *static_cast<const T*>(exchange_slot(lane, parity_));
-  }
+  const T& at(unsigned lane) const { return *static_cast<const T*>(exchange_slot(lane, parity_)); }
 
  private:
   unsigned parity_;

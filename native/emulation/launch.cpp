@@ -23,7 +23,7 @@ constexpr unsigned char kPoison = 0xff;
 
 Schedule current_schedule = Schedule::in_step;
 unsigned current_seed = 0;
-int current_architecture = 80;
+int current_architecture = 0;  // 0: not set
 const char* current_kernel = "";
 unsigned long long launches = 0, blocks = 0;
 std::mutex one_at_a_time;
@@ -58,7 +58,12 @@ void set_schedule(Schedule schedule, unsigned seed) {
 }
 
 void set_architecture(int architecture) { current_architecture = architecture; }
-int architecture() { return current_architecture; }
+
+int architecture() {
+  if (current_architecture != 0) return current_architecture;
+  const char* given = std::getenv("CUMO_EMULATED_ARCHITECTURE");
+  return given != nullptr ? std::atoi(given) : 80;
+}
 
 Statistics statistics() { return {launches, blocks, running_block().switches()}; }
 

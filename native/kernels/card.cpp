@@ -5,9 +5,9 @@
 namespace cumo::test {
 namespace {
 
-// Multiply-adds of f16 with f32 sums that a multiprocessor does in a clock. Where GeForce cards have
-// half of their workstation sisters', this is the workstation's (8.6, 8.9, 12.0): --tensor-tflops
-// gives another bound.
+// Multiply-adds of f16 with f32 sums that a multiprocessor does in a clock. Where GeForce cards
+// have half of their workstation sisters', this is the workstation's (8.6, 8.9, 12.0):
+// --tensor-tflops gives another bound.
 struct Rate {
   int architecture;
   int products;

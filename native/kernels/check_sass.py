@@ -16,13 +16,11 @@ import subprocess
 import sys
 from collections import defaultdict
 
-KINDS = {
-    "HMMA": re.compile(r"\bHMMA\."),
-    "LDGSTS": re.compile(r"\bLDGSTS\b"),
-    "LDSM": re.compile(r"\bLDSM\b"),
-    "LDG.128": re.compile(r"\bLDG\.\S*\.128\b"),
-    "spills": re.compile(r"\b(STL|LDL)\b"),
-}
+# By an instruction's name up to its first dot; of LDG, those with .128 count.
+KINDS = {"HMMA": "HMMA", "LDGSTS": "LDGSTS", "LDSM": "LDSM", "LDG": "LDG.128", "STL": "spills", "LDL": "spills"}
+COLUMNS = list(dict.fromkeys(KINDS.values()))
+# "        /*0fe0*/              @!P0 STS [R0.X4], R13 ;"
+INSTRUCTION = re.compile(r"\*/\s+(?:@!?U?P\w+\s+)?(HMMA|LDGSTS|LDSM|LDG|STL|LDL)(\.\S+)?\s")
 TYPES = {"6__half": "f16", "13__nv_bfloat16": "bf16"}
 GROUPED = re.compile(r"groupedI(\d+\w+?)NS_4TileI((?:Li\d+E)+)EELb([01])ELb([01])E")
 VECTOR = re.compile(r"multiply_vectorsI(\d+\w+?)Li(\d+)E")
@@ -74,14 +72,13 @@ def resources(tool, path):
 
 def instructions(tool, path, architecture):
     """Mangled name -> kind -> number."""
-    counts, function = defaultdict(lambda: dict.fromkeys(KINDS, 0)), None
+    counts, function = defaultdict(lambda: dict.fromkeys(COLUMNS, 0)), None
     for line in run(tool, "-sass", "-arch", f"sm_{architecture}", path).splitlines():
         if match := re.search(r"Function : (\S+)", line):
             function = match[1]
-        elif function and "/*" in line:
-            for kind, pattern in KINDS.items():
-                if pattern.search(line):
-                    counts[function][kind] += 1
+        elif function and (match := INSTRUCTION.search(line)):
+            if match[1] != "LDG" or ".128" in (match[2] or ""):
+                counts[function][KINDS[match[1]]] += 1
     return counts
 
 
@@ -116,8 +113,8 @@ def main():
                 rows.append((architecture, kernel.name, registers, stack, *by_kind.values()))
                 place = f"sm_{architecture}, {kernel.name}"
                 wrong += [f"{place}: {fault}" for fault in faults(kernel, by_kind)]
-    print(f"| sm | {'kernel':<46} | registers | stack | {' | '.join(KINDS)} |")
-    print("|---|---|---|---|" + "---|" * len(KINDS))
+    print(f"| sm | {'kernel':<46} | registers | stack | {' | '.join(COLUMNS)} |")
+    print("|---|---|---|---|" + "---|" * len(COLUMNS))
     for architecture, name, registers, stack, *counted in sorted(rows):
         print(f"| {architecture} | {name:<46} | {registers} | {stack} | {' | '.join(map(str, counted))} |")
     for line in wrong:

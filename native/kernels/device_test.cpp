@@ -183,8 +183,8 @@ bool time_size(const Size& size, const Card& card, int32_t tile) {
 }
 
 bool time_all(const Card& card, bool tune) {
-  std::printf("| %-20s | %5s | %9s | %7s | %7s | %9s | %5s | %7s |\n", "size", "tiles", "ms", "TFLOP/s",
-              "of max.", "dense ms", "ratio", "GB/s");
+  std::printf("| %-20s | %5s | %9s | %7s | %7s | %9s | %5s | %7s |\n", "size", "tiles", "ms",
+              "TFLOP/s", "of max.", "dense ms", "ratio", "GB/s");
   std::printf("|---|---|---|---|---|---|---|---|\n");
   bool fast = true;
   for (const Size& size : kSizes) {

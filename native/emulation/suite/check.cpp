@@ -22,8 +22,8 @@ std::string status_text(const char* what, int32_t status) {
 }
 
 template <class T>
-std::string compare_integers(const char* what, const std::vector<T>& got, const std::vector<T>& want,
-                             size_t count) {
+std::string compare_integers(const char* what, const std::vector<T>& got,
+                             const std::vector<T>& want, size_t count) {
   for (size_t i = 0; i < count; ++i)
     if (got[i] != want[i])
       return text("%s[%zu] is %d, expected %d", what, i, int(got[i]), int(want[i]));
@@ -59,8 +59,12 @@ std::string Bench::check_route(int32_t dtype) const {
   Buffer logits = dtype == CUMO_DTYPE_F32 ? Buffer(inputs_.logits) : Buffer(narrow);
   size_t pairs = routes_.chosen.size();
   Buffer weights(pairs * sizeof(float)), chosen(pairs * sizeof(int32_t));
-  cumo_route_args args{one_.shape.tokens, one_.shape.num_experts, one_.shape.num_experts_per_tok,
-                       dtype,             logits.data(),          weights.as<float>(),
+  cumo_route_args args{one_.shape.tokens,
+                       one_.shape.num_experts,
+                       one_.shape.num_experts_per_tok,
+                       dtype,
+                       logits.data(),
+                       weights.as<float>(),
                        chosen.as<int32_t>()};
   if (int32_t status = cumo_moe_route(&args, nullptr)) return status_text("route", status);
   if (!finish_device()) return "route: the device failed";
@@ -96,7 +100,8 @@ std::string Bench::check_forward(int32_t tile, std::vector<uint16_t>* bits) cons
     return status_text("workspace", status);
   Buffer x(inputs_.x), weights(routes_.weights), chosen(routes_.chosen), workspace(bytes);
   Buffer y(expected_.size() * sizeof(uint16_t));
-  cumo_moe_args args{x.data(), weights.as<float>(), chosen.as<int32_t>(), experts_.data(), y.data()};
+  cumo_moe_args args{x.data(), weights.as<float>(), chosen.as<int32_t>(), experts_.data(),
+                     y.data()};
   int32_t status = cumo_moe_forward(&shape, &args, workspace.data(), bytes, nullptr);
   if (status) return status_text("forward", status);
   if (!finish_device()) return "forward: the device failed";

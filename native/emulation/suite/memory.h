@@ -1,5 +1,5 @@
-// Device memory of the suite: the host's under the emulation, a GPU's in device_test. Guard bytes on
-// both sides, 0xff: what is read from them is NaN or -1, and what is written to them is found.
+// Device memory of the suite: the host's under the emulation, a GPU's in device_test. Guard bytes
+// on both sides, 0xff: what is read from them is NaN or -1, and what is written to them is found.
 #pragma once
 
 #include <cstddef>

@@ -48,8 +48,7 @@ Routes reference_routes(const Case& one, const Inputs& inputs) {
     for (size_t j = 0; j < k; ++j) sum += std::exp(double(logits[order[j]] - logits[order[0]]));
     for (size_t j = 0; j < k; ++j) {
       routes.chosen.push_back(order[j]);
-      routes.weights.push_back(
-          float(std::exp(double(logits[order[j]] - logits[order[0]])) / sum));
+      routes.weights.push_back(float(std::exp(double(logits[order[j]] - logits[order[0]])) / sum));
     }
   }
   return routes;

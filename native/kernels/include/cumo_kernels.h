@@ -37,13 +37,13 @@ extern "C" {
 
 typedef enum cumo_kernels_status {
   CUMO_KERNELS_OK = 0,
-  CUMO_KERNELS_NULL_POINTER = 1,        /* a tensor or a struct that is needed is null */
-  CUMO_KERNELS_MISALIGNED = 2,          /* a pointer is not a multiple of 16 */
-  CUMO_KERNELS_BAD_SHAPE = 3,           /* a size, k, or an enum's value is out of its range */
-  CUMO_KERNELS_TOO_LARGE = 4,           /* pairs or a grid would not fit 32 bits */
-  CUMO_KERNELS_SMALL_WORKSPACE = 5,     /* workspace_bytes is less than cumo_moe_workspace_bytes */
-  CUMO_KERNELS_UNSUPPORTED_DEVICE = 6,  /* compute capability below 8.0 */
-  CUMO_KERNELS_CUDA_ERROR = 7           /* see cumo_kernels_last_cuda_error */
+  CUMO_KERNELS_NULL_POINTER = 1,       /* a tensor or a struct that is needed is null */
+  CUMO_KERNELS_MISALIGNED = 2,         /* a pointer is not a multiple of 16 */
+  CUMO_KERNELS_BAD_SHAPE = 3,          /* a size, k, or an enum's value is out of its range */
+  CUMO_KERNELS_TOO_LARGE = 4,          /* pairs or a grid would not fit 32 bits */
+  CUMO_KERNELS_SMALL_WORKSPACE = 5,    /* workspace_bytes is less than cumo_moe_workspace_bytes */
+  CUMO_KERNELS_UNSUPPORTED_DEVICE = 6, /* compute capability below 8.0 */
+  CUMO_KERNELS_CUDA_ERROR = 7          /* see cumo_kernels_last_cuda_error */
 } cumo_kernels_status;
 
 typedef enum cumo_dtype {
@@ -66,6 +66,10 @@ const char* cumo_kernels_status_text(int32_t status);
 
 /* The cudaError_t behind this thread's latest CUMO_KERNELS_CUDA_ERROR; 0 before the first. */
 int32_t cumo_kernels_last_cuda_error(void);
+
+/* CUMO_KERNELS_OK, or why the current device cannot run the kernels:
+ * CUMO_KERNELS_UNSUPPORTED_DEVICE, or CUMO_KERNELS_CUDA_ERROR where there is none. */
+int32_t cumo_kernels_check_device(void);
 
 /* Weights and experts of each token: softmax over all experts in f32, the k largest, best first (of
  * equal ones the lower index; NaN after all numbers), divided by their sum.
@@ -145,7 +149,8 @@ typedef struct cumo_moe_args {
  * *bytes. About (hidden + out) * 2 bytes a pair. */
 int32_t cumo_moe_workspace_bytes(const cumo_moe_shape* shape, uint64_t* bytes);
 
-/* Computes y. `workspace`: device memory, 256-byte aligned, written; may be null for zero tokens. */
+/* Computes y. `workspace`: device memory, 256-byte aligned, written; may be null for zero tokens.
+ */
 int32_t cumo_moe_forward(const cumo_moe_shape* shape, const cumo_moe_args* args, void* workspace,
                          uint64_t workspace_bytes, void* stream);
 

@@ -20,11 +20,11 @@ struct VectorArgs {
   const int32_t* chosen;  // [pairs]
   float* partial;         // [slices, matrices, pairs, columns]; slice 0 has the bias in it
   int32_t pairs;
-  int32_t pairs_a_row;    // x's row of a pair p: p / pairs_a_row
+  int32_t pairs_a_row;  // x's row of a pair p: p / pairs_a_row
   int32_t experts;
-  int32_t expert_begin;   // the experts of this launch: 64 from here on
-  int32_t matrices;       // 1, or 2 for fc1 beside up
-  int32_t depth;          // multiples of 8
+  int32_t expert_begin;  // the experts of this launch: 64 from here on
+  int32_t matrices;      // 1, or 2 for fc1 beside up
+  int32_t depth;         // multiples of 8
   int32_t columns;
 };
 

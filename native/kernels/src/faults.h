@@ -1,5 +1,5 @@
-// Faults that tests plant, to show that they are caught: one a build, by -DCUMO_FAULT=number. In
-// every other build all of this is constant false.
+// Faults that tests plant, to show that they are caught: one a build, by -DCUMO_FAULT=number.
+// Without it, `planted` is constant false, and compilers leave all of this out.
 #pragma once
 
 #ifndef CUMO_FAULT
@@ -10,12 +10,12 @@ namespace cumo {
 
 enum class Fault {
   none = 0,
-  missing_barrier = 1,       // grouped product: no barrier between a stage's writers and readers
-  missing_wait = 2,          // grouped product: copies are not waited for
-  wrong_guard = 3,           // grouped product: one row too many is written
+  missing_barrier = 1,         // grouped product: no barrier between a stage's writers and readers
+  missing_wait = 2,            // grouped product: copies are not waited for
+  wrong_guard = 3,             // grouped product: copies read one past the depth and the columns
   permutation_off_by_one = 4,  // permutation: a pair's place counts the pair itself
-  unsorted_tie = 5,          // routing: of equal experts any
-  uninitialised_shared = 6,  // permutation: counters are not zeroed
+  unsorted_tie = 5,            // routing: of equal experts any
+  uninitialised_shared = 6,    // permutation: counters are not zeroed
 };
 
 __host__ __device__ constexpr bool planted(Fault fault) { return CUMO_FAULT == int(fault); }

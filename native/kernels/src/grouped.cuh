@@ -219,8 +219,8 @@ struct WarpResult {
   int column;     // of c
 };
 
-// Bias, activation, gate and scale, from the accumulators to `result`. The activation is a template's
-// argument: a choice for each of 128 values would be 128 branches.
+// Bias, activation, gate and scale, from the accumulators to `result`. The activation is a
+// template's argument: a choice for each of 128 values would be 128 branches.
 template <class T, class Tile, bool kGated, bool kGuarded, int kActivation>
 __device__ inline void finish(const GroupedArgs& args, const LayerPointers& layer, int expert,
                               const WarpProduct<T, Tile, kGated>& product, const float* scales,
@@ -283,8 +283,8 @@ __device__ inline void finish_and_store(const GroupedArgs& args, const LayerPoin
                                         GroupedShared<Tile>& shared) {
   WarpResult<Tile, kGated> result(shared, work, product.down, product.across);
   auto finish_with = [&](auto activation) {
-    finish<T, Tile, kGated, kGuarded, decltype(activation)::value>(args, layer, work.expert, product,
-                                                                   shared.scale, result);
+    finish<T, Tile, kGated, kGuarded, decltype(activation)::value>(args, layer, work.expert,
+                                                                   product, shared.scale, result);
   };
   switch (args.activation) {
     case CUMO_ACTIVATION_GELU:

@@ -18,10 +18,10 @@ constexpr int32_t kNoActivation = -1;
 // permutation; epilogue: the activation, gated the product with the second matrix's result, the
 // scale.
 struct GroupedArgs {
-  const void* a;          // [rows, depth] T
-  void* c;                // [pairs, columns] T
-  const int32_t* rows;    // [pairs] pair at each place
-  const float* scale;     // [pairs] by pair, or null
+  const void* a;           // [rows, depth] T
+  void* c;                 // [pairs, columns] T
+  const int32_t* rows;     // [pairs] pair at each place
+  const float* scale;      // [pairs] by pair, or null
   const int32_t* offsets;  // [experts + 1] first place of each expert
   const RowTile* tiles;
   const int32_t* tile_count;
@@ -36,10 +36,10 @@ struct GroupedArgs {
 };
 
 struct GroupedLaunch {
-  int32_t tile;     // 1 to kTileCount
+  int32_t tile;  // 1 to kTileCount
   bool bf16;
   bool gated;
-  bool guarded;     // sizes that are not multiples of 8; then `tile` is kGuardedTile
+  bool guarded;  // sizes that are not multiples of 8; then `tile` is kGuardedTile
   void* stream;
 };
 

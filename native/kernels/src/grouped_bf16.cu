@@ -4,7 +4,7 @@
 namespace cumo {
 
 cudaError_t launch_grouped_bf16(const GroupedLaunch& how, const GroupedArgs& args,
-                               const LayerPointers& layer) {
+                                const LayerPointers& layer) {
   return launch_any_tile<__nv_bfloat16>(how, args, layer);
 }
 

@@ -36,8 +36,9 @@ int32_t check_tensor(const void* tensor) {
 
 int32_t check_tensors(const cumo_moe_shape& shape, const cumo_moe_args& args) {
   if (!args.experts) return CUMO_KERNELS_NULL_POINTER;
-  for (const void* tensor : {args.x, static_cast<const void*>(args.weights),
-                             static_cast<const void*>(args.chosen), static_cast<const void*>(args.y)})
+  for (const void* tensor :
+       {args.x, static_cast<const void*>(args.weights), static_cast<const void*>(args.chosen),
+        static_cast<const void*>(args.y)})
     if (int32_t status = check_tensor(tensor)) return status;
   for (int32_t e = 0; e < shape.num_experts; ++e) {
     const cumo_moe_expert& expert = args.experts[e];
@@ -65,8 +66,8 @@ cudaError_t grouped_layer(const Mixture& moe, Layer which, GroupedArgs args) {
     args.expert_begin = begin;
     LayerPointers layer = layer_pointers(moe.shape, moe.args.experts, which, begin);
     GroupedLaunch how{number, moe.bf16(), gated, guarded, moe.stream};
-    cudaError_t error = how.bf16 ? launch_grouped_bf16(how, args, layer)
-                                 : launch_grouped_f16(how, args, layer);
+    cudaError_t error =
+        how.bf16 ? launch_grouped_bf16(how, args, layer) : launch_grouped_f16(how, args, layer);
     if (error != cudaSuccess) return error;
   }
   return cudaSuccess;
@@ -136,29 +137,42 @@ cudaError_t run_vectors(const Mixture& moe) {
   auto* hidden = moe.piece<void>(at.hidden);
   auto* last = moe.piece<float>(at.last);
   int matrices = shape.gated ? 2 : 1;
-  cudaError_t error = vector_layer(
-      moe, Layer::first,
-      {moe.args.x, moe.args.chosen, first, moe.pairs(), shape.num_experts_per_tok,
-       shape.num_experts, 0, matrices, shape.in, shape.hidden});
+  cudaError_t error =
+      vector_layer(moe, Layer::first,
+                   {moe.args.x, moe.args.chosen, first, moe.pairs(), shape.num_experts_per_tok,
+                    shape.num_experts, 0, matrices, shape.in, shape.hidden});
   if (error != cudaSuccess) return error;
-  error = launch_activate({first, moe.args.chosen, hidden, moe.pairs(), shape.num_experts,
-                           divide_up(shape.in, kDecodeSlice), matrices, shape.hidden,
-                           shape.activation},
-                          moe.bf16(), moe.stream);
+  error =
+      launch_activate({first, moe.args.chosen, hidden, moe.pairs(), shape.num_experts,
+                       divide_up(shape.in, kDecodeSlice), matrices, shape.hidden, shape.activation},
+                      moe.bf16(), moe.stream);
   if (error != cudaSuccess) return error;
   error = vector_layer(moe, Layer::last,
                        {hidden, moe.args.chosen, last, moe.pairs(), 1, shape.num_experts, 0, 1,
                         shape.hidden, shape.out});
   if (error != cudaSuccess) return error;
-  return launch_reduce({last, moe.args.chosen, moe.args.weights, moe.args.y, shape.tokens,
-                        shape.num_experts_per_tok, shape.num_experts,
-                        divide_up(shape.hidden, kDecodeSlice), shape.out},
-                       moe.bf16(), moe.stream);
+  return launch_reduce(
+      {last, moe.args.chosen, moe.args.weights, moe.args.y, shape.tokens, shape.num_experts_per_tok,
+       shape.num_experts, divide_up(shape.hidden, kDecodeSlice), shape.out},
+      moe.bf16(), moe.stream);
+}
+
+// The current device, where the kernels run on it.
+int32_t find_device(Device& device) {
+  cudaError_t error = current_device(&device.architecture, &device.multiprocessors);
+  if (int32_t status = status_of(error)) return status;
+  return device.architecture < kLeastArchitecture ? CUMO_KERNELS_UNSUPPORTED_DEVICE
+                                                  : CUMO_KERNELS_OK;
 }
 
 }  // namespace
 
 extern "C" {
+
+int32_t cumo_kernels_check_device(void) {
+  Device device{};
+  return find_device(device);
+}
 
 int32_t cumo_moe_workspace_bytes(const cumo_moe_shape* shape, uint64_t* bytes) {
   if (!shape || !bytes) return CUMO_KERNELS_NULL_POINTER;
@@ -178,9 +192,7 @@ int32_t cumo_moe_forward(const cumo_moe_shape* shape, const cumo_moe_args* args,
     return CUMO_KERNELS_MISALIGNED;
   if (workspace_bytes < cumo::workspace_bytes(*shape)) return CUMO_KERNELS_SMALL_WORKSPACE;
   Device device{};
-  cudaError_t error = current_device(&device.architecture, &device.multiprocessors);
-  if (int32_t status = status_of(error)) return status;
-  if (device.architecture < kLeastArchitecture) return CUMO_KERNELS_UNSUPPORTED_DEVICE;
+  if (int32_t status = find_device(device)) return status;
   Mixture moe{*shape, *args, static_cast<char*>(workspace), stream, choose_tiles(*shape, device)};
   return status_of(moe.tiles.first == kVectorPath ? run_vectors(moe) : run_grouped(moe));
 }
@@ -201,7 +213,6 @@ int32_t cumo_moe_tiles_for(const cumo_moe_shape* shape, int32_t architecture,
 const char* cumo_moe_tile_name(int32_t tile) {
   return tile >= 1 && tile <= kTileCount ? tile_size(tile).name : nullptr;
 }
-
 }
 
 }  // namespace cumo

@@ -102,6 +102,8 @@ extern "C" int32_t cumo_moe_permute(const cumo_permute_args* args, void* stream)
   if (!args) return CUMO_KERNELS_NULL_POINTER;
   if (args->pairs < 0 || args->num_experts < 1 || args->num_experts > CUMO_MOE_MAX_EXPERTS)
     return CUMO_KERNELS_BAD_SHAPE;
+  // A warp's walk steps behind its end, by up to a warp.
+  if (args->pairs > INT32_MAX - 1024) return CUMO_KERNELS_TOO_LARGE;
   if (!args->offsets || (args->pairs > 0 && (!args->chosen || !args->rows)))
     return CUMO_KERNELS_NULL_POINTER;
   if (!aligned(args->chosen) || !aligned(args->offsets) || !aligned(args->rows))

@@ -11,10 +11,10 @@ namespace cumo {
 namespace {
 
 // What each tile may use, and how much of the tensor cores it keeps busy beside the best one, in
-// percent; 0: it does not fit, or two smaller blocks a multiprocessor, of which one multiplies while
-// the other starts or ends, are better. Larger tiles read less from caches for each product, which
-// counts less where f16 with f32 sums runs at half rate (8.6, 8.9, 12.x). These percentages are
-// estimates, from bytes read for each product: not yet measured on a GPU. `device_test --tune`
+// percent; 0: it does not fit, or two smaller blocks a multiprocessor, of which one multiplies
+// while the other starts or ends, are better. Larger tiles read less from caches for each product,
+// which counts less where f16 with f32 sums runs at half rate (8.6, 8.9, 12.x). These percentages
+// are estimates, from bytes read for each product: not yet measured on a GPU. `device_test --tune`
 // prints what they should be.
 struct Architecture {
   int architecture;   // this one and later ones, up to the next line
@@ -29,8 +29,9 @@ constexpr Architecture kArchitectures[] = {
 
 template <class Tile>
 constexpr TileSize size_of(const char* name) {
-  return {Tile::kRows,   Tile::kColumns, Tile::kDepth,
-          Tile::kStages, int(sizeof(GroupedShared<Tile>)), name};
+  return {
+      Tile::kRows, Tile::kColumns, Tile::kDepth, Tile::kStages, int(sizeof(GroupedShared<Tile>)),
+      name};
 }
 constexpr TileSize kTiles[kTileCount] = {
     size_of<Tile128x256>("128 x 256 x 32, 4 stages"),
@@ -59,8 +60,8 @@ const Architecture& architecture_line(int architecture) {
   return *found;
 }
 
-// Products, in units of the best tile's time, that the busiest multiprocessor makes for each unit of
-// depth: its blocks, whole tiles also where rows or columns end before.
+// Products, in units of the best tile's time, that the busiest multiprocessor makes for each unit
+// of depth: its blocks, whole tiles also where rows or columns end before.
 double cost(const TileSize& tile, int efficiency, const cumo_moe_shape& shape, int columns,
             bool gated, int multiprocessors) {
   int64_t pairs = int64_t(shape.tokens) * shape.num_experts_per_tok;
@@ -138,10 +139,10 @@ Tiles choose_tiles(const cumo_moe_shape& shape, const Device& device) {
       const TileSize &of_first = tile_size(first), &of_last = tile_size(last);
       int efficiency[2] = {line.efficiency[first - 1], line.efficiency[last - 1]};
       if (of_first.rows != of_last.rows || efficiency[0] == 0 || efficiency[1] == 0) continue;
-      double both = shape.in * cost(of_first, efficiency[0], shape, shape.hidden, shape.gated,
-                                    multiprocessors) +
-                    shape.hidden * cost(of_last, efficiency[1], shape, shape.out, false,
-                                        multiprocessors);
+      double both =
+          shape.in *
+              cost(of_first, efficiency[0], shape, shape.hidden, shape.gated, multiprocessors) +
+          shape.hidden * cost(of_last, efficiency[1], shape, shape.out, false, multiprocessors);
       if (least >= 0 && both >= least) continue;
       least = both;
       best = {first, last};

@@ -49,8 +49,8 @@ cudaError_t launch(const char* name, const Launch& how, void (*kernel)(Parameter
   constexpr size_t kAlwaysThere = 48 << 10;
   auto* function = reinterpret_cast<const void*>(kernel);
   if (how.shared_bytes > kAlwaysThere) {
-    cudaError_t error = cudaFuncSetAttribute(
-        function, cudaFuncAttributeMaxDynamicSharedMemorySize, int(how.shared_bytes));
+    cudaError_t error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                             int(how.shared_bytes));
     if (error == cudaSuccess)
       error = cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
                                    cudaSharedmemCarveoutMaxShared);

@@ -40,7 +40,8 @@ __device__ inline float warp_sum(float value) {
 }
 
 // The largest of `keys` and its index, in every lane.
-__device__ inline void warp_best(const float* keys, int experts, int lane, float& best, int& index) {
+__device__ inline void warp_best(const float* keys, int experts, int lane, float& best,
+                                 int& index) {
   best = kTaken;
   index = experts;
   for (int e = lane; e < experts; e += 32) {

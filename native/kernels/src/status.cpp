@@ -42,5 +42,4 @@ const char* cumo_kernels_status_text(int32_t status) {
       return "an unknown status";
   }
 }
-
 }

@@ -16,6 +16,19 @@ __host__ __device__ constexpr int swizzled(int row, int chunk) {
   return row * kChunks + (chunk ^ ((row / kRowsInLine) & kMask));
 }
 
+// Whether 8 successive rows of any chunk lie in different eighths of the banks.
+template <int kChunks>
+constexpr bool is_without_conflicts() {
+  for (int chunk = 0; chunk < kChunks; ++chunk) {
+    unsigned eighths = 0;
+    for (int row = 0; row < 8; ++row) eighths |= 1u << swizzled<kChunks>(row, chunk) % 8;
+    if (eighths != 0xff) return false;
+  }
+  return true;
+}
+static_assert(is_without_conflicts<2>() && is_without_conflicts<4>() && is_without_conflicts<8>() &&
+              is_without_conflicts<16>() && is_without_conflicts<32>());
+
 // A block computes [kRows, kColumns] with kWarpsDown x kWarpsAcross warps, kDepth at a time, with
 // kStages - 1 steps of copies on their way.
 template <int kRows_, int kColumns_, int kDepth_, int kStages_, int kWarpsDown_, int kWarpsAcross_,
@@ -61,7 +74,8 @@ struct GroupedShared {
   float scale[Tile::kRows];
 };
 
-// Blocks of a multiprocessor share its 64 Ki registers: 255 a thread where kThreads * kBlocks = 256.
+// Blocks of a multiprocessor share its 64 Ki registers: 255 a thread where kThreads * kBlocks =
+// 256.
 using Tile128x256 = Tile<128, 256, 32, 4, 2, 4, 1>;
 using Tile128x128 = Tile<128, 128, 32, 3, 2, 2, 2>;
 using Tile64x128 = Tile<64, 128, 32, 4, 2, 2, 2>;

@@ -6,14 +6,15 @@
 namespace cumo {
 
 class MoeCreator final : public nvinfer1::IPluginCreatorV3One {
-public:
-    /// The plugin, or null after a logged message that says which field is wrong.
-    nvinfer1::IPluginV3* createPlugin(nvinfer1::AsciiChar const* name, nvinfer1::PluginFieldCollection const* fields,
-                                      nvinfer1::TensorRTPhase phase) noexcept override;
-    nvinfer1::PluginFieldCollection const* getFieldNames() noexcept override;
-    nvinfer1::AsciiChar const* getPluginName() const noexcept override;
-    nvinfer1::AsciiChar const* getPluginVersion() const noexcept override;
-    nvinfer1::AsciiChar const* getPluginNamespace() const noexcept override;
+ public:
+  /// The plugin, or null after a logged message that says which field is wrong.
+  nvinfer1::IPluginV3* createPlugin(const nvinfer1::AsciiChar* name,
+                                    const nvinfer1::PluginFieldCollection* fields,
+                                    nvinfer1::TensorRTPhase phase) noexcept override;
+  const nvinfer1::PluginFieldCollection* getFieldNames() noexcept override;
+  const nvinfer1::AsciiChar* getPluginName() const noexcept override;
+  const nvinfer1::AsciiChar* getPluginVersion() const noexcept override;
+  const nvinfer1::AsciiChar* getPluginNamespace() const noexcept override;
 };
 
 }  // namespace cumo

@@ -9,11 +9,13 @@
 
 /// The creators of this library; they live as long as it is loaded.
 CUMO_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
-    static cumo::MoeCreator creator;
-    static nvinfer1::IPluginCreatorInterface* const list[] = {&creator};
-    count = 1;
-    return list;
+  static cumo::MoeCreator creator;
+  static nvinfer1::IPluginCreatorInterface* const list[] = {&creator};
+  count = 1;
+  return list;
 }
 
 /// Called by TensorRT as it loads the library. The finder belongs to TensorRT.
-CUMO_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) { cumo::set_logger_finder(finder); }
+CUMO_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
+  cumo::set_logger_finder(finder);
+}

@@ -12,17 +12,22 @@ namespace cumo {
 
 /// What a launch depends on but for its pointers.
 struct KernelCall {
-    MoeFields const& fields;
-    MoeSizes sizes;
-    nvinfer1::DataType type;  ///< kHALF or kBF16
+  const MoeFields& fields;
+  MoeSizes sizes;
+  nvinfer1::DataType type;  ///< kHALF or kBF16
 };
 
-/// Bytes of workspace for these sizes, which also does for fewer tokens. Throws std::invalid_argument or
-/// std::runtime_error where the kernels do not take such sizes.
-size_t workspace_bytes(KernelCall const& call);
+/// Throws std::runtime_error where the current device cannot run the kernels. Without a device,
+/// nothing is wrong yet.
+void check_device();
 
-/// Puts the node's work on the stream and returns; nothing for zero tokens. `inputs` are in the order of operands.h.
-/// Throws std::runtime_error with the kernels' reason where that fails.
-void launch(KernelCall const& call, void const* const* inputs, void* y, void* workspace, cudaStream_t stream);
+/// Bytes of workspace for these sizes, which also does for fewer tokens. Throws
+/// std::invalid_argument or std::runtime_error where the kernels do not take such sizes.
+size_t workspace_bytes(const KernelCall& call);
+
+/// Puts the node's work on the stream and returns; nothing for zero tokens. `inputs` are in the
+/// order of operands.h. Throws std::runtime_error with the kernels' reason where that fails.
+void launch(const KernelCall& call, const void* const* inputs, void* y, void* workspace,
+            cudaStream_t stream);
 
 }  // namespace cumo

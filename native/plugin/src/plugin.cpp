@@ -23,56 +23,59 @@ using nvinfer1::PluginTensorDesc;
 constexpr int32_t kOk = 0;
 constexpr int32_t kFault = 1;
 
-char const* name(DataType type) {
-    switch (type) {
-        case DataType::kFLOAT:
-            return "f32";
-        case DataType::kHALF:
-            return "f16";
-        case DataType::kBF16:
-            return "bf16";
-        case DataType::kINT32:
-            return "i32";
-        case DataType::kINT64:
-            return "i64";
-        default:
-            return "another type";
-    }
+const char* name(DataType type) {
+  switch (type) {
+    case DataType::kFLOAT:
+      return "f32";
+    case DataType::kHALF:
+      return "f16";
+    case DataType::kBF16:
+      return "bf16";
+    case DataType::kINT32:
+      return "i32";
+    case DataType::kINT64:
+      return "i64";
+    default:
+      return "another type";
+  }
 }
 
-bool is_matrix_type(DataType type) noexcept { return type == DataType::kHALF || type == DataType::kBF16; }
+bool is_matrix_type(DataType type) noexcept {
+  return type == DataType::kHALF || type == DataType::kBF16;
+}
 
 /// The type that an input must have, given x's.
 DataType wanted_type(int32_t input, DataType x) noexcept {
-    if (input == Operands::kWeights) return DataType::kFLOAT;
-    if (input == Operands::kExperts) return DataType::kINT32;
-    return x;
+  if (input == Operands::kWeights) return DataType::kFLOAT;
+  if (input == Operands::kExperts) return DataType::kINT32;
+  return x;
 }
 
 template <class TypeOf>
-void check_types(MoeFields const& fields, TypeOf const& type) {
-    Operands const operands(fields);
-    auto const x = type(Operands::kX);
-    if (!is_matrix_type(x)) throw std::invalid_argument(std::string("x is ") + name(x) + ", it must be f16 or bf16");
-    for (int32_t input = 0; input < operands.count(); ++input) {
-        auto const want = wanted_type(input, x);
-        if (type(input) == want) continue;
-        throw std::invalid_argument("input " + std::to_string(input) + " (" + operands.name(input) + ") is " +
-                                    name(type(input)) + ", it must be " + name(want));
-    }
+void check_types(const MoeFields& fields, const TypeOf& type) {
+  const Operands operands(fields);
+  const auto x = type(Operands::kX);
+  if (!is_matrix_type(x))
+    throw std::invalid_argument(std::string("x is ") + name(x) + ", it must be f16 or bf16");
+  for (int32_t input = 0; input < operands.count(); ++input) {
+    const auto want = wanted_type(input, x);
+    if (type(input) == want) continue;
+    throw std::invalid_argument("input " + std::to_string(input) + " (" + operands.name(input) +
+                                ") is " + name(type(input)) + ", it must be " + name(want));
+  }
 }
 
 void check_outputs(int32_t count) {
-    if (count != 1) throw std::invalid_argument(std::to_string(count) + " outputs, it must be 1");
+  if (count != 1) throw std::invalid_argument(std::to_string(count) + " outputs, it must be 1");
 }
 
 /// A dimension that the network gives as a constant, -1 for one that depends on its inputs.
-Dims constants(DimsExprs const& dims) {
-    Dims known{dims.nbDims, {}};
-    for (int32_t i = 0; i < dims.nbDims; ++i) {
-        known.d[i] = dims.d[i] && dims.d[i]->isConstant() ? dims.d[i]->getConstantValue() : -1;
-    }
-    return known;
+Dims constants(const DimsExprs& dims) {
+  Dims known{dims.nbDims, {}};
+  for (int32_t i = 0; i < dims.nbDims; ++i) {
+    known.d[i] = dims.d[i] && dims.d[i]->isConstant() ? dims.d[i]->getConstantValue() : -1;
+  }
+  return known;
 }
 
 }  // namespace
@@ -81,114 +84,124 @@ MoePlugin::MoePlugin(MoeFields fields)
     : fields_(std::move(fields)), serialized_(fields_), description_(describe(fields_)) {}
 
 nvinfer1::IPluginCapability* MoePlugin::getCapabilityInterface(PluginCapabilityType type) noexcept {
-    switch (type) {
-        case PluginCapabilityType::kCORE:
-            return static_cast<nvinfer1::IPluginV3OneCore*>(this);
-        case PluginCapabilityType::kBUILD:
-            return static_cast<nvinfer1::IPluginV3OneBuild*>(this);
-        case PluginCapabilityType::kRUNTIME:
-            return static_cast<nvinfer1::IPluginV3OneRuntime*>(this);
-    }
-    return nullptr;
+  switch (type) {
+    case PluginCapabilityType::kCORE:
+      return static_cast<nvinfer1::IPluginV3OneCore*>(this);
+    case PluginCapabilityType::kBUILD:
+      return static_cast<nvinfer1::IPluginV3OneBuild*>(this);
+    case PluginCapabilityType::kRUNTIME:
+      return static_cast<nvinfer1::IPluginV3OneRuntime*>(this);
+  }
+  return nullptr;
 }
 
 IPluginV3* MoePlugin::clone() noexcept {
-    return guarded("clone", static_cast<IPluginV3*>(nullptr), [&] { return new MoePlugin(fields_); });
+  return guarded("clone", static_cast<IPluginV3*>(nullptr), [&] { return new MoePlugin(fields_); });
 }
 
-nvinfer1::AsciiChar const* MoePlugin::getPluginName() const noexcept { return kPluginName; }
-nvinfer1::AsciiChar const* MoePlugin::getPluginVersion() const noexcept { return kPluginVersion; }
-nvinfer1::AsciiChar const* MoePlugin::getPluginNamespace() const noexcept { return kPluginNamespace; }
+const nvinfer1::AsciiChar* MoePlugin::getPluginName() const noexcept { return kPluginName; }
+const nvinfer1::AsciiChar* MoePlugin::getPluginVersion() const noexcept { return kPluginVersion; }
+const nvinfer1::AsciiChar* MoePlugin::getPluginNamespace() const noexcept {
+  return kPluginNamespace;
+}
 
 int32_t MoePlugin::getNbOutputs() const noexcept { return 1; }
 
-int32_t MoePlugin::getOutputDataTypes(DataType* outputs, int32_t output_count, DataType const* inputs,
-                                      int32_t input_count) const noexcept {
-    return guarded("getOutputDataTypes", kFault, [&] {
-        check_count(fields_, input_count);
-        check_outputs(output_count);
-        check_types(fields_, [&](int32_t i) { return inputs[i]; });
-        outputs[0] = inputs[Operands::kX];
-        return kOk;
-    });
+int32_t MoePlugin::getOutputDataTypes(DataType* outputs, int32_t output_count,
+                                      const DataType* inputs, int32_t input_count) const noexcept {
+  return guarded("getOutputDataTypes", kFault, [&] {
+    check_count(fields_, input_count);
+    check_outputs(output_count);
+    check_types(fields_, [&](int32_t i) { return inputs[i]; });
+    outputs[0] = inputs[Operands::kX];
+    return kOk;
+  });
 }
 
-int32_t MoePlugin::getOutputShapes(DimsExprs const* inputs, int32_t input_count, DimsExprs const*, int32_t,
-                                   DimsExprs* outputs, int32_t output_count, nvinfer1::IExprBuilder&) noexcept {
-    return guarded("getOutputShapes", kFault, [&] {
-        check_count(fields_, input_count);
-        check_outputs(output_count);
-        std::vector<Dims> known;
-        for (int32_t i = 0; i < input_count; ++i) known.push_back(constants(inputs[i]));
-        checked_sizes(fields_, [&](int32_t i) -> Dims const& { return known[i]; });
-        auto const& fc2 = inputs[Operands(fields_).matrix(0, Operands::Matrix::kFc2)];
-        outputs[0] = inputs[Operands::kX];
-        outputs[0].d[outputs[0].nbDims - 1] = fc2.d[1];
-        return kOk;
-    });
+int32_t MoePlugin::getOutputShapes(const DimsExprs* inputs, int32_t input_count, const DimsExprs*,
+                                   int32_t, DimsExprs* outputs, int32_t output_count,
+                                   nvinfer1::IExprBuilder&) noexcept {
+  return guarded("getOutputShapes", kFault, [&] {
+    check_count(fields_, input_count);
+    check_outputs(output_count);
+    std::vector<Dims> known;
+    for (int32_t i = 0; i < input_count; ++i) known.push_back(constants(inputs[i]));
+    checked_sizes(fields_, [&](int32_t i) -> const Dims& { return known[i]; });
+    const auto& fc2 = inputs[Operands(fields_).matrix(0, Operands::Matrix::kFc2)];
+    outputs[0] = inputs[Operands::kX];
+    outputs[0].d[outputs[0].nbDims - 1] = fc2.d[1];
+    return kOk;
+  });
 }
 
-bool MoePlugin::supportsFormatCombination(int32_t position, DynamicPluginTensorDesc const* in_out, int32_t input_count,
-                                          int32_t output_count) noexcept {
-    return guarded("supportsFormatCombination", false, [&] {
-        check_count(fields_, input_count);
-        check_outputs(output_count);
-        if (position < 0 || position >= input_count + output_count) return false;
-        auto const& desc = in_out[position].desc;
-        if (desc.format != nvinfer1::TensorFormat::kLINEAR) return false;
-        if (position == Operands::kX) return is_matrix_type(desc.type);
-        return desc.type == wanted_type(position, in_out[Operands::kX].desc.type);
-    });
+bool MoePlugin::supportsFormatCombination(int32_t position, const DynamicPluginTensorDesc* in_out,
+                                          int32_t input_count, int32_t output_count) noexcept {
+  return guarded("supportsFormatCombination", false, [&] {
+    check_count(fields_, input_count);
+    check_outputs(output_count);
+    if (position < 0 || position >= input_count + output_count) return false;
+    const auto& desc = in_out[position].desc;
+    if (desc.format != nvinfer1::TensorFormat::kLINEAR) return false;
+    if (position == Operands::kX) return is_matrix_type(desc.type);
+    return desc.type == wanted_type(position, in_out[Operands::kX].desc.type);
+  });
 }
 
-int32_t MoePlugin::configurePlugin(DynamicPluginTensorDesc const* inputs, int32_t input_count,
-                                   DynamicPluginTensorDesc const*, int32_t output_count) noexcept {
-    return guarded("configurePlugin", kFault, [&] {
-        check_count(fields_, input_count);
-        check_outputs(output_count);
-        check_types(fields_, [&](int32_t i) { return inputs[i].desc.type; });
-        checked_sizes(fields_, [&](int32_t i) -> Dims const& { return inputs[i].desc.dims; });
-        auto const most = sizes_of(fields_, [&](int32_t i) -> Dims const& { return inputs[i].max; });
-        workspace_bytes({fields_, most, inputs[Operands::kX].desc.type});
-        return kOk;
-    });
+int32_t MoePlugin::configurePlugin(const DynamicPluginTensorDesc* inputs, int32_t input_count,
+                                   const DynamicPluginTensorDesc*, int32_t output_count) noexcept {
+  return guarded("configurePlugin", kFault, [&] {
+    check_count(fields_, input_count);
+    check_outputs(output_count);
+    check_types(fields_, [&](int32_t i) { return inputs[i].desc.type; });
+    checked_sizes(fields_, [&](int32_t i) -> const Dims& { return inputs[i].desc.dims; });
+    const auto most = sizes_of(fields_, [&](int32_t i) -> const Dims& { return inputs[i].max; });
+    workspace_bytes({fields_, most, inputs[Operands::kX].desc.type});
+    return kOk;
+  });
 }
 
-size_t MoePlugin::getWorkspaceSize(DynamicPluginTensorDesc const* inputs, int32_t input_count,
-                                   DynamicPluginTensorDesc const*, int32_t) const noexcept {
-    return guarded("getWorkspaceSize", size_t{0}, [&] {
-        check_count(fields_, input_count);
-        auto const most = sizes_of(fields_, [&](int32_t i) -> Dims const& { return inputs[i].max; });
-        return workspace_bytes({fields_, most, inputs[Operands::kX].desc.type});
-    });
+size_t MoePlugin::getWorkspaceSize(const DynamicPluginTensorDesc* inputs, int32_t input_count,
+                                   const DynamicPluginTensorDesc*, int32_t) const noexcept {
+  return guarded("getWorkspaceSize", size_t{0}, [&] {
+    check_count(fields_, input_count);
+    const auto most = sizes_of(fields_, [&](int32_t i) -> const Dims& { return inputs[i].max; });
+    return workspace_bytes({fields_, most, inputs[Operands::kX].desc.type});
+  });
 }
 
-char const* MoePlugin::getMetadataString() noexcept { return description_.c_str(); }
+const char* MoePlugin::getMetadataString() noexcept { return description_.c_str(); }
 
-int32_t MoePlugin::onShapeChange(PluginTensorDesc const* inputs, int32_t input_count, PluginTensorDesc const*,
-                                 int32_t output_count) noexcept {
-    return guarded("onShapeChange", kFault, [&] {
-        check_count(fields_, input_count);
-        check_outputs(output_count);
-        check_types(fields_, [&](int32_t i) { return inputs[i].type; });
-        auto const sizes = checked_sizes(fields_, [&](int32_t i) -> Dims const& { return inputs[i].dims; });
-        workspace_bytes({fields_, sizes, inputs[Operands::kX].type});
-        return kOk;
-    });
+int32_t MoePlugin::onShapeChange(const PluginTensorDesc* inputs, int32_t input_count,
+                                 const PluginTensorDesc*, int32_t output_count) noexcept {
+  return guarded("onShapeChange", kFault, [&] {
+    check_count(fields_, input_count);
+    check_outputs(output_count);
+    check_types(fields_, [&](int32_t i) { return inputs[i].type; });
+    const auto sizes =
+        checked_sizes(fields_, [&](int32_t i) -> const Dims& { return inputs[i].dims; });
+    workspace_bytes({fields_, sizes, inputs[Operands::kX].type});
+    return kOk;
+  });
 }
 
-int32_t MoePlugin::enqueue(PluginTensorDesc const* input_descs, PluginTensorDesc const*, void const* const* inputs,
-                           void* const* outputs, void* workspace, cudaStream_t stream) noexcept {
-    return guarded("enqueue", kFault, [&] {
-        check_types(fields_, [&](int32_t i) { return input_descs[i].type; });
-        auto const sizes = checked_sizes(fields_, [&](int32_t i) -> Dims const& { return input_descs[i].dims; });
-        launch({fields_, sizes, input_descs[Operands::kX].type}, inputs, outputs[0], workspace, stream);
-        return kOk;
-    });
+int32_t MoePlugin::enqueue(const PluginTensorDesc* input_descs, const PluginTensorDesc*,
+                           const void* const* inputs, void* const* outputs, void* workspace,
+                           cudaStream_t stream) noexcept {
+  return guarded("enqueue", kFault, [&] {
+    check_types(fields_, [&](int32_t i) { return input_descs[i].type; });
+    const auto sizes =
+        checked_sizes(fields_, [&](int32_t i) -> const Dims& { return input_descs[i].dims; });
+    launch({fields_, sizes, input_descs[Operands::kX].type}, inputs, outputs[0], workspace, stream);
+    return kOk;
+  });
 }
 
-IPluginV3* MoePlugin::attachToContext(nvinfer1::IPluginResourceContext*) noexcept { return clone(); }
+IPluginV3* MoePlugin::attachToContext(nvinfer1::IPluginResourceContext*) noexcept {
+  return clone();
+}
 
-nvinfer1::PluginFieldCollection const* MoePlugin::getFieldsToSerialize() noexcept { return serialized_.collection(); }
+const nvinfer1::PluginFieldCollection* MoePlugin::getFieldsToSerialize() noexcept {
+  return serialized_.collection();
+}
 
 }  // namespace cumo

@@ -111,10 +111,10 @@ fn cuda(workspace: &Workspace) -> PathBuf {
 }
 
 /// Of the compute capabilities that the kernels are for, those that this CUDA compiles for: JetPack
-/// 6's knows none after 9.0. Code for 8.0 also runs on 8.6, 8.7 and 8.9, code for 12.0 on 12.1.
+/// 6's knows none after 9.0. Code for 12.0 also runs on 12.1.
 fn architectures(cuda: &Path) -> Result<Vec<String>> {
     let known = nvcc_code(cuda)?;
-    let wanted = ["80", "90", "100", "110", "120"].map(str::to_owned);
+    let wanted = ["80", "86", "87", "89", "90", "100", "110", "120"].map(str::to_owned);
     let all = wanted.into_iter().filter(|wanted| known.contains(&format!("sm_{wanted}")));
     let all: Vec<_> = all.collect();
     if all.is_empty() {
