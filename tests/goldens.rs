@@ -89,7 +89,7 @@ fn check_each(target: Target, dtype: FloatType, layered: Option<MoeKind>) {
             let logits = executor.activation(names::LOGITS).unwrap();
             let want = last_rows(golden.tensor(&format!("logits.{name}")), &logits.shape);
             Comparison::of(&logits, &want).assert_within(limit, &stage(&format!("logits.{name}")));
-            check_steps(&golden, executor, name, limit);
+            check_steps(&golden, executor, name, limit, layered.is_some());
             check_answer(&golden, &mut model, prompt, &images, name);
         }
     }
@@ -162,18 +162,29 @@ fn rows(experts: &HostTensor, by_number: bool) -> Vec<Vec<u32>> {
 }
 
 /// 24 steps with the cache, each given the original's token.
-fn check_steps(golden: &Golden, executor: &mut Executor, name: &str, limit: f64) {
+fn check_steps(golden: &Golden, executor: &mut Executor, name: &str, limit: f64, layered: bool) {
     let want = golden.tensor(&format!("step_logits.{name}"));
     let mut scores = Vec::new();
-    let mut got = Vec::new();
+    let (mut got, mut best) = (Vec::new(), Vec::new());
     for token in &golden.prompts[name].greedy_tokens {
         executor.logits(&mut scores).unwrap();
+        if layered {
+            assert!(executor.candidates(scores.len().min(64), &mut best).unwrap());
+            assert_best(&best, &scores);
+        }
         got.extend_from_slice(&scores);
         executor.forward(&[Position::Token(*token)], &[]).unwrap();
     }
     let got = HostTensor { shape: want.shape.clone(), values: got };
     let stage = format!("{} step_logits.{name}", golden.name);
     Comparison::of(&got, want).assert_within(limit, &stage);
+}
+
+/// The tokens that a graph has picked out are the best of all.
+fn assert_best(best: &[(f32, u32)], scores: &[f32]) {
+    let mut all: Vec<(f32, u32)> = scores.iter().copied().zip(0..).collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    assert_eq!(best, &all[..best.len()]);
 }
 
 /// The answer of the decoding loop, token by token.

@@ -107,6 +107,14 @@ pub enum Error {
         /// Its logit.
         value: f32,
     },
+    /// A graph gave a token that there is not.
+    #[error("the model's best tokens have id {id}, its vocabulary has {vocab_size}")]
+    Candidate {
+        /// The token.
+        id: i64,
+        /// Tokens of the vocabulary.
+        vocab_size: usize,
+    },
     /// There is no token to choose: logits are finite, and only a bias of minus infinity rules out.
     #[error("every token is ruled out by logit bias")]
     NoCandidate,

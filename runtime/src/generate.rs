@@ -12,7 +12,7 @@ use crate::cancel::CancelToken;
 use crate::error::Error;
 use crate::executor::{Executor, ImageEmbeds, Position};
 use crate::prompt::Prompt;
-use crate::sampling::{LogProbs, Sampler, SamplingOptions};
+use crate::sampling::{Choice, LogProbs, Sampler, SamplingOptions};
 use crate::step_times::StepTimes;
 
 /// Positions of a prompt that go through the model at once: bounds the memory of a pass, and the
@@ -163,6 +163,10 @@ pub struct Generator {
     /// What is in the cache, position by position.
     cached: Vec<CachedPosition>,
     scores: Vec<f32>,
+    /// The best tokens with their logits.
+    best: Vec<(f32, u32)>,
+    /// Whether logits come from a device's memory.
+    on_device: bool,
 }
 
 /// A position in the cache. Images are told apart by their embeddings, of which no two are equal.
@@ -175,7 +179,9 @@ enum CachedPosition {
 impl Generator {
     /// A generator over an executor for a model.
     pub fn new(executor: Executor, model: ModelFacts) -> Self {
-        Generator { executor, model, cached: Vec::new(), scores: Vec::new() }
+        let on_device = executor.backend().device.is_some();
+        let (cached, scores, best) = (Vec::new(), Vec::new(), Vec::new());
+        Generator { executor, model, cached, scores, best, on_device }
     }
 
     /// The executor, for images and for looking at activations.
@@ -321,6 +327,18 @@ impl Generator {
         }
     }
 
+    /// Chooses a token by the last position's logits: by the best of them alone where they are on a
+    /// device, which has picked them out, and the sampler needs no others.
+    fn choose(&mut self, sampler: &mut Sampler) -> Result<Choice, Error> {
+        if let Some(count) = sampler.candidates().filter(|_| self.on_device)
+            && self.executor.candidates(count, &mut self.best)?
+        {
+            return sampler.sample_candidates(&self.best);
+        }
+        self.executor.logits(&mut self.scores)?;
+        sampler.sample(&mut self.scores)
+    }
+
     /// Chooses tokens until the answer ends.
     fn decode(&mut self, work: &mut Work<'_>, answer: &mut Answer) -> Result<(), Error> {
         while answer.tokens.len() < work.max_new_tokens {
@@ -328,8 +346,7 @@ impl Generator {
                 answer.finish_reason = FinishReason::Cancelled;
                 return Ok(());
             }
-            self.executor.logits(&mut self.scores)?;
-            let choice = work.sampler.sample(&mut self.scores)?;
+            let choice = self.choose(&mut work.sampler)?;
             if answer.tokens.is_empty() {
                 answer.times.first_token = Some(work.start.elapsed());
             }

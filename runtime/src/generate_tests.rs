@@ -304,3 +304,17 @@ fn logprobs_come_with_every_token() {
         assert!((probs.chosen.logprob - (5.0 - sum.ln())).abs() < 1e-5);
     }
 }
+
+#[test]
+fn of_a_devices_logits_only_what_sampling_needs_is_read() {
+    let (mut generator, backend) = testing::generator_on_device(Form::LayersInPlace);
+    let answer = ask(&mut generator, &[1, 5, 7], &[], &options(10)).unwrap();
+    assert_eq!(answer.tokens, greedy(&[1.0, 5.0, 7.0], 10));
+    // The best token's logit and its id, ten times.
+    assert_eq!(backend.borrow().read_bytes, 10 * (4 + 8));
+    let mut all = options(10);
+    all.sampling.logprobs = Some(0);
+    let answer = ask(&mut generator, &[1, 5, 7], &[], &all).unwrap();
+    assert_eq!(answer.tokens, greedy(&[1.0, 5.0, 7.0], 10));
+    assert_eq!(backend.borrow().read_bytes, 10 * (4 + 8) + 10 * 4 * testing::VOCAB);
+}

@@ -3,7 +3,7 @@
 use cumo_bundle::{Binding, Step, names};
 use cumo_checkpoint::LlmConfig;
 use cumo_checkpoint::model::{DecoderLayer, Llm};
-use cumo_onnx::{DType, dims};
+use cumo_onnx::{DType, Dim, dims};
 
 use super::assembly::Assembly;
 use crate::builder::ModelBuilder;
@@ -71,7 +71,11 @@ fn decoder_layer(
     Ok(b.g.output(ports::NEW_HIDDEN_STATES, &x, DType::F32, shape)?)
 }
 
-/// The last position's logits, `[batch, 1, vocab]` f32.
+/// The best tokens that the head gives beside the logits, as far as the vocabulary has so many: what
+/// sampling needs from most models, the 50 best, without the logits' way from a device.
+const CANDIDATES: usize = 64;
+
+/// The last position's logits, `[batch, 1, vocab]` f32, and the best of them with their ids.
 fn head(b: &mut ModelBuilder<'_>, llm: &Llm, config: &LlmConfig) -> Result<(), Error> {
     let shape = dims![names::BATCH, names::SEQUENCE, config.hidden_size];
     let x = b.g.input(ports::HIDDEN_STATES, DType::F32, shape)?;
@@ -79,5 +83,11 @@ fn head(b: &mut ModelBuilder<'_>, llm: &Llm, config: &LlmConfig) -> Result<(), E
     let normed = b.rms_norm(&last, &llm.norm, config.rms_norm_eps)?;
     let logits = logits(b, &normed, &llm.lm_head)?;
     let shape = dims![names::BATCH, 1, config.vocab_size];
-    Ok(b.g.output(names::LOGITS, &logits, DType::F32, shape)?)
+    b.g.output(names::LOGITS, &logits, DType::F32, shape)?;
+    let count = CANDIDATES.min(config.vocab_size);
+    let k = b.g.ints(&[count as i64]);
+    let (best, ids) = b.g.top_k(&logits, &k, Dim::Fixed(count))?;
+    let shape = dims![names::BATCH, 1, count];
+    b.g.output(names::CANDIDATE_LOGITS, &best, DType::F32, shape.clone())?;
+    Ok(b.g.output(names::CANDIDATE_IDS, &ids, DType::I64, shape)?)
 }

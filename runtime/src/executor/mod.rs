@@ -5,6 +5,7 @@
 //! once, each of its inputs and outputs is bound to memory, and bound again only when its shape or
 //! its memory changed. Memory is made before work starts, for the largest shapes of the request.
 
+mod candidates;
 mod images;
 
 use std::path::PathBuf;
@@ -52,6 +53,7 @@ pub struct Executor {
     times: StepTimes,
     bytes: Vec<u8>,
     ids: Vec<i64>,
+    candidate_scores: Vec<f32>,
 }
 
 impl Executor {
@@ -72,6 +74,7 @@ impl Executor {
             times: StepTimes::default(),
             bytes: Vec::new(),
             ids: Vec::new(),
+            candidate_scores: Vec::new(),
         })
     }
 

@@ -118,3 +118,31 @@ fn embeddings_computed_elsewhere_are_an_image() {
     let error = executor.put_image(&[5.0]).unwrap_err().to_string();
     assert_eq!(error, "1 numbers were given for an image, the model's images have 3");
 }
+
+#[test]
+fn the_best_tokens_are_those_of_the_logits_as_far_as_they_are_given() {
+    let (mut generator, _) = testing::generator(Form::LayersInPlace);
+    let executor = generator.executor();
+    executor.forward(&[Position::Token(4), Position::Token(9)], &[]).unwrap();
+    let (mut best, first) = (Vec::new(), next_token(&[4.0, 9.0]));
+    assert!(executor.candidates(1, &mut best).unwrap());
+    assert_eq!(best, [(5.0, first)]);
+    assert!(executor.candidates(2, &mut best).unwrap());
+    assert_eq!(best, [(5.0, first), (4.0, first + 1)]);
+    assert!(!executor.candidates(3, &mut best).unwrap());
+    assert_eq!(best, []);
+    executor.forward(&[Position::Token(testing::POISON)], &[]).unwrap();
+    let error = executor.candidates(1, &mut best).unwrap_err().to_string();
+    assert!(error.contains("behind position 3 are not finite"), "{error}");
+}
+
+#[test]
+fn a_token_that_the_vocabulary_has_not_is_refused() {
+    let mut bundle = testing::bundle(Form::LayersInPlace);
+    bundle.manifest.model.llm.vocab_size = 3;
+    let backend = testing::HostBackend::new(Default::default());
+    let mut executor = Executor::new(&bundle, Box::new(backend)).unwrap();
+    executor.forward(&[Position::Token(1)], &[]).unwrap();
+    let error = executor.candidates(1, &mut Vec::new()).unwrap_err();
+    assert_eq!(error.to_string(), "the model's best tokens have id 10, its vocabulary has 3");
+}

@@ -34,6 +34,11 @@ impl Penalties {
         }
     }
 
+    /// Whether logits stay as they are, whatever the tokens.
+    pub(super) fn change_nothing(&self) -> bool {
+        self.bias.is_empty() && self.seen.is_empty()
+    }
+
     /// Notes a token of the prompt.
     pub(super) fn see(&mut self, token: u32) {
         if let Some(seen) = self.seen.get_mut(token as usize)

@@ -18,6 +18,7 @@ const FIRST_CANDIDATES: usize = 64;
 #[derive(Debug)]
 pub struct Sampler {
     options: SamplingOptions,
+    vocab_size: usize,
     penalties: Penalties,
     random: Pcg64Mcg,
     seed: u64,
@@ -42,6 +43,7 @@ impl Sampler {
         options.check(vocab_size)?;
         let seed = options.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         Ok(Sampler {
+            vocab_size,
             penalties: Penalties::new(&options, vocab_size),
             random: Pcg64Mcg::seed_from_u64(seed),
             seed,
@@ -85,6 +87,39 @@ impl Sampler {
         Ok(Choice { token, logprobs })
     }
 
+    /// How many of the best tokens are enough to choose from; none where all logits are needed, for
+    /// log-probabilities, penalties, a bias, or draws without top-k.
+    pub fn candidates(&self) -> Option<usize> {
+        let SamplingOptions { temperature, top_k, logprobs, .. } = self.options;
+        match (logprobs, self.penalties.change_nothing()) {
+            (None, true) if temperature == 0.0 => Some(1),
+            (None, true) if top_k > 0 && top_k < self.vocab_size => Some(top_k),
+            _ => None,
+        }
+    }
+
+    /// Chooses the next token from the best tokens and their logits, of which there are
+    /// [`Sampler::candidates`], in any order: the same as [`Sampler::sample`] would.
+    ///
+    /// # Errors
+    /// [`Error::NoCandidate`] where no logit is above minus infinity.
+    pub fn sample_candidates(&mut self, candidates: &[(f32, u32)]) -> Result<Choice, Error> {
+        self.candidates.clear();
+        self.candidates.extend(candidates.iter().filter(|best| best.0 > f32::NEG_INFINITY));
+        self.candidates.sort_unstable_by(top::better);
+        let (largest, best) = *self.candidates.first().ok_or(Error::NoCandidate)?;
+        let temperature = self.options.temperature;
+        if temperature == 0.0 {
+            return Ok(Choice { token: best, logprobs: None });
+        }
+        for candidate in &mut self.candidates {
+            candidate.0 = (candidate.0 - largest) / temperature;
+        }
+        self.keep_selected();
+        let token = self.pick().ok_or(Error::NoCandidate)?;
+        Ok(Choice { token, logprobs: None })
+    }
+
     /// Draws from what the filters leave; none where no score is above minus infinity.
     fn draw(&mut self, scores: &mut [f32]) -> Option<u32> {
         let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -97,6 +132,11 @@ impl Sampler {
             *score = (*score - largest) / temperature;
         }
         self.filter(scores);
+        self.pick()
+    }
+
+    /// Draws one of `candidates` by their weights.
+    fn pick(&mut self) -> Option<u32> {
         let total: f64 = self.candidates.iter().map(|candidate| f64::from(candidate.0)).sum();
         // 53 random bits: every f64 in [0, 1) that is a multiple of 2^-53.
         let uniform = (self.random.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64);
@@ -119,17 +159,27 @@ impl Sampler {
             self.candidates.clear();
             let tokens = scores.iter().enumerate();
             self.candidates.extend(tokens.map(|(token, score)| (score.exp(), token as u32)));
-        } else if top_p >= 1.0 {
-            top::select(scores, top_k, &mut self.candidates);
-            self.weigh();
         } else if all {
             self.nucleus_of_all(scores, top_p);
         } else {
             top::select(scores, top_k, &mut self.candidates);
-            self.weigh();
-            let total = self.candidates.iter().map(|candidate| f64::from(candidate.0)).sum();
-            self.keep_nucleus(top_p, total);
+            return self.keep_selected();
         }
+        self.keep_likely(min_p);
+    }
+
+    /// Top-p and min-p over the scores relative to the largest that top-k has left in `candidates`,
+    /// which become weights.
+    fn keep_selected(&mut self) {
+        self.weigh();
+        if self.options.top_p < 1.0 {
+            let total = self.candidates.iter().map(|candidate| f64::from(candidate.0)).sum();
+            self.keep_nucleus(self.options.top_p, total);
+        }
+        self.keep_likely(self.options.min_p);
+    }
+
+    fn keep_likely(&mut self, min_p: f32) {
         if min_p > 0.0 {
             self.candidates.retain(|candidate| candidate.0 >= min_p);
         }

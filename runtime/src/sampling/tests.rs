@@ -188,3 +188,52 @@ proptest! {
         prop_assert_eq!(sampler.sample(&mut scores).unwrap().token as usize, first);
     }
 }
+
+proptest! {
+    #[test]
+    fn the_best_tokens_are_enough_to_choose_the_same(
+        scores in proptest::collection::vec(-20..20_i32, 1..90),
+        temperature in 0..3_usize,
+        top_k in 1..60_usize,
+        top_p in 1..=4_usize,
+        min_p in 0..2_usize,
+        seed in 0..100_u64,
+    ) {
+        let scores: Vec<f32> = scores.into_iter().map(|score| score as f32 / 4.0).collect();
+        let mut how = options(temperature as f32 / 2.0, top_k, top_p as f32 / 4.0, min_p as f32 / 8.0);
+        how.seed = Some(seed);
+        let mut of_all = Sampler::new(how.clone(), scores.len()).unwrap();
+        let mut of_best = Sampler::new(how, scores.len()).unwrap();
+        let Some(count) = of_best.candidates() else {
+            prop_assert!(top_k >= scores.len());
+            return Ok(());
+        };
+        let mut best = Vec::new();
+        top::select(&scores, count, &mut best);
+        best.reverse();
+        for _ in 0..5 {
+            let wanted = of_all.sample(&mut scores.clone()).unwrap();
+            prop_assert_eq!(of_best.sample_candidates(&best).unwrap(), wanted);
+        }
+    }
+}
+
+#[test]
+fn what_depends_on_every_logit_needs_all_of_them() {
+    let candidates = |change: fn(&mut SamplingOptions)| {
+        let mut options = SamplingOptions::default();
+        change(&mut options);
+        Sampler::new(options, 100).unwrap().candidates()
+    };
+    assert_eq!(candidates(|_| ()), Some(50));
+    assert_eq!(candidates(|o| o.temperature = 0.0), Some(1));
+    assert_eq!(candidates(|o| o.top_k = 0), None);
+    assert_eq!(candidates(|o| o.top_k = 100), None);
+    assert_eq!(candidates(|o| o.logprobs = Some(0)), None);
+    assert_eq!(candidates(|o| o.logit_bias = vec![(1, 1.0)]), None);
+    assert_eq!(candidates(|o| o.repetition_penalty = 1.1), None);
+    assert_eq!(candidates(|o| o.presence_penalty = 0.1), None);
+    let mut sampler = Sampler::new(SamplingOptions::greedy(), 10).unwrap();
+    let ruled_out = [(f32::NEG_INFINITY, 3)];
+    assert!(matches!(sampler.sample_candidates(&ruled_out), Err(Error::NoCandidate)));
+}

@@ -11,7 +11,8 @@ use cumo_bundle::{Value, WEIGHT_ALIGNMENT};
 
 use super::{LADDER, POISON, VOCAB, next_token, token_of_sum};
 use crate::backend::{
-    Backend, BackendError, BackendFacts, Buffer, Interrupt, Port, StepId, StepSpec, View,
+    Backend, BackendError, BackendFacts, Buffer, DeviceFacts, Interrupt, Port, StepId, StepSpec,
+    View,
 };
 
 /// What a [`HostBackend`] has been asked for.
@@ -25,6 +26,10 @@ pub(crate) struct Seen {
     pub(crate) binds: usize,
     /// Names of graphs that ran, in order, with the positions or images of the pass.
     pub(crate) runs: Vec<(String, usize)>,
+    /// Bytes that were read.
+    pub(crate) read_bytes: usize,
+    /// Whether the memory is said to be a device's.
+    pub(crate) is_device: bool,
     /// The run of this index fails.
     pub(crate) fail_at: Option<usize>,
 }
@@ -178,6 +183,17 @@ impl HostBackend {
         row[best] = 5.0;
         row[(best + 1) % VOCAB] = 4.0;
         self.put(step, "logits", &row);
+        let sign = if sum.is_nan() { f32::NAN } else { 1.0 };
+        self.put(step, "candidate_logits", &[5.0 * sign, 4.0 * sign]);
+        let ids = [best, (best + 1) % VOCAB].map(|id| id as i64);
+        self.put_integers(step, "candidate_ids", &ids);
+    }
+
+    fn put_integers(&mut self, step: usize, name: &str, values: &[i64]) {
+        let (buffer, _, shape) = self.steps[step].bound[name].clone();
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "{name}");
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+        self.bytes(buffer)[..bytes.len()].copy_from_slice(&bytes);
     }
 }
 
@@ -190,8 +206,14 @@ fn weights_file() -> Vec<u8> {
 
 impl Backend for HostBackend {
     fn facts(&self) -> BackendFacts {
+        let device = self.seen.borrow().is_device.then(|| DeviceFacts {
+            name: "memory".to_owned(),
+            compute_capability: 0,
+            total_bytes: 0,
+            peak_bytes: 0,
+        });
         let library = "by heart".to_owned();
-        BackendFacts { library, version: "1".to_owned(), threads: None, device: None }
+        BackendFacts { library, version: "1".to_owned(), threads: None, device }
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {
@@ -219,6 +241,7 @@ impl Backend for HostBackend {
     }
 
     fn read(&mut self, buffer: Buffer, offset: usize, bytes: usize) -> Result<&[u8], BackendError> {
+        self.seen.borrow_mut().read_bytes += bytes;
         Ok(&self.bytes(buffer)[offset..offset + bytes])
     }
 

@@ -156,8 +156,12 @@ fn layered_llm(form: Form, inputs_embeds: Value) -> Vec<(String, Graph, Step)> {
         bound.inputs.insert("sums".to_owned(), Binding::Weight(format!("sums.{index}")));
         step
     };
-    let mut head =
-        step("head", std::slice::from_ref(&hidden), &[value("logits", f32, &["batch", "1", "32"])]);
+    let outputs = [
+        value("logits", f32, &["batch", "1", "32"]),
+        value("candidate_logits", f32, &["batch", "1", "2"]),
+        value("candidate_ids", Dtype::I64, &["batch", "1", "2"]),
+    ];
+    let mut head = step("head", std::slice::from_ref(&hidden), &outputs);
     let last = Binding::Activation("hidden.0".to_owned());
     head.2.inputs.insert("hidden".to_owned(), last);
     vec![inputs, layer(0), layer(1), head]

@@ -87,7 +87,16 @@ pub(crate) fn facts() -> ModelFacts {
 
 /// A generator of the model, and what its backend has been asked for.
 pub(crate) fn generator(form: Form) -> (Generator, Rc<RefCell<Seen>>) {
-    let seen = Rc::new(RefCell::new(Seen::default()));
+    generator_seen(form, Seen::default())
+}
+
+/// The same on a backend whose memory is said to be a device's.
+pub(crate) fn generator_on_device(form: Form) -> (Generator, Rc<RefCell<Seen>>) {
+    generator_seen(form, Seen { is_device: true, ..Seen::default() })
+}
+
+fn generator_seen(form: Form, seen: Seen) -> (Generator, Rc<RefCell<Seen>>) {
+    let seen = Rc::new(RefCell::new(seen));
     let backend = HostBackend::new(seen.clone());
     let bundle = bundle(form);
     let executor = Executor::new(&bundle, Box::new(backend)).unwrap();
