@@ -8,12 +8,14 @@
 #![allow(unsafe_code, reason = "owns pointers of the C ABI")]
 
 mod builder;
+mod host;
 mod library;
 mod log;
 mod runtime;
 mod stream;
 
 pub(crate) use builder::{BlobHandle, NetworkHandle, RawBuildOptions};
+pub(crate) use host::{MapError, PinnedHandle};
 pub(crate) use library::LibraryHandle;
 pub(crate) use log::LogTarget;
 pub(crate) use runtime::{ContextHandle, EngineHandle, RuntimeHandle};
