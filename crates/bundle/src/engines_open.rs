@@ -200,4 +200,4 @@ fn device_problem(built_for: &[u32], device: Option<u32>) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

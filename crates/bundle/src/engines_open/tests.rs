@@ -21,7 +21,7 @@ fn attends(graph: &Graph) -> bool {
 }
 
 /// Engines of the layered plan of the bundle's tests, whose files hold their own names.
-fn manifest() -> EnginesManifest {
+pub(crate) fn manifest() -> EnginesManifest {
     let bundle = layered();
     let context = bundle.model.llm.context_length;
     let attended = bundle.plan.attended.clone();
@@ -84,7 +84,7 @@ fn manifest() -> EnginesManifest {
     }
 }
 
-fn write(manifest: EnginesManifest, folder: &Path) -> Engines {
+pub(crate) fn write(manifest: EnginesManifest, folder: &Path) -> Engines {
     let mut writer = EnginesWriter::create(&folder.join("engines"), false).unwrap();
     for engine in &manifest.engines {
         writer.write_bytes(&engine.file, engine.file.as_bytes()).unwrap();
