@@ -6,6 +6,9 @@ use std::ffi::{OsStr, c_char, c_void};
 /// `CUMO_TRT_ABI_VERSION`.
 pub(crate) const ABI_VERSION: u32 = 1;
 
+/// The mark in the ABI's number of the stand-in that tests run without a GPU (`tests/standin`).
+pub(crate) const STAND_IN: u32 = 1 << 31;
+
 /// `CUMO_TRT_MAX_RANK`.
 pub(crate) const MAX_RANK: usize = 8;
 
