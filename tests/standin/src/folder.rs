@@ -60,8 +60,14 @@ impl StandIn {
     /// # Errors
     /// The folder cannot be written, or the library is not where cargo puts it.
     pub fn create(folder: &Path, settings: &Settings) -> io::Result<StandIn> {
-        let stand_in = StandIn { folder: folder.canonicalize()? };
+        let stand_in = StandIn::without_library(folder, settings)?;
         std::os::unix::fs::symlink(library()?, stand_in.folder.join("libcumo_trt_rtx.so"))?;
+        Ok(stand_in)
+    }
+
+    /// Fills a folder with all but the library.
+    pub(crate) fn without_library(folder: &Path, settings: &Settings) -> io::Result<StandIn> {
+        let stand_in = StandIn { folder: folder.canonicalize()? };
         fs::write(stand_in.plugin(), PLUGIN_TEXT)?;
         stand_in.set(settings)?;
         Ok(stand_in)
