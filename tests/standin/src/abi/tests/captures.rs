@@ -65,51 +65,48 @@ fn spoils(what: impl FnOnce(&Rig, &Twice) -> Option<(i32, String)>, part: &str) 
 
 #[test]
 fn what_cannot_be_captured_spoils_the_capture() {
-    let mut address = 0;
-    // SAFETY: here and below, as the header says.
-    spoils(
-        |rig, _| outcome(unsafe { cumo_trt_buffer_alloc(rig.runtime, 8, &mut address) }),
-        "memory was allocated",
-    );
-    spoils(
-        |rig, twice| {
-            rig.free(twice.x);
-            None
-        },
-        "memory was freed",
-    );
+    spoils(|rig, _| outcome(rig.alloc(8, &mut 0)), "memory was allocated");
+    let free = |rig: &Rig, twice: &Twice| {
+        rig.free(twice.x);
+        None
+    };
+    spoils(free, "memory was freed");
     spoils(|rig, _| outcome(rig.wait()), "a stream was waited for");
-    spoils(
-        |rig, _| outcome(unsafe { cumo_trt_host_alloc(rig.runtime, 8, &mut ptr::null_mut()) }),
-        "pinned memory was allocated",
-    );
     spoils(|rig, twice| outcome(rig.write(twice.x, &[0u8; 4])), "pageable memory");
     spoils(|rig, twice| outcome(rig.read(&mut [0u8; 4], twice.x)), "pageable memory");
-    spoils(
-        |rig, twice| outcome(unsafe { cumo_trt_context_set_profile(twice.context, 0, rig.stream) }),
-        "a profile was chosen",
-    );
-    spoils(
-        |_, twice| {
-            outcome(unsafe { cumo_trt_context_create(twice.engine, 0, &mut ptr::null_mut()) })
-        },
-        "a context was made",
-    );
-    spoils(|rig, _| outcome(unsafe { cumo_trt_graph_begin(rig.stream) }), "a capture was begun");
-    spoils(
-        |rig, _| {
-            let event = made(|out| unsafe { cumo_trt_event_create(rig.runtime, out) });
-            outcome(unsafe { cumo_trt_event_record(event, rig.stream) })
-        },
-        "an event was recorded",
-    );
-    spoils(
-        |rig, _| {
-            let engine = rig.build(&super::twice(), &[("x", [&[1, 4]; 3])]);
-            outcome(rig.load(&engine, &mut ptr::null_mut()))
-        },
-        "an engine was loaded",
-    );
+    let load = |rig: &Rig, _: &Twice| {
+        let engine = rig.build(&super::twice(), &[("x", [&[1, 4]; 3])]);
+        outcome(rig.load(&engine, &mut ptr::null_mut()))
+    };
+    spoils(load, "an engine was loaded");
+    let pin = |rig: &Rig, _: &Twice| {
+        // SAFETY: as the header says.
+        outcome(unsafe { cumo_trt_host_alloc(rig.runtime, 8, &mut ptr::null_mut()) })
+    };
+    spoils(pin, "pinned memory was allocated");
+    let profile = |rig: &Rig, twice: &Twice| {
+        // SAFETY: as the header says.
+        outcome(unsafe { cumo_trt_context_set_profile(twice.context, 0, rig.stream) })
+    };
+    spoils(profile, "a profile was chosen");
+    let context = |_: &Rig, twice: &Twice| {
+        // SAFETY: as the header says.
+        outcome(unsafe { cumo_trt_context_create(twice.engine, 0, &mut ptr::null_mut()) })
+    };
+    spoils(context, "a context was made");
+    let begin = |rig: &Rig, _: &Twice| {
+        // SAFETY: as the header says.
+        outcome(unsafe { cumo_trt_graph_begin(rig.stream) })
+    };
+    spoils(begin, "a capture was begun");
+    let record = |rig: &Rig, _: &Twice| {
+        // SAFETY: as the header says.
+        unsafe {
+            let event = made(|out| cumo_trt_event_create(rig.runtime, out));
+            outcome(cumo_trt_event_record(event, rig.stream))
+        }
+    };
+    spoils(record, "an event was recorded");
 }
 
 #[test]

@@ -58,10 +58,7 @@ fn shapes_outside_the_profile_and_missing_addresses_are_refused() {
     let twice = rig.twice(4);
     fails(twice.shape(5), code::RUN, "[5, 4] is not within [1, 4] to [4, 4] of profile 0");
     fails(twice.set("z", 1), code::RUN, "there is no tensor `z`");
-    let engine = twice.engine;
-    // SAFETY: as the header says.
-    let context = made(|out| unsafe { cumo_trt_context_create(engine, 0, out) });
-    let bare = Twice { context, ..twice };
+    let bare = twice.another(false);
     fails(bare.enqueue(&rig), code::RUN, "the shape of `x` is not known");
     ok(bare.shape(1));
     fails(bare.enqueue(&rig), code::RUN, "`x` has no address");
@@ -72,30 +69,24 @@ fn shapes_outside_the_profile_and_missing_addresses_are_refused() {
 fn activation_memory_is_given_used_and_worth_nothing_afterwards() {
     let rig = Rig::new();
     let twice = rig.twice(4);
-    // SAFETY: here and below, as the header says.
-    let context = made(|out| unsafe { cumo_trt_context_create(twice.engine, 1, out) });
-    let given = Twice { context, ..twice };
+    let given = twice.another(true);
     ok(given.shape(4));
     ok(given.set("x", given.x));
     ok(given.set("y", given.y));
     ok(rig.fill(given.x, 0, 64));
-    let mut needed = 0;
-    ok(unsafe { cumo_trt_context_activation_bytes(given.context, &mut needed) });
-    assert_eq!(needed, 256);
+    assert_eq!(given.activation_bytes(), 256);
     fails(given.enqueue(&rig), code::RUN, "needs 256 bytes of activation memory, has 0");
     let memory = rig.filled(300);
-    let set =
-        |address, bytes| unsafe { cumo_trt_context_set_memory(given.context, address, bytes) };
-    ok(set(memory, 255));
+    ok(given.set_memory(memory, 255));
     fails(given.enqueue(&rig), code::RUN, "needs 256 bytes of activation memory, has 255");
-    ok(set(memory, 300));
+    ok(given.set_memory(memory, 300));
     ok(given.enqueue(&rig));
     let mut out = [0u8; 300];
     ok(rig.read(&mut out[256..], memory + 256));
     ok(rig.wait());
     ok(rig.read(&mut out, memory));
     fails(rig.wait(), code::CUDA, "bytes 0..256 of 300");
-    assert!(outcome(set(memory, 301)).is_some());
+    assert!(outcome(given.set_memory(memory, 301)).is_some());
     rig.was_violated("activation memory: 301 bytes");
 }
 
@@ -103,12 +94,9 @@ fn activation_memory_is_given_used_and_worth_nothing_afterwards() {
 fn a_tensor_in_the_activation_memory_is_found() {
     let rig = Rig::new();
     let twice = rig.twice(1);
-    // SAFETY: as the header says.
-    let context = made(|out| unsafe { cumo_trt_context_create(twice.engine, 1, out) });
-    let given = Twice { context, ..twice };
+    let given = twice.another(true);
     let memory = rig.filled(512);
-    // SAFETY: as the header says.
-    ok(unsafe { cumo_trt_context_set_memory(given.context, memory, 512) });
+    ok(given.set_memory(memory, 512));
     ok(given.shape(1));
     ok(given.set("x", memory + 128));
     ok(given.set("y", given.y));
@@ -156,14 +144,11 @@ fn a_cache_is_updated_where_it_lies_and_nowhere_else() {
 #[test]
 fn profiles_that_do_not_fit_are_refused() {
     let rig = Rig::new();
-    let model = twice();
-    // SAFETY: here and below, as the header says.
-    let builder = made(|out| unsafe { cumo_trt_builder_create(rig.library, ptr::null(), out) });
-    let network = made(|out| unsafe {
-        cumo_trt_network_parse(builder, model.as_ptr().cast(), model.len(), ptr::null(), out)
-    });
+    let mut network = ptr::null_mut();
+    ok(rig.parse(&twice(), &mut network));
     let build = |ranges: &[(&str, [&[i64]; 3])]| {
         let mut blob = ptr::null_mut();
+        // SAFETY: as the header says.
         with_options(ranges, |options| unsafe {
             cumo_trt_network_build(network, options, &mut blob, ptr::null_mut())
         })
@@ -202,12 +187,6 @@ fn what_is_no_engine_of_this_version_is_refused() {
 #[test]
 fn garbage_is_no_model() {
     let rig = Rig::new();
-    // SAFETY: here and below, as the header says.
-    let builder = made(|out| unsafe { cumo_trt_builder_create(rig.library, ptr::null(), out) });
-    let parse = |model: &[u8]| unsafe {
-        let mut out = ptr::null_mut();
-        cumo_trt_network_parse(builder, model.as_ptr().cast(), model.len(), ptr::null(), &mut out)
-    };
-    fails(parse(b"\xff\xff"), code::PARSE, "not ONNX");
-    fails(parse(b""), code::PARSE, "no graph");
+    fails(rig.parse(b"\xff\xff", &mut ptr::null_mut()), code::PARSE, "not ONNX");
+    fails(rig.parse(b"", &mut ptr::null_mut()), code::PARSE, "no graph");
 }

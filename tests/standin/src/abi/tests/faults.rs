@@ -8,9 +8,8 @@ fn the_allocation_that_is_to_fail_fails_and_no_other() {
     let rig = Rig::with(&Settings { fail_allocation: Some(2), ..Settings::default() });
     rig.buffer(8);
     let mut address = 1;
-    // SAFETY: as the header says.
-    let status = unsafe { cumo_trt_buffer_alloc(rig.runtime, 8, &mut address) };
-    fails(status, code::OUT_OF_MEMORY, "8 bytes of device memory for a buffer");
+    let part = "8 bytes of device memory for a buffer";
+    fails(rig.alloc(8, &mut address), code::OUT_OF_MEMORY, part);
     assert_eq!(address, 0);
     rig.buffer(8);
 }
@@ -21,12 +20,8 @@ fn more_than_the_device_has_is_not_to_be_had() {
     settings.device.as_mut().unwrap().total_bytes = 1000;
     let rig = Rig::with(&settings);
     let a = rig.buffer(600);
-    // SAFETY: here and below, as the header says.
-    let status = unsafe { cumo_trt_buffer_alloc(rig.runtime, 401, &mut 0) };
-    fails(status, code::OUT_OF_MEMORY, "400 bytes are free");
-    let (mut free, mut total) = (0, 0);
-    ok(unsafe { cumo_trt_runtime_memory(rig.runtime, &mut free, &mut total) });
-    assert_eq!((free, total), (400, 1000));
+    fails(rig.alloc(401, &mut 0), code::OUT_OF_MEMORY, "400 bytes are free");
+    assert_eq!(rig.memory(), (400, 1000));
     rig.free(a);
     rig.buffer(1000);
 }

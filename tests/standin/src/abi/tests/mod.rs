@@ -89,9 +89,21 @@ impl Rig {
     /// Device memory.
     fn buffer(&self, bytes: u64) -> u64 {
         let mut address = 0;
-        // SAFETY: as the header says.
-        ok(unsafe { cumo_trt_buffer_alloc(self.runtime, bytes, &mut address) });
+        ok(self.alloc(bytes, &mut address));
         address
+    }
+
+    fn alloc(&self, bytes: u64, address: &mut u64) -> *mut sys::Status {
+        // SAFETY: as the header says.
+        unsafe { cumo_trt_buffer_alloc(self.runtime, bytes, address) }
+    }
+
+    /// Bytes of device memory that are free, and in all.
+    fn memory(&self) -> (u64, u64) {
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: as the header says.
+        ok(unsafe { cumo_trt_runtime_memory(self.runtime, &mut free, &mut total) });
+        (free, total)
     }
 
     fn free(&self, address: u64) {
@@ -149,6 +161,16 @@ impl Rig {
     fn pin(&self, bytes: usize) -> *mut c_void {
         // SAFETY: as the header says.
         made(|out| unsafe { cumo_trt_host_alloc(self.runtime, bytes, out) })
+    }
+
+    /// A builder with the network of a model, which are left behind.
+    fn parse(&self, model: &[u8], out: &mut *mut sys::Network) -> *mut sys::Status {
+        // SAFETY: as the header says.
+        unsafe {
+            let builder = made(|out| cumo_trt_builder_create(self.library, ptr::null(), out));
+            let (model, bytes) = (model.as_ptr().cast(), model.len());
+            cumo_trt_network_parse(builder, model, bytes, ptr::null(), out)
+        }
     }
 
     /// Parses a model and builds its engine.
@@ -243,6 +265,27 @@ impl Twice {
         let tensor = CString::new(tensor).unwrap();
         // SAFETY: as the header says.
         unsafe { cumo_trt_context_set_address(self.context, tensor.as_ptr(), address) }
+    }
+
+    /// Another context of the engine, with activation memory of its own or to be given.
+    fn another(&self, is_user_managed: bool) -> Twice {
+        // SAFETY: as the header says.
+        let context = made(|out| unsafe {
+            cumo_trt_context_create(self.engine, is_user_managed.into(), out)
+        });
+        Twice { context, ..*self }
+    }
+
+    fn set_memory(&self, address: u64, bytes: u64) -> *mut sys::Status {
+        // SAFETY: as the header says.
+        unsafe { cumo_trt_context_set_memory(self.context, address, bytes) }
+    }
+
+    fn activation_bytes(&self) -> u64 {
+        let mut bytes = 0;
+        // SAFETY: as the header says.
+        ok(unsafe { cumo_trt_context_activation_bytes(self.context, &mut bytes) });
+        bytes
     }
 
     fn enqueue(&self, rig: &Rig) -> *mut sys::Status {
