@@ -12,6 +12,8 @@ use std::sync::Arc;
 use cumo_bundle::{Dtype, Value};
 use serde::Serialize;
 
+pub use crate::memory_plan::{MemoryPlan, MemoryUse};
+
 /// Memory that a backend owns. Only the backend that gave the number understands it, and it gives
 /// none twice, also not after [`Backend::release`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +58,28 @@ pub struct View<'a> {
     pub dtype: Dtype,
     /// Shape, every dimension known.
     pub shape: &'a [usize],
+}
+
+/// Runs of bytes in a buffer that lie apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows {
+    /// Where they lie.
+    pub buffer: Buffer,
+    /// Bytes from the buffer's start to the first.
+    pub offset: usize,
+    /// Bytes from the start of one to the start of the next.
+    pub pitch: usize,
+}
+
+/// The sizes that a backend's graphs were built for; none where they take any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BackendLimits {
+    /// The most images of one pass.
+    pub images: Option<usize>,
+    /// The most new positions of one pass.
+    pub sequence: Option<usize>,
+    /// Positions that the cache has room for, no more and no fewer.
+    pub cache: Option<usize>,
 }
 
 /// What runs the steps, for people and for reports.
@@ -103,6 +127,11 @@ pub trait Backend {
     /// What runs the steps.
     fn facts(&self) -> BackendFacts;
 
+    /// The sizes that its graphs were built for.
+    fn limits(&self) -> BackendLimits {
+        BackendLimits::default()
+    }
+
     /// Memory of `bytes` bytes, all zero.
     ///
     /// # Errors
@@ -143,6 +172,27 @@ pub trait Backend {
         bytes: usize,
     ) -> Result<(), BackendError>;
 
+    /// Copies `rows` runs of `bytes` bytes between two places, which do not overlap.
+    ///
+    /// # Errors
+    /// As [`Backend::copy`].
+    fn copy_rows(
+        &mut self,
+        from: Rows,
+        to: Rows,
+        bytes: usize,
+        rows: usize,
+    ) -> Result<(), BackendError> {
+        for row in 0..rows {
+            self.copy(
+                (from.buffer, from.offset + row * from.pitch),
+                (to.buffer, to.offset + row * to.pitch),
+                bytes,
+            )?;
+        }
+        Ok(())
+    }
+
     /// Loads a step's graph, if no other step has loaded it, and makes the step ready to be bound.
     ///
     /// # Errors
@@ -164,6 +214,16 @@ pub trait Backend {
     /// [`BackendError::Run`] with the runtime's message; [`BackendError::Interrupted`].
     fn run(&mut self, step: StepId) -> Result<(), BackendError>;
 
+    /// Runs steps one after another. `repeats`: they will be run again and again, mostly with the
+    /// same tensors bound, so that a device may record them once and replay them.
+    ///
+    /// # Errors
+    /// As [`Backend::run`], of the first step that fails; those before it have run.
+    fn run_all(&mut self, steps: &[StepId], repeats: bool) -> Result<(), BackendError> {
+        let _ = repeats;
+        steps.iter().try_for_each(|step| self.run(*step))
+    }
+
     /// Waits until every step that was run has ended: a device works behind its caller.
     ///
     /// # Errors
@@ -174,6 +234,12 @@ pub trait Backend {
 
     /// A way to stop a step that runs, where the backend has one.
     fn interrupt(&self) -> Option<Interrupt>;
+
+    /// What the user should know since the last call, a sentence each: nothing that went wrong, but
+    /// what goes slower than it could.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What can go wrong in a backend.
@@ -255,6 +321,35 @@ pub enum BackendError {
     OutOfMemory {
         /// Bytes that were asked for.
         bytes: usize,
+    },
+    /// TensorRT, or what it needs, is not on this machine.
+    #[error("{what} cannot be used: {reason}")]
+    Tensorrt {
+        /// What it is, for example `TensorRT-RTX`.
+        what: String,
+        /// What is missing, and where it was looked for.
+        reason: String,
+    },
+    /// The device has too little free memory for the model; nothing was allocated.
+    #[error("{0}")]
+    DeviceMemory(Box<MemoryPlan>),
+    /// The device has no memory left for something.
+    #[error(
+        "the device has no memory left ({doing}): {reason}; other programs that use it take some, and engines of a smaller --max-context, --max-prompt or --max-images need less"
+    )]
+    DeviceFull {
+        /// What was being done.
+        doing: String,
+        /// What CUDA or TensorRT says.
+        reason: String,
+    },
+    /// The device, or its driver, failed: what was computed is lost.
+    #[error("the device failed ({doing}): {reason}")]
+    Device {
+        /// What was being done.
+        doing: String,
+        /// What CUDA says.
+        reason: String,
     },
     /// Something was to be written into a file of weights.
     #[error("a file of weights is only read")]

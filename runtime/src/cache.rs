@@ -2,7 +2,7 @@
 
 use cumo_bundle::{CacheSlot, CacheUpdate, Value};
 
-use crate::backend::{Backend, Buffer};
+use crate::backend::{Backend, Buffer, Rows};
 use crate::error::Error;
 use crate::shape::{Shape, Size, Sizes, Symbol};
 
@@ -138,14 +138,10 @@ impl Cache {
         let Some(slot) = self.slots.get(slot) else { return Ok(()) };
         let Some(current) = slot.current else { return Ok(()) };
         let bytes = slot.position_bytes;
-        for row in 0..slot.rows {
-            backend.copy(
-                (rows, row * sequence * bytes),
-                (current, (row * self.capacity + self.length) * bytes),
-                sequence * bytes,
-            )?;
-        }
-        Ok(())
+        let new = Rows { buffer: rows, offset: 0, pitch: sequence * bytes };
+        let pitch = self.capacity * bytes;
+        let cached = Rows { buffer: current, offset: self.length * bytes, pitch };
+        Ok(backend.copy_rows(new, cached, sequence * bytes, slot.rows)?)
     }
 
     /// Gives all memory back.
@@ -233,13 +229,8 @@ impl Slot {
         length: usize,
     ) -> Result<(), Error> {
         let bytes = self.position_bytes;
-        for row in 0..self.rows {
-            backend.copy(
-                (from, row * from_stride * bytes),
-                (to, row * to_stride * bytes),
-                length * bytes,
-            )?;
-        }
-        Ok(())
+        let from = Rows { buffer: from, offset: 0, pitch: from_stride * bytes };
+        let to = Rows { buffer: to, offset: 0, pitch: to_stride * bytes };
+        Ok(backend.copy_rows(from, to, length * bytes, self.rows)?)
     }
 }

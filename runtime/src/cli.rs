@@ -7,9 +7,10 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use cumo_bundle::PromptTemplate;
-use cumo_runtime::backends::ort::OrtOptions;
 use cumo_runtime::machine::max_threads;
 use cumo_runtime::{GenerateOptions, ModelOptions, SamplingOptions};
+
+use crate::backend_options::backend_options;
 
 /// Answers questions about images with CuMo models.
 #[derive(Debug, Parser)]
@@ -172,7 +173,7 @@ A JSON list of messages (role and content; user and assistant take turns, a firs
 system's) is laid out with the template; an answer is asked for where the last message is the
 user's. Anything else is text and is taken as it is. `<image>` becomes -200.")]
 pub(crate) struct TokenizeArgs {
-    /// A bundle with a tokenizer; or give --tokenizer
+    /// A bundle or engines with a tokenizer; or give --tokenizer
     #[arg(short, long, value_name = "DIR", required_unless_present = "tokenizer")]
     pub(crate) model: Option<PathBuf>,
     /// A tokenizer.model or tokenizer.json, in place of --model
@@ -182,7 +183,7 @@ pub(crate) struct TokenizeArgs {
     pub(crate) conversation: ConversationArgs,
 }
 
-/// Check every file of a bundle against the sizes and hashes in its manifest.
+/// Check every file of a bundle or of engines against the sizes and hashes in its manifest.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cumo verify --model bundle
@@ -190,7 +191,7 @@ pub(crate) struct TokenizeArgs {
 
 The exit code is 1 where a file is missing or not as it was written.")]
 pub(crate) struct VerifyArgs {
-    /// The bundle
+    /// The bundle or the engines
     #[arg(short, long, value_name = "DIR")]
     pub(crate) model: PathBuf,
     /// Print one JSON object
@@ -213,10 +214,19 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// The bundle, a folder that `cumo-export` wrote
+    /// The bundle or the engines, a folder that `cumo-export` wrote
     #[arg(short, long, value_name = "DIR")]
     pub(crate) model: PathBuf,
-    /// Threads that share the work [default: the physical cores]
+    /// The NVIDIA device that runs engines, counted from 0
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = whole::<usize>,
+        allow_negative_numbers = true,
+        default_value_t = 0
+    )]
+    pub(crate) device: usize,
+    /// Threads that share the work on a CPU [default: the physical cores]
     #[arg(
         short,
         long,
@@ -229,8 +239,10 @@ pub(crate) struct ModelArgs {
 
 impl ModelArgs {
     pub(crate) fn options(&self) -> ModelOptions {
-        let backend = OrtOptions { threads: self.threads };
-        ModelOptions { backend, ..ModelOptions::default() }
+        ModelOptions {
+            backend: backend_options(self.threads, self.device),
+            ..ModelOptions::default()
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What can go wrong in the runtime.
 
+use std::path::PathBuf;
+
 use cumo_bundle::Dtype;
 
 use crate::backend::BackendError;
@@ -16,6 +18,22 @@ pub enum Error {
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// A folder needs a backend that this program was built without.
+    #[error(
+        "{path} holds {holds}, which {backend} runs: this program was built without it (feature `{feature}`); {instead}"
+    )]
+    NoBackend {
+        /// The folder.
+        path: PathBuf,
+        /// What is in it.
+        holds: &'static str,
+        /// What runs that.
+        backend: &'static str,
+        /// The feature of Cargo's that brings it.
+        feature: &'static str,
+        /// What can be done without it.
+        instead: &'static str,
+    },
     /// The request's prompt cannot be answered.
     #[error(transparent)]
     Prompt(#[from] PromptError),

@@ -15,8 +15,8 @@ use crate::prompt::Prompt;
 use crate::sampling::{Choice, LogProbs, Sampler, SamplingOptions};
 use crate::step_times::StepTimes;
 
-/// Positions of a prompt that go through the model at once: bounds the memory of a pass, and the
-/// time until it can be cancelled between two.
+/// Positions of a prompt that go through the model at once, where graphs take any number: bounds
+/// the memory of a pass, and the time until it can be cancelled between two.
 const PREFILL_CHUNK: usize = 256;
 
 /// The cache grows in steps of this many positions.
@@ -292,7 +292,12 @@ impl Generator {
         let context = self.model.llm.context_length;
         let positions = positions.next_multiple_of(CACHE_STEP).min(context);
         self.cached.reserve(positions - self.cached.len());
-        self.executor.reserve(positions, new.min(PREFILL_CHUNK))
+        self.executor.reserve(positions, new.min(self.piece()))
+    }
+
+    /// Positions of a prompt that go through the model at once: as many as graphs were built for.
+    fn piece(&self) -> usize {
+        self.executor.limits().sequence.unwrap_or(PREFILL_CHUNK).max(1)
     }
 
     /// Runs a prompt's positions; says whether it came to the end.
@@ -302,7 +307,7 @@ impl Generator {
         images: &[ImageEmbeds],
         cancel: &CancelToken,
     ) -> Result<bool, Error> {
-        for chunk in positions.chunks(PREFILL_CHUNK) {
+        for chunk in positions.chunks(self.piece()) {
             if cancel.is_cancelled() || !self.forward(chunk, images)? {
                 return Ok(false);
             }

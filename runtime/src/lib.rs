@@ -36,6 +36,7 @@ mod error;
 mod executor;
 mod generate;
 pub mod machine;
+mod memory_plan;
 mod model;
 mod prompt;
 mod sampling;

@@ -1,5 +1,6 @@
 //! The program `cumo`: answers questions about images with CuMo models.
 
+mod backend_options;
 mod cli;
 mod commands;
 

@@ -3,22 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cumo_bundle::{Bundle, ModelFacts, Phase, PromptTemplate, Target};
+use cumo_bundle::{ModelFacts, Phase, PromptTemplate};
 use cumo_processor::{
     ImageLimits, ImageProcessor, Message, Tokenizer, count_image_marks, render, tokenize_prompt,
 };
 
-use crate::backends::ort::{OrtBackend, OrtOptions};
+use crate::backends::{self, BackendOptions, Opened};
 use crate::cancel::CancelToken;
 use crate::error::Error;
 use crate::executor::{Executor, ImageEmbeds};
 use crate::generate::{Answer, Event, GenerateOptions, Generator, Request};
 
-/// How a bundle is opened.
+/// How a bundle or a folder of engines is opened.
 #[derive(Debug, Clone, Default)]
 pub struct ModelOptions {
-    /// Settings of the backend.
-    pub backend: OrtOptions,
+    /// Settings of the backends.
+    pub backend: BackendOptions,
     /// How large an image may be.
     pub images: ImageLimits,
 }
@@ -47,25 +47,22 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens a bundle: checks its manifest and the sizes of its files, and loads the language
-    /// model. The vision tower is loaded with the first image.
+    /// Opens a bundle or a folder of engines, on the backend that it is for: checks its manifest and
+    /// the sizes of its files, and loads the language model. The vision tower is loaded with the
+    /// first image.
     ///
     /// # Errors
-    /// [`Error::Bundle`], [`Error::Processor`] for its tokenizer, [`Error::Backend`].
+    /// [`Error::Bundle`], [`Error::NoBackend`], [`Error::Processor`] for its tokenizer,
+    /// [`Error::Backend`].
     pub fn open(path: &Path, options: &ModelOptions) -> Result<Self, Error> {
         let start = Instant::now();
-        let bundle = Bundle::open(path)?;
+        let Opened { bundle, backend } = backends::open(path, &options.backend)?;
         let facts = bundle.manifest.model.clone();
         let tokenizer = match facts.tokenizer {
             Some(kind) => Some(Tokenizer::open(&bundle.file(kind.file_name()))?),
             None => None,
         };
-        let files = bundle.manifest.files.keys().cloned().collect();
-        let backend = OrtBackend::new(options.backend.clone(), files)?;
-        if facts.llm.sliding_window.is_some() && bundle.manifest.target == Target::OrtCpu {
-            backend.check_sliding_window()?;
-        }
-        let mut executor = Executor::new(&bundle, Box::new(backend))?;
+        let mut executor = Executor::new(&bundle, backend)?;
         executor.load(Phase::EmbedTokens)?;
         executor.load(Phase::Decode)?;
         Ok(Model {
@@ -91,6 +88,11 @@ impl Model {
     /// Time that opening took.
     pub fn load_time(&self) -> Duration {
         self.load
+    }
+
+    /// What the user should know since the last call, a sentence each.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        self.generator.executor().take_notes()
     }
 
     /// The executor, for looking at activations and for timing.

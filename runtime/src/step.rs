@@ -122,6 +122,13 @@ impl PreparedStep {
         self.stage
     }
 
+    /// Whether the step behind this one may be run with it in one go: it is counted as the same,
+    /// and nothing is to be done between them.
+    pub(crate) fn runs_with(&self, next: &PreparedStep) -> bool {
+        let leaves_rows = |port: &BoundPort| matches!(port.place, Place::CacheRows { .. });
+        self.stage == next.stage && !self.ports.iter().any(leaves_rows)
+    }
+
     /// Whether the step makes the activation of this index.
     pub(crate) fn writes(&self, activation: usize) -> bool {
         let writes = |port: &BoundPort| {

@@ -21,8 +21,9 @@ use cumo_export::engine::{EngineInput, EngineOptions, Silent, Sizes, WeightsPlac
 use cumo_export::{FloatType, MoeKind};
 use cumo_runtime::backends::ort::{OrtBackend, OrtOptions};
 use cumo_runtime::{Executor, Position};
-use cumo_tensorrt::{DeviceInfo, Error, Flavour, Library, Runtime};
-use cumo_tests::{Exported, Golden, Tolerances, onnxruntime_is_there};
+use cumo_standin::Settings;
+use cumo_tensorrt::{DeviceInfo, Error, Flavour, Library, LibraryPlaces, Runtime};
+use cumo_tests::{EngineFolder, Exported, Golden, Tolerances, onnxruntime_is_there, stand_in};
 
 use recorder::{Call, Recorder};
 use replay::{engine_of, replay};
@@ -36,6 +37,7 @@ const STEPS: usize = 4;
 /// A TensorRT that builds, its device if there is one, and the plugin for it.
 struct Toolkit {
     library: Library,
+    places: LibraryPlaces,
     device: Option<DeviceInfo>,
     plugin: PathBuf,
 }
@@ -67,7 +69,13 @@ fn toolkit() -> Option<Toolkit> {
     let named = std::env::var_os("CUMO_TRT_PLUGIN").map(PathBuf::from);
     let built = names.iter().map(|name| built.join(name).join("libcumo_plugin.so"));
     let plugin = named.into_iter().chain(built).find(|file| file.is_file());
-    Some(Toolkit { library, device, plugin: plugin.expect("the plugin is built with the shim") })
+    let places = LibraryPlaces::default();
+    Some(Toolkit {
+        library,
+        places,
+        device,
+        plugin: plugin.expect("the plugin is built with the shim"),
+    })
 }
 
 /// The build folder, of which tests are in `debug/deps`.
@@ -134,6 +142,7 @@ fn build(bundle: &Path, folder: &Path, toolkit: &Toolkit) -> Engines {
         output: folder.join("engines"),
         target: Target::Tensorrt,
         flavour: Some(toolkit.library.flavour()),
+        libraries: toolkit.places.clone(),
         sizes: Sizes {
             max_images: Some(1),
             batch: Some(1),
@@ -239,4 +248,40 @@ fn engines_compute_what_onnx_runtime_does_on_their_twins() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn engines_of_the_stand_in_compute_what_onnx_runtime_does() {
+    onnxruntime_is_there();
+    let (stand_in, places, _folder) = stand_in(&Settings::default());
+    let library = Library::open_at(Flavour::Rtx, &places).unwrap();
+    library.load_plugins(&stand_in.plugin()).unwrap();
+    let runtime = Runtime::new(&library, 0).unwrap();
+    // The same operators, on another number of threads.
+    let limit = Tolerances::read().f32;
+    for golden in Golden::all() {
+        let sizes = Sizes {
+            max_images: Some(1),
+            batch: Some(1),
+            max_prompt: Some(CONTEXT),
+            max_context: Some(CONTEXT),
+        };
+        let folder = EngineFolder::of(&golden, MoeKind::Plugin, sizes);
+        let engines = Engines::open(&folder.path()).unwrap();
+        let calls = record(&golden, &folder.bundle());
+        let mut of_engine: BTreeMap<&str, Vec<&Call>> = BTreeMap::new();
+        for call in &calls {
+            let engine = engine_of(&engines, call).unwrap();
+            of_engine.entry(&engine.file).or_default().push(call);
+        }
+        for (file, calls) in of_engine {
+            let entry = engines.manifest.engines.iter().find(|it| it.file == file).unwrap();
+            let outcome = replay(&runtime, &engines.read(entry).unwrap(), &calls, limit).unwrap();
+            assert_eq!(outcome.faults, [""; 0], "{} {file}", golden.name);
+        }
+    }
+    drop((runtime, library));
+    assert_eq!(stand_in.violations(), [""; 0]);
+    let summary = stand_in.summary().unwrap();
+    assert!(summary.executions > 100, "{summary:?}");
 }

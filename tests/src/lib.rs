@@ -4,7 +4,9 @@
 mod compare;
 mod exported;
 mod golden;
+mod standin;
 
 pub use compare::{Comparison, Tolerances};
 pub use exported::{Exported, onnxruntime_is_there};
 pub use golden::{Golden, Prompt};
+pub use standin::{EngineFolder, stand_in};

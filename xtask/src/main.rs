@@ -16,6 +16,7 @@ mod process;
 mod python;
 mod sample;
 mod setup;
+mod stand_in;
 mod test;
 mod tidy;
 mod two_layers;

@@ -1,6 +1,6 @@
 //! `cargo metadata`: the packages of the lock file and what depends on what.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -27,6 +27,21 @@ pub(crate) struct Package {
     /// An SPDX expression.
     pub(crate) license: Option<String>,
     pub(crate) license_file: Option<PathBuf>,
+    /// What its manifest asks for.
+    #[serde(default)]
+    pub(crate) dependencies: Vec<Declared>,
+    /// Its features, and what each turns on.
+    #[serde(default)]
+    pub(crate) features: BTreeMap<String, Vec<String>>,
+}
+
+/// A dependency as a manifest asks for it.
+#[derive(Deserialize)]
+pub(crate) struct Declared {
+    pub(crate) name: String,
+    /// None for a normal dependency, or `build`, or `dev`.
+    pub(crate) kind: Option<String>,
+    pub(crate) features: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -52,6 +52,10 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
     }
     println!("== Rust tests");
     process::run(cargo.env(onnxruntime::DYLIB_PATH, &library))?;
+    println!("== the stand-in for TensorRT is not loaded by what is built without tests");
+    let mut alone = process::cargo();
+    alone.args(["test", "--locked", "-p", "cumo-tensorrt", "--test", "tensorrt", "stand_in"]);
+    process::run(alone.current_dir(&workspace.root))?;
     if !quick {
         let programs = build_programs(workspace)?;
         println!("== exported files under Python");

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::metadata::Metadata;
 use crate::workspace::Workspace;
-use crate::{layers, process};
+use crate::{layers, process, stand_in};
 
 /// The largest file that is kept without being named below.
 const MAX_BYTES: u64 = 2_000_000;
@@ -45,7 +45,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     if !problems.is_empty() {
         bail!("tidy:\n  {}", problems.join("\n  "));
     }
-    layers::check(&Metadata::read(workspace)?)?;
+    let metadata = Metadata::read(workspace)?;
+    layers::check(&metadata)?;
+    stand_in::check(&metadata)?;
     println!("{} files checked", files.len());
     Ok(())
 }

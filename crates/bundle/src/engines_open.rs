@@ -208,4 +208,4 @@ fn device_problem(built_for: &TensorrtFacts, device: Option<u32>) -> Option<Stri
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,6 +17,7 @@ mod engines_write;
 mod error;
 mod fact_shapes;
 mod file_writer;
+mod folder;
 mod hash;
 mod links;
 mod manifest;
@@ -38,6 +39,7 @@ pub use engines_open::{Engines, Machine};
 pub use engines_write::EnginesWriter;
 pub use error::Error;
 pub use file_writer::FileWriter;
+pub use folder::Folder;
 pub use hash::{Sha256Hex, hash_reader};
 pub use manifest::{
     Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, PartPrecision, Target, Value,

@@ -103,6 +103,12 @@ impl Context {
         Ok(())
     }
 
+    /// Lets go of a tensor's buffer: it is to be set again before the next execution.
+    pub fn unset_tensor(&mut self, tensor: &str) {
+        self.is_checked = false;
+        self.tensors.remove(tensor);
+    }
+
     /// The activation memory in bytes that the shapes which are set need.
     ///
     /// # Errors

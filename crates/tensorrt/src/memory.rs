@@ -1,9 +1,11 @@
 //! Device memory.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::handle::BufferHandle;
+use crate::handle::{BufferHandle, MapError};
 use crate::runtime::Runtime;
 use crate::work::Used;
 
@@ -19,6 +21,17 @@ pub struct DeviceBuffer {
 impl DeviceBuffer {
     pub(crate) fn alloc(runtime: &Runtime, bytes: u64) -> Result<Self, Error> {
         let handle = BufferHandle::alloc(runtime.handle.clone(), bytes)?;
+        Ok(DeviceBuffer { bytes: handle.bytes, handle: Arc::new(handle), offset: 0 })
+    }
+
+    pub(crate) fn map(runtime: &Runtime, path: &Path) -> Result<Self, Error> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(io)?;
+        let handle = match BufferHandle::map(runtime.handle.clone(), &file) {
+            Ok(handle) => handle,
+            Err(MapError::Io(source)) => return Err(io(source)),
+            Err(MapError::Device(error)) => return Err(error),
+        };
         Ok(DeviceBuffer { bytes: handle.bytes, handle: Arc::new(handle), offset: 0 })
     }
 

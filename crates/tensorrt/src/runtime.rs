@@ -129,6 +129,16 @@ impl Runtime {
         DeviceBuffer::alloc(self, bytes)
     }
 
+    /// A file in the host's memory, mapped, as memory that the device reads where it lies: for
+    /// devices that share the host's memory. The file must not change or become shorter while it is
+    /// used. Nothing may be written to it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Unsupported`] where the device cannot; [`Error::Cuda`].
+    pub fn map_file(&self, path: &Path) -> Result<DeviceBuffer, Error> {
+        DeviceBuffer::map(self, path)
+    }
+
     /// Makes a stream: what is put on it runs in order.
     ///
     /// # Errors

@@ -6,6 +6,9 @@ use std::ffi::{OsStr, c_char, c_void};
 /// `CUMO_TRT_ABI_VERSION`.
 pub(crate) const ABI_VERSION: u32 = 1;
 
+/// The mark in the ABI's number of the stand-in that tests run without a GPU (`tests/standin`).
+pub(crate) const STAND_IN: u32 = 1 << 31;
+
 /// `CUMO_TRT_MAX_RANK`.
 pub(crate) const MAX_RANK: usize = 8;
 
@@ -236,9 +239,14 @@ api! {
     fn context_free(*mut Context);
     fn buffer_alloc(*mut Runtime, u64, *mut u64) -> *mut Status;
     fn buffer_free(*mut Runtime, u64);
+    fn host_alloc(*mut Runtime, usize, *mut *mut c_void) -> *mut Status;
+    fn host_free(*mut Runtime, *mut c_void);
+    fn host_register(*mut Runtime, *const c_void, usize, *mut u64) -> *mut Status;
+    fn host_unregister(*mut Runtime, *const c_void);
     fn copy_to_device(*mut Stream, u64, *const c_void, usize) -> *mut Status;
     fn copy_to_host(*mut Stream, *mut c_void, u64, usize) -> *mut Status;
     fn copy_on_device(*mut Stream, u64, u64, usize) -> *mut Status;
+    fn copy_rows_on_device(*mut Stream, u64, u64, u64, u64, usize, usize) -> *mut Status;
     fn fill(*mut Stream, u64, u8, usize) -> *mut Status;
     fn stream_create(*mut Runtime, *mut *mut Stream) -> *mut Status;
     fn stream_synchronize(*mut Stream) -> *mut Status;

@@ -10,7 +10,7 @@ use cumo_export::engine::{
     Advice, EngineInput, EngineOptions, EngineSummary, Findings, PORTABLE_DEVICES, Sizes,
     WeightsPlace, build_engines,
 };
-use cumo_tensorrt::Flavour;
+use cumo_tensorrt::{Flavour, LibraryPlaces};
 
 use crate::cli::EngineArguments;
 use crate::engine_bar::EngineBar;
@@ -72,6 +72,7 @@ fn options(arguments: &EngineArguments, output: &Path) -> anyhow::Result<EngineO
         output: output.to_owned(),
         target,
         flavour: Flavour::from_name(&arguments.flavour),
+        libraries: LibraryPlaces::default(),
         sizes: Sizes {
             max_images: arguments.max_images,
             batch: arguments.batch,

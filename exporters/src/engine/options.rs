@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cumo_bundle::Target;
 use cumo_checkpoint::Sources;
-use cumo_tensorrt::Flavour;
+use cumo_tensorrt::{Flavour, LibraryPlaces};
 
 use crate::layered::MoeKind;
 
@@ -52,6 +52,8 @@ pub struct EngineOptions {
     pub target: Target,
     /// The TensorRT to build with; by default the one that this machine's device needs, or RTX.
     pub flavour: Option<Flavour>,
+    /// Where TensorRT's libraries are, where they are not to be looked for.
+    pub libraries: LibraryPlaces,
     /// The largest sizes.
     pub sizes: Sizes,
     /// Most bytes that a layer may use besides its tensors.

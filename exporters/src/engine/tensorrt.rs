@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cumo_bundle::{PluginFacts, TensorrtFacts, TensorrtFlavour, hash_reader};
-use cumo_tensorrt::{DeviceInfo, Flavour, Library};
+use cumo_tensorrt::{DeviceInfo, Flavour, Library, LibraryPlaces};
 
 use super::error::Error;
 use super::options::EngineOptions;
@@ -37,8 +37,8 @@ impl Toolkit {
     /// [`Error::Toolkit`], [`Error::Option`].
     pub(super) fn open(options: &EngineOptions) -> Result<Toolkit, Error> {
         let library = match options.flavour {
-            Some(flavour) => open(flavour)?,
-            None => automatic()?,
+            Some(flavour) => open(flavour, &options.libraries)?,
+            None => automatic(&options.libraries)?,
         };
         let flavour = library.flavour();
         if flavour != Flavour::Rtx && !options.devices.is_empty() {
@@ -80,8 +80,8 @@ impl Toolkit {
     }
 }
 
-fn open(flavour: Flavour) -> Result<Library, Error> {
-    Library::open(flavour).map_err(|cause| Error::Toolkit {
+fn open(flavour: Flavour, places: &LibraryPlaces) -> Result<Library, Error> {
+    Library::open_at(flavour, places).map_err(|cause| Error::Toolkit {
         what: format!("TensorRT flavour `{flavour}`"),
         cause: Box::new(cause),
         advice: "",
@@ -89,16 +89,16 @@ fn open(flavour: Flavour) -> Result<Library, Error> {
 }
 
 /// A full TensorRT where there is one and a device for it; else TensorRT-RTX.
-fn automatic() -> Result<Library, Error> {
+fn automatic(places: &LibraryPlaces) -> Result<Library, Error> {
     for flavour in [Flavour::V11, Flavour::V10] {
-        if let Ok(library) = Library::open(flavour)
+        if let Ok(library) = Library::open_at(flavour, places)
             && library.can_build()
             && library.devices().is_ok()
         {
             return Ok(library);
         }
     }
-    open(Flavour::Rtx)
+    open(Flavour::Rtx, places)
 }
 
 fn load_plugin(library: &Library, named: Option<&Path>) -> Result<PluginFacts, Error> {

@@ -371,6 +371,22 @@ CUMO_TRT_API cumo_trt_status* cumo_trt_buffer_alloc(cumo_trt_runtime* runtime, u
 CUMO_TRT_API void cumo_trt_buffer_free(cumo_trt_runtime* runtime, uint64_t address);
 
 /*
+ * Host memory that the device copies from and to by itself, beside other work: copies of other host memory may wait
+ * for the stream. Aligned to 256, of undefined content. Freed with cumo_trt_host_free, when no copy uses it.
+ */
+CUMO_TRT_API cumo_trt_status* cumo_trt_host_alloc(cumo_trt_runtime* runtime, size_t bytes, void** out);
+CUMO_TRT_API void cumo_trt_host_free(cumo_trt_runtime* runtime, void* memory);
+
+/*
+ * Lets the device read host memory that is the caller's where it lies, also where it may not be written, and gives
+ * its device address. `memory` begins a page; it stays where it is until cumo_trt_host_unregister, which comes when no
+ * work uses it. CUMO_TRT_CODE_UNSUPPORTED where the device cannot.
+ */
+CUMO_TRT_API cumo_trt_status* cumo_trt_host_register(cumo_trt_runtime* runtime, const void* memory, size_t bytes,
+                                                     uint64_t* address);
+CUMO_TRT_API void cumo_trt_host_unregister(cumo_trt_runtime* runtime, const void* memory);
+
+/*
  * Copies on a stream. Host memory is to hold until the stream was synchronised; what was copied to the host is there
  * then.
  */
@@ -380,6 +396,14 @@ CUMO_TRT_API cumo_trt_status* cumo_trt_copy_to_host(cumo_trt_stream* stream, voi
 CUMO_TRT_API cumo_trt_status* cumo_trt_copy_on_device(cumo_trt_stream* stream, uint64_t to, uint64_t from,
                                                       size_t bytes);
 CUMO_TRT_API cumo_trt_status* cumo_trt_fill(cumo_trt_stream* stream, uint64_t address, uint8_t value, size_t bytes);
+
+/*
+ * Copies `rows` runs of `row_bytes`, that lie `from_pitch` and `to_pitch` bytes apart, each at least `row_bytes`. The
+ * runs that are read and those that are written do not overlap.
+ */
+CUMO_TRT_API cumo_trt_status* cumo_trt_copy_rows_on_device(cumo_trt_stream* stream, uint64_t to, uint64_t to_pitch,
+                                                           uint64_t from, uint64_t from_pitch, size_t row_bytes,
+                                                           size_t rows);
 
 CUMO_TRT_API cumo_trt_status* cumo_trt_stream_create(cumo_trt_runtime* runtime, cumo_trt_stream** out);
 CUMO_TRT_API cumo_trt_status* cumo_trt_stream_synchronize(cumo_trt_stream* stream);

@@ -42,9 +42,15 @@ Driver load_all(void* handle) {
     load(handle, d.memory_info, "cuMemGetInfo_v2");
     load(handle, d.memory_alloc, "cuMemAlloc_v2");
     load(handle, d.memory_free, "cuMemFree_v2");
+    load(handle, d.host_alloc, "cuMemHostAlloc");
+    load(handle, d.host_free, "cuMemFreeHost");
+    load(handle, d.host_register, "cuMemHostRegister_v2");
+    load(handle, d.host_unregister, "cuMemHostUnregister");
+    load(handle, d.host_address, "cuMemHostGetDevicePointer_v2");
     load(handle, d.copy_to_device, "cuMemcpyHtoDAsync_v2");
     load(handle, d.copy_to_host, "cuMemcpyDtoHAsync_v2");
     load(handle, d.copy_on_device, "cuMemcpyDtoDAsync_v2");
+    load(handle, d.copy_2d, "cuMemcpy2DAsync_v2");
     load(handle, d.fill, "cuMemsetD8Async");
     load(handle, d.stream_create, "cuStreamCreate");
     load(handle, d.stream_destroy, "cuStreamDestroy_v2");
@@ -152,6 +158,12 @@ int32_t Device::compute_capability() const {
 
 Device::~Device() {
     driver().primary_release(mDevice);
+}
+
+int Device::attribute(int which) const {
+    int value = 0;
+    check(driver().device_attribute(&value, which, mDevice), "ask for the device's properties");
+    return value;
 }
 
 OnDevice::OnDevice(Device const& device) {

@@ -16,6 +16,28 @@ using CuGraph = void*;
 using CuGraphExec = void*;
 using CuAddress = unsigned long long;
 
+/// CUDA_MEMCPY2D: both sides are device memory where their kind is kDEVICE.
+struct CuCopy2d {
+    static constexpr int kDEVICE = 2;
+
+    size_t from_x{};
+    size_t from_y{};
+    int from_kind{kDEVICE};
+    void const* from_host{};
+    CuAddress from{};
+    void* from_array{};
+    size_t from_pitch{};
+    size_t to_x{};
+    size_t to_y{};
+    int to_kind{kDEVICE};
+    void* to_host{};
+    CuAddress to{};
+    void* to_array{};
+    size_t to_pitch{};
+    size_t width_bytes{};
+    size_t height{};
+};
+
 /// The driver's functions that are used here, by the names that its library has them under.
 struct Driver {
     CuResult (*init)(unsigned flags);
@@ -34,9 +56,15 @@ struct Driver {
     CuResult (*memory_info)(size_t*, size_t*);
     CuResult (*memory_alloc)(CuAddress*, size_t);
     CuResult (*memory_free)(CuAddress);
+    CuResult (*host_alloc)(void**, size_t, unsigned flags);
+    CuResult (*host_free)(void*);
+    CuResult (*host_register)(void*, size_t, unsigned flags);
+    CuResult (*host_unregister)(void*);
+    CuResult (*host_address)(CuAddress*, void*, unsigned flags);
     CuResult (*copy_to_device)(CuAddress, void const*, size_t, CuStream);
     CuResult (*copy_to_host)(void*, CuAddress, size_t, CuStream);
     CuResult (*copy_on_device)(CuAddress, CuAddress, size_t, CuStream);
+    CuResult (*copy_2d)(CuCopy2d const*, CuStream);
     CuResult (*fill)(CuAddress, unsigned char, size_t, CuStream);
     CuResult (*stream_create)(CuStream*, unsigned flags);
     CuResult (*stream_destroy)(CuStream);
@@ -76,6 +104,8 @@ public:
 
     /// 86 is 8.6.
     int32_t compute_capability() const;
+    /// A number of CUdevice_attribute.
+    int attribute(int which) const;
 
 private:
     CuDevice mDevice{};

@@ -32,6 +32,8 @@ static void null_pointers(void) {
     cumo_trt_engine* engine = NULL;
     cumo_trt_blob* blob = NULL;
     cumo_trt_tensor tensor;
+    void* memory = NULL;
+    uint64_t address = 0;
     cumo_trt_build_options options;
     memset(&options, 0, sizeof options);
 
@@ -54,6 +56,11 @@ static void null_pointers(void) {
     refused(cumo_trt_graph_launch(NULL, NULL), code, "graph is null");
     refused(cumo_trt_graph_end(NULL, NULL), code, "stream is null");
     refused(cumo_trt_num_devices(NULL), code, "out is null");
+    refused(cumo_trt_host_alloc(NULL, 1, NULL), code, "out is null");
+    refused(cumo_trt_host_alloc(NULL, 1, &memory), code, "runtime is null");
+    refused(cumo_trt_host_register(NULL, NULL, 1, &address), code, "memory is null");
+    refused(cumo_trt_host_register(NULL, &address, 1, &address), code, "runtime is null");
+    refused(cumo_trt_copy_rows_on_device(NULL, 1, 1, 2, 1, 1, 1), code, "stream is null");
 }
 
 static void nothing_is_freed_and_described(void) {
@@ -69,6 +76,8 @@ static void nothing_is_freed_and_described(void) {
     cumo_trt_event_free(NULL);
     cumo_trt_graph_free(NULL);
     cumo_trt_buffer_free(NULL, 1);
+    cumo_trt_host_free(NULL, &failures);
+    cumo_trt_host_unregister(NULL, &failures);
     expect(cumo_trt_status_code(NULL) == 0, "no status is success");
     expect(cumo_trt_status_parse_error(NULL, 0).index == -1, "no status has no parse errors");
     expect(cumo_trt_network_num_layers(NULL) == 0, "no network has no layers");

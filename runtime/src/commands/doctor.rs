@@ -4,12 +4,12 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use cumo_runtime::backends::ort::find_library;
 use cumo_runtime::machine::{self, Memory, Nvidia, Processor};
 use serde::Serialize;
 
-use super::console;
+use super::{console, doctor_tensorrt};
 use crate::cli::DoctorArgs;
+use doctor_tensorrt::TensorrtReport;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -19,6 +19,7 @@ struct Report {
     memory: Option<Memory>,
     onnxruntime: Option<OnnxRuntime>,
     nvidia: Nvidia,
+    tensorrt: Vec<TensorrtReport>,
     missing: Vec<Missing>,
     runs_on_cpu: bool,
 }
@@ -47,18 +48,8 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
 
 fn examine() -> Report {
     let mut missing = Vec::new();
-    let onnxruntime = match find_library() {
-        Ok(library) => {
-            Some(OnnxRuntime { path: library.path.display().to_string(), version: library.version })
-        }
-        Err(error) => {
-            missing.push(Missing {
-                what: error.to_string().lines().next().unwrap_or_default().to_owned(),
-                mend: "pip download --no-deps -d ort onnxruntime && python3 -m zipfile -e ort/onnxruntime-*.whl ort && export ORT_DYLIB_PATH=$(ls $PWD/ort/onnxruntime/capi/libonnxruntime.so.*)",
-            });
-            None
-        }
-    };
+    let onnxruntime = find_onnxruntime(&mut missing);
+    let tensorrt = doctor_tensorrt::find();
     let nvidia = machine::nvidia();
     if nvidia.driver.is_none() && has_nvidia_device() {
         missing.push(Missing {
@@ -73,8 +64,32 @@ fn examine() -> Report {
         runs_on_cpu: onnxruntime.is_some(),
         onnxruntime,
         nvidia,
+        tensorrt,
         missing,
     }
+}
+
+/// The library of ONNX Runtime, unless it is missing.
+#[cfg(feature = "ort")]
+fn find_onnxruntime(missing: &mut Vec<Missing>) -> Option<OnnxRuntime> {
+    match cumo_runtime::backends::ort::find_library() {
+        Ok(library) => {
+            Some(OnnxRuntime { path: library.path.display().to_string(), version: library.version })
+        }
+        Err(error) => {
+            missing.push(Missing {
+                what: error.to_string().lines().next().unwrap_or_default().to_owned(),
+                mend: "pip download --no-deps -d ort onnxruntime && python3 -m zipfile -e ort/onnxruntime-*.whl ort && export ORT_DYLIB_PATH=$(ls $PWD/ort/onnxruntime/capi/libonnxruntime.so.*)",
+            });
+            None
+        }
+    }
+}
+
+/// This program was built without it.
+#[cfg(not(feature = "ort"))]
+fn find_onnxruntime(_: &mut Vec<Missing>) -> Option<OnnxRuntime> {
+    None
 }
 
 /// Whether a PCI device is NVIDIA's, whose vendor number is 0x10de.
@@ -116,6 +131,7 @@ fn for_people(report: &Report) -> String {
     let libraries: Vec<String> =
         report.nvidia.libraries.iter().map(|path| path.display().to_string()).collect();
     lines.push(format!("NVIDIA files  {}", join(&libraries)));
+    lines.extend(doctor_tensorrt::for_people(&report.tensorrt));
     for missing in &report.missing {
         lines.push(format!("\nmissing: {}\nmended by: {}", missing.what, missing.mend));
     }

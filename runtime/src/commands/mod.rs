@@ -3,6 +3,7 @@
 pub(crate) mod chat;
 pub(crate) mod console;
 pub(crate) mod doctor;
+mod doctor_tensorrt;
 pub(crate) mod eval;
 pub(crate) mod interrupt;
 pub(crate) mod run;

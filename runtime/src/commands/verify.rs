@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use cumo_bundle::{Bundle, FileCheck, FileStatus};
+use cumo_bundle::{FileCheck, FileStatus, Folder};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -62,11 +62,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode> {
 
 /// Every file's state, with a bar on a terminal; a pipe gets the results alone.
 fn check(bundle: &Path) -> Result<Vec<FileCheck>> {
-    let sizes = Bundle::read_manifest(bundle)?.files.into_values().map(|file| file.bytes);
-    let total = sizes.fold(0, u64::saturating_add);
+    let total = Folder::listed_bytes(bundle)?;
     let style = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
     let bar = ProgressBar::new(total).with_style(ProgressStyle::with_template(style)?);
-    let checks = Bundle::verify(bundle, |bytes| bar.inc(bytes))?;
+    let checks = Folder::verify(bundle, |bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     Ok(checks)
 }

@@ -26,7 +26,9 @@ impl Executor {
         self.load(Phase::EncodeImages)?;
         let facts = &self.manifest.model;
         let image_values = facts.image.size.saturating_pow(2).saturating_mul(3);
-        let batch = (MAX_CROPS / self.image_sizes(1).crops.max(1))
+        let most = self.backend.limits().images;
+        let batch = most
+            .unwrap_or(MAX_CROPS / self.image_sizes(1).crops.max(1))
             .clamp(1, (pixels.len() / image_values).max(1));
         self.make_room(Phase::EncodeImages, self.image_sizes(batch))?;
         let mut embeds = Vec::new();

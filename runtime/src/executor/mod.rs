@@ -14,7 +14,7 @@ use std::time::Instant;
 use cumo_bundle::{Bundle, Dtype, Manifest, Phase, names};
 
 use crate::activations::{Activations, Placed};
-use crate::backend::{Backend, BackendFacts, Interrupt};
+use crate::backend::{Backend, BackendFacts, BackendLimits, Interrupt, StepId};
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::shape::Sizes;
@@ -54,6 +54,7 @@ pub struct Executor {
     bytes: Vec<u8>,
     ids: Vec<i64>,
     candidate_scores: Vec<f32>,
+    step_ids: Vec<StepId>,
 }
 
 impl Executor {
@@ -75,12 +76,23 @@ impl Executor {
             bytes: Vec::new(),
             ids: Vec::new(),
             candidate_scores: Vec::new(),
+            step_ids: Vec::new(),
         })
     }
 
     /// What runs the steps.
     pub fn backend(&self) -> BackendFacts {
         self.backend.facts()
+    }
+
+    /// The sizes that the graphs were built for.
+    pub fn limits(&self) -> BackendLimits {
+        self.backend.limits()
+    }
+
+    /// What the user should know since the last call, a sentence each.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        self.backend.take_notes()
     }
 
     /// A way to stop the graph that runs.
@@ -146,7 +158,8 @@ impl Executor {
     pub fn reserve(&mut self, positions: usize, sequence: usize) -> Result<(), Error> {
         self.load(Phase::EmbedTokens)?;
         self.load(Phase::Decode)?;
-        let positions = self.rung(positions)?;
+        let rung = self.rung(positions)?;
+        let positions = self.backend.limits().cache.map_or(rung, |all| all.max(rung));
         self.cache.reserve(self.backend.as_mut(), positions)?;
         let capacity = self.cache.capacity();
         let sizes =
@@ -254,14 +267,21 @@ impl Executor {
         let Some(steps) = self.phases[phase as usize].as_mut() else {
             return Err(Error::NoActivation(format!("{phase:?}")));
         };
-        for step in steps {
+        for step in steps.iter_mut() {
             step.bind(self.backend.as_mut(), &sizes, &mut self.activations, &self.cache)?;
+        }
+        // Passes of one position come one after another.
+        let repeats = phase == Phase::Decode && sizes.sequence == 1;
+        for together in steps.chunk_by(PreparedStep::runs_with) {
+            self.step_ids.clear();
+            self.step_ids.extend(together.iter().map(PreparedStep::id));
             let start = Instant::now();
-            let result = self.backend.run(step.id());
+            let result = self.backend.run_all(&self.step_ids, repeats);
             let elapsed = start.elapsed();
-            self.times.add(step.stage(), elapsed);
+            let Some(last) = together.last() else { continue };
+            self.times.add(last.stage(), elapsed);
             result?;
-            step.store_rows(self.backend.as_mut(), &sizes, &self.activations, &self.cache)?;
+            last.store_rows(self.backend.as_mut(), &sizes, &self.activations, &self.cache)?;
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ fn profile(
 }
 
 /// Engines of the layered plan of the bundle's tests, whose files hold their own names.
-fn manifest() -> EnginesManifest {
+pub(crate) fn manifest() -> EnginesManifest {
     let bundle = layered();
     let context = bundle.model.llm.context_length;
     let attended = bundle.plan.attended.clone();
@@ -113,7 +113,7 @@ fn manifest() -> EnginesManifest {
     }
 }
 
-fn write(manifest: EnginesManifest, folder: &Path) -> Engines {
+pub(crate) fn write(manifest: EnginesManifest, folder: &Path) -> Engines {
     let mut writer = EnginesWriter::create(&folder.join("engines"), false).unwrap();
     for engine in &manifest.engines {
         writer.write_bytes(&engine.file, engine.file.as_bytes()).unwrap();

@@ -10,12 +10,14 @@
 mod builder;
 #[cfg(test)]
 pub(crate) mod fake;
+mod host;
 mod library;
 mod log;
 mod runtime;
 mod stream;
 
 pub(crate) use builder::{BlobHandle, NetworkHandle, RawBuildOptions};
+pub(crate) use host::{MapError, PinnedHandle};
 pub(crate) use library::LibraryHandle;
 pub(crate) use log::LogTarget;
 pub(crate) use runtime::{ContextHandle, EngineHandle, RuntimeHandle};
@@ -62,9 +64,8 @@ impl Shim {
         let wrong = |reason| Err(Error::WrongShim { path: file.to_owned(), reason });
         // SAFETY: this function has had the same type in every version of the shim.
         let abi = unsafe { (api.abi_version)() };
-        if abi != sys::ABI_VERSION {
-            let expected = sys::ABI_VERSION;
-            return wrong(format!("is a shim of ABI {abi}; this program needs {expected}"));
+        if let Err(reason) = judge(abi, LOADS_STAND_IN) {
+            return wrong(reason);
         }
         // SAFETY: nothing is passed; the text is static, and is copied.
         let name = unsafe { text((api.flavour)()) };
@@ -125,6 +126,21 @@ impl Shim {
     }
 }
 
+/// Whether a stand-in for the shim is loaded as well: by tests, never by a release.
+const LOADS_STAND_IN: bool = cfg!(all(feature = "stand-in", debug_assertions));
+
+/// Says of a shim's ABI what is wrong with it.
+fn judge(abi: u32, loads_stand_in: bool) -> Result<(), String> {
+    let (version, expected) = (abi & !sys::STAND_IN, sys::ABI_VERSION);
+    if abi != version && !loads_stand_in {
+        return Err("is a stand-in for tests, which this program does not load".to_owned());
+    }
+    match version == expected {
+        true => Ok(()),
+        false => Err(format!("is a shim of ABI {version}; this program needs {expected}")),
+    }
+}
+
 /// An error and what caused it, as one text.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
@@ -158,4 +174,21 @@ fn c_path(path: &Path) -> Result<CString, Error> {
 /// A handle that a call without an error must have given.
 fn given<T>(pointer: *mut T) -> Result<NonNull<T>, Error> {
     NonNull::new(pointer).ok_or_else(|| Error::Internal { reason: "the shim gave null".to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stand_in_is_loaded_only_where_tests_are_compiled() {
+        assert_eq!(judge(sys::ABI_VERSION, false), Ok(()));
+        assert_eq!(judge(sys::ABI_VERSION | sys::STAND_IN, true), Ok(()));
+        let message = judge(sys::ABI_VERSION | sys::STAND_IN, false).unwrap_err();
+        assert_eq!(message, "is a stand-in for tests, which this program does not load");
+        for loads_stand_in in [false, true] {
+            let message = judge(sys::ABI_VERSION + 1, loads_stand_in).unwrap_err();
+            assert!(message.starts_with("is a shim of ABI "), "{message}");
+        }
+    }
 }

@@ -5,16 +5,20 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use memmap2::Mmap;
+
 use super::{RuntimeHandle, given};
 use crate::error::Error;
 use crate::sys;
 use crate::work::Used;
 
-/// Owns device memory.
+/// Owns device memory, or a file of the host's that the device reads where it is mapped.
 pub(crate) struct BufferHandle {
-    runtime: Arc<RuntimeHandle>,
+    pub(super) runtime: Arc<RuntimeHandle>,
     pub(crate) address: u64,
     pub(crate) bytes: u64,
+    /// Dropped after the device was told to forget it.
+    pub(super) file: Option<Mmap>,
 }
 
 impl BufferHandle {
@@ -24,22 +28,28 @@ impl BufferHandle {
         runtime.shim.check(unsafe {
             (runtime.shim.api.buffer_alloc)(runtime.pointer.as_ptr(), bytes, &mut address)
         })?;
-        Ok(BufferHandle { runtime, address, bytes })
+        Ok(BufferHandle { runtime, address, bytes, file: None })
     }
 }
 
 impl Drop for BufferHandle {
     fn drop(&mut self) {
-        // SAFETY: `alloc` got the address from this runtime, and it is freed once. No work of a
-        // `Stream` or `Graph` uses it any more: those hold an `Arc` of this. CUDA's manual would
-        // allow it also then: cuMemFree waits for the device, but for memory of cuMemAllocAsync.
-        unsafe { (self.runtime.shim.api.buffer_free)(self.runtime.pointer.as_ptr(), self.address) }
+        let (api, runtime) = (&self.runtime.shim.api, self.runtime.pointer.as_ptr());
+        match &self.file {
+            // SAFETY: `alloc` got the address from this runtime, and it is freed once. No work of a
+            // `Stream` or `Graph` uses it any more: those hold an `Arc` of this. CUDA's manual would
+            // allow it also then: cuMemFree waits for the device, but for memory of cuMemAllocAsync.
+            None => unsafe { (api.buffer_free)(runtime, self.address) },
+            // SAFETY: `BufferHandle::map` registered this memory with this runtime, once, and `file` is dropped
+            // behind this body, so that it is mapped still. No work uses it any more, as above.
+            Some(file) => unsafe { (api.host_unregister)(runtime, file.as_ptr().cast()) },
+        }
     }
 }
 
 /// Owns a `cumo_trt_stream`, which one thread uses at a time.
 pub(crate) struct StreamHandle {
-    runtime: Arc<RuntimeHandle>,
+    pub(super) runtime: Arc<RuntimeHandle>,
     pub(super) pointer: NonNull<sys::Stream>,
     _not_sync: PhantomData<Cell<()>>,
 }

@@ -13,6 +13,7 @@ mod plugin;
 mod profiles;
 mod progress;
 mod runtime;
+mod stand_in;
 
 use std::path::PathBuf;
 

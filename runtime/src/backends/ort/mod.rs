@@ -12,10 +12,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ::ort::session::{NoSelectedOutputs, RunOptions, Session};
+use cumo_bundle::{Manifest, Target};
 
 use crate::backend::{
     Backend, BackendError, BackendFacts, Buffer, Interrupt, Port, StepId, StepSpec, View,
 };
+use crate::backends::slots::Slots;
 use crate::machine::{max_threads, physical_cores};
 use raw::{Binding, HostBuffer};
 
@@ -40,20 +42,10 @@ pub struct OrtBackend {
     files: Vec<String>,
     sessions: BTreeMap<String, Arc<Session>>,
     steps: Vec<Step>,
-    /// By the lower half of a [`Buffer`]'s number.
-    buffers: Vec<Slot>,
-    free: Vec<usize>,
+    buffers: Slots<Rc<HostBuffer>>,
     /// The bytes that were read last.
     last_read: Vec<u8>,
     run_options: Arc<RunOptions<NoSelectedOutputs>>,
-}
-
-/// A place for a buffer, used by one after the other.
-#[derive(Default)]
-struct Slot {
-    memory: Option<Rc<HostBuffer>>,
-    /// The upper half of the number of the buffer that is here: how many were here before.
-    generation: u32,
 }
 
 struct Step {
@@ -85,21 +77,22 @@ impl OrtBackend {
             files,
             sessions: BTreeMap::new(),
             steps: Vec::new(),
-            buffers: Vec::new(),
-            free: Vec::new(),
+            buffers: Slots::default(),
             last_read: Vec::new(),
             run_options: Arc::new(run_options),
         })
     }
 
-    /// Refuses a library whose GroupQueryAttention lets a token see one position more than a
+    /// Refuses a bundle with a sliding window on a library whose GroupQueryAttention lets a token see one position more than a
     /// sliding window has, as those before 1.24 do (seen on 1.20.1, 1.22.1 and 1.23.2; not on
     /// 1.24.1): no error would come, and other answers.
     ///
     /// # Errors
     /// [`BackendError::Library`].
-    pub(crate) fn check_sliding_window(&self) -> Result<(), BackendError> {
-        if self.library.is_at_least(SLIDING_WINDOW_MINOR) {
+    pub(crate) fn check_bundle(&self, bundle: &Manifest) -> Result<(), BackendError> {
+        let has_window = bundle.model.llm.sliding_window.is_some();
+        let is_affected = has_window && bundle.target == Target::OrtCpu;
+        if !is_affected || self.library.is_at_least(SLIDING_WINDOW_MINOR) {
             return Ok(());
         }
         let version = match self.library.version.as_str() {
@@ -125,30 +118,10 @@ impl OrtBackend {
         Ok(session)
     }
 
-    /// Gives memory a number.
-    fn keep(&mut self, memory: HostBuffer) -> Buffer {
-        let index = self.free.pop().unwrap_or(self.buffers.len());
-        if index == self.buffers.len() {
-            self.buffers.push(Slot::default());
-        }
-        let slot = &mut self.buffers[index];
-        slot.memory = Some(Rc::new(memory));
-        Buffer(u64::from(slot.generation) << 32 | index as u64)
-    }
-
     fn buffer(&self, buffer: Buffer) -> Result<&Rc<HostBuffer>, BackendError> {
-        let (index, generation) = place(buffer);
-        self.buffers
-            .get(index)
-            .filter(|slot| slot.generation == generation)
-            .and_then(|slot| slot.memory.as_ref())
-            .ok_or(BackendError::OutOfBounds { offset: 0, end: 0, size: 0 })
+        let missing = BackendError::OutOfBounds { offset: 0, end: 0, size: 0 };
+        self.buffers.get(buffer).ok_or(missing)
     }
-}
-
-/// Index and generation in a buffer's number.
-fn place(buffer: Buffer) -> (usize, u32) {
-    ((buffer.0 & u64::from(u32::MAX)) as usize, (buffer.0 >> 32) as u32)
 }
 
 impl Backend for OrtBackend {
@@ -162,23 +135,16 @@ impl Backend for OrtBackend {
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {
-        Ok(self.keep(HostBuffer::zeroed(bytes)?))
+        Ok(self.buffers.keep(Rc::new(HostBuffer::zeroed(bytes)?)))
     }
 
     fn map(&mut self, file: &Path) -> Result<Buffer, BackendError> {
-        Ok(self.keep(HostBuffer::mapped(file)?))
+        Ok(self.buffers.keep(Rc::new(HostBuffer::mapped(file)?)))
     }
 
     fn release(&mut self, buffer: Buffer) {
-        let (index, generation) = place(buffer);
-        let Some(slot) = self.buffers.get_mut(index).filter(|s| s.generation == generation) else {
-            return;
-        };
         // Bindings hold their own reference, so memory that is still bound stays valid.
-        if slot.memory.take().is_some() {
-            slot.generation = slot.generation.wrapping_add(1);
-            self.free.push(index);
-        }
+        drop(self.buffers.take(buffer));
     }
 
     fn write(&mut self, buffer: Buffer, offset: usize, bytes: &[u8]) -> Result<(), BackendError> {

@@ -1,0 +1,142 @@
+//! Host memory that the device copies from and to by itself.
+
+use std::ffi::c_void;
+use std::fs::File;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::{BufferHandle, RuntimeHandle, StreamHandle, given};
+use crate::error::Error;
+
+/// Owns pinned host memory. What the device still copies must be waited for before it is dropped.
+pub(crate) struct PinnedHandle {
+    runtime: Arc<RuntimeHandle>,
+    pointer: NonNull<c_void>,
+    bytes: usize,
+}
+
+// SAFETY: host memory that one value owns; the header lets any thread free it.
+unsafe impl Send for PinnedHandle {}
+
+impl PinnedHandle {
+    /// Memory of so many bytes, all zero.
+    pub(crate) fn alloc(runtime: Arc<RuntimeHandle>, bytes: usize) -> Result<Self, Error> {
+        let mut out = ptr::null_mut();
+        // SAFETY: the contract.
+        runtime.shim.check(unsafe {
+            (runtime.shim.api.host_alloc)(runtime.pointer.as_ptr(), bytes, &mut out)
+        })?;
+        let pointer = given(out)?;
+        // SAFETY: the shim gave `bytes` bytes, which nobody else knows of.
+        unsafe { ptr::write_bytes(pointer.as_ptr().cast::<u8>(), 0, bytes) };
+        Ok(PinnedHandle { runtime, pointer, bytes })
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A piece of it, which the device is not copying; none past the end.
+    pub(crate) fn piece(&mut self, offset: usize, bytes: usize) -> Option<&mut [u8]> {
+        // SAFETY: the memory is ours, of `self.bytes` bytes, written once as a whole, and borrowed
+        // as long as the slice. That the device does not write into the piece meanwhile is the
+        // caller's care, who alone puts such copies on a stream (`Staging::read`) and waits.
+        let all = unsafe {
+            std::slice::from_raw_parts_mut(self.pointer.as_ptr().cast::<u8>(), self.bytes)
+        };
+        all.get_mut(offset..offset.checked_add(bytes)?)
+    }
+
+    /// Puts a copy of a piece to the device on a stream and returns.
+    pub(crate) fn upload(
+        &mut self,
+        stream: &StreamHandle,
+        to: u64,
+        offset: usize,
+        bytes: usize,
+    ) -> Result<(), Error> {
+        let from = self.piece(offset, bytes).map(|piece| piece.as_ptr());
+        let from = from.ok_or_else(outside)?;
+        let shim = &self.runtime.shim;
+        // SAFETY: the contract, but for the memory that is copied from, which is used after the
+        // call: it is pinned, and its owner waits for the copy before it is freed.
+        shim.check(unsafe {
+            (shim.api.copy_to_device)(stream.pointer.as_ptr(), to, from.cast(), bytes)
+        })
+    }
+
+    /// Puts a copy from the device into a piece on a stream and returns: the piece is not to be
+    /// looked at before the stream was waited for.
+    pub(crate) fn download(
+        &mut self,
+        stream: &StreamHandle,
+        from: u64,
+        offset: usize,
+        bytes: usize,
+    ) -> Result<(), Error> {
+        let to = self.piece(offset, bytes).map(|piece| piece.as_mut_ptr()).ok_or_else(outside)?;
+        let shim = &self.runtime.shim;
+        // SAFETY: as in `upload`.
+        shim.check(unsafe {
+            (shim.api.copy_to_host)(stream.pointer.as_ptr(), to.cast(), from, bytes)
+        })
+    }
+}
+
+impl Drop for PinnedHandle {
+    fn drop(&mut self) {
+        // SAFETY: the pointer is ours.
+        unsafe {
+            (self.runtime.shim.api.host_free)(self.runtime.pointer.as_ptr(), self.pointer.as_ptr());
+        }
+    }
+}
+
+fn outside() -> Error {
+    Error::Internal { reason: "a piece lies outside pinned memory".to_owned() }
+}
+
+impl BufferHandle {
+    /// A file that is mapped, and read by the device where it lies.
+    pub(crate) fn map(runtime: Arc<RuntimeHandle>, file: &File) -> Result<Self, MapError> {
+        // SAFETY: the memory is never looked at from Rust; the device reads it, for which bytes
+        // that change meanwhile are wrong numbers, and pages that are gone an error of CUDA's.
+        let file = unsafe { Mmap::map(file) }.map_err(MapError::Io)?;
+        let mut address = 0;
+        // SAFETY: the contract, but for the memory, which is kept mapped as long as the device may
+        // read it: in the handle, which unregisters it first.
+        let status = unsafe {
+            let (memory, bytes) = (file.as_ptr().cast(), file.len());
+            (runtime.shim.api.host_register)(runtime.pointer.as_ptr(), memory, bytes, &mut address)
+        };
+        runtime.shim.check(status).map_err(MapError::Device)?;
+        Ok(BufferHandle { runtime, address, bytes: file.len() as u64, file: Some(file) })
+    }
+}
+
+/// A file could not be mapped for the device.
+pub(crate) enum MapError {
+    /// The system does not map it.
+    Io(std::io::Error),
+    /// The device does not read it.
+    Device(Error),
+}
+
+impl StreamHandle {
+    /// Copies runs of bytes between places on the device.
+    pub(crate) fn copy_rows(
+        &self,
+        (to, to_pitch): (u64, u64),
+        (from, from_pitch): (u64, u64),
+        row_bytes: usize,
+        rows: usize,
+    ) -> Result<(), Error> {
+        let (shim, stream) = (&self.runtime.shim, self.pointer.as_ptr());
+        // SAFETY: the contract; the caller keeps both within buffers.
+        shim.check(unsafe {
+            (shim.api.copy_rows_on_device)(stream, to, to_pitch, from, from_pitch, row_bytes, rows)
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! Weights, cache and tensors of a plan, in bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cumo_bundle::{Binding, CacheUpdate, Manifest, Phase, Value, names};
+
+use crate::backend::MemoryUse;
+use crate::error::Error;
+use crate::shape::{Shape, Sizes};
+
+/// Weights, cache and tensors of a manifest's plan, at the largest sizes of its passes.
+///
+/// # Errors
+/// [`Error::UnknownSymbol`].
+pub(super) fn needed(
+    manifest: &Manifest,
+    images: usize,
+    sequence: usize,
+    positions: usize,
+) -> Result<MemoryUse, Error> {
+    let scales = &manifest.model.vision.scales;
+    let crops = scales.iter().fold(0, |sum: usize, s| sum.saturating_add(s.saturating_mul(*s)));
+    let sizes = Sizes {
+        images,
+        crops: images.saturating_mul(crops),
+        sequence,
+        past: positions,
+        capacity: positions,
+        attended: positions,
+    };
+    let mut tensors = Tensors { sizes, largest: BTreeMap::new() };
+    let mut files = BTreeSet::new();
+    for phase in Phase::ALL {
+        for step in manifest.plan.steps(phase) {
+            let Some(graph) = manifest.graphs.get(&step.graph) else { continue };
+            let bindings = [(&graph.inputs, &step.inputs), (&graph.outputs, &step.outputs)];
+            for (values, bound) in bindings {
+                for value in values {
+                    if let Some(Binding::Weight(name)) = bound.get(&value.name) {
+                        files.extend(manifest.weights.get(name).map(|weight| &weight.file));
+                    } else if let Some(binding) = bound.get(&value.name) {
+                        tensors.add(manifest, &step.graph, value, binding)?;
+                    }
+                }
+            }
+        }
+    }
+    let file_bytes = |name: &&String| manifest.files.get(*name).map_or(0, |file| file.bytes);
+    Ok(MemoryUse {
+        weights: files.iter().map(file_bytes).fold(0, u64::saturating_add),
+        cache: cache_bytes(manifest, &sizes)?,
+        activations: 0,
+        buffers: tensors.bytes().saturating_add(image_bytes(manifest, images)),
+    })
+}
+
+fn cache_bytes(manifest: &Manifest, sizes: &Sizes) -> Result<u64, Error> {
+    let mut bytes = 0_u64;
+    for slot in &manifest.plan.cache {
+        let value = Value { name: slot.name.clone(), dtype: slot.dtype, shape: slot.shape.clone() };
+        let copies = if slot.update == CacheUpdate::Append { 2 } else { 1 };
+        let one = value_bytes(&slot.name, &value, sizes)?;
+        bytes = bytes.saturating_add(one.saturating_mul(copies));
+    }
+    Ok(bytes)
+}
+
+/// Embeddings of images that wait for their question.
+fn image_bytes(manifest: &Manifest, images: usize) -> u64 {
+    let facts = &manifest.model;
+    let values = facts.vision.image_tokens.saturating_mul(facts.llm.hidden_size);
+    let embeds = manifest.graphs.values().flat_map(|graph| &graph.outputs);
+    let dtype = embeds.filter(|value| value.name == names::IMAGE_EMBEDS);
+    let size = dtype.map(|value| value.dtype.size()).max().unwrap_or(4);
+    (values.saturating_mul(size) as u64).saturating_mul(images as u64)
+}
+
+fn value_bytes(graph: &str, value: &Value, sizes: &Sizes) -> Result<u64, Error> {
+    let elements = Shape::new(graph, value)?.elements(sizes);
+    Ok(elements.saturating_mul(value.dtype.size()) as u64)
+}
+
+/// The largest size of every tensor that has memory of its own.
+struct Tensors {
+    sizes: Sizes,
+    largest: BTreeMap<String, u64>,
+}
+
+impl Tensors {
+    fn add(
+        &mut self,
+        manifest: &Manifest,
+        graph: &str,
+        value: &Value,
+        binding: &Binding,
+    ) -> Result<(), Error> {
+        let name = match binding {
+            Binding::Activation(name) => name.clone(),
+            // New rows lie in memory of the graph's until they are in the cache.
+            Binding::Cache(slot) => {
+                let mut slots = manifest.plan.cache.iter();
+                let of_rows = |found: &&cumo_bundle::CacheSlot| {
+                    found.name == *slot && found.update == CacheUpdate::Rows
+                };
+                match slots.find(of_rows) {
+                    Some(_) => format!("rows of {graph}.{}", value.name),
+                    None => return Ok(()),
+                }
+            }
+            Binding::Weight(_) => return Ok(()),
+        };
+        let bytes = value_bytes(graph, value, &self.sizes)?;
+        let largest = self.largest.entry(name).or_default();
+        *largest = bytes.max(*largest);
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.largest.values().copied().fold(0, u64::saturating_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Form, bundle};
+
+    #[test]
+    fn a_plan_is_counted_as_the_executor_allocates() {
+        for form in Form::ALL {
+            let bundle = bundle(form);
+            let needed = needed(&bundle.manifest, 2, 8, 32).unwrap();
+            let copies = if form == Form::Append { 2 } else { 1 };
+            let slots = if form.is_layered() { 2 } else { 1 };
+            assert_eq!(needed.cache, copies * slots * 2 * 32 * 4, "{form:?}");
+            // 12 pixels, 3 rows of features and of embeddings, and these again, waiting.
+            let images = 2 * (12 + 3 + 3 + 3) * 4;
+            let tokens = 8 * (8 + 4 + 8) + 32 * 4;
+            assert!(needed.buffers >= images + tokens, "{form:?}: {}", needed.buffers);
+        }
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_counted_are_the_largest() {
+        let bundle = bundle(Form::LayersRows);
+        let needed = needed(&bundle.manifest, usize::MAX, usize::MAX, usize::MAX).unwrap();
+        assert!(needed.total() > 1 << 60);
+    }
+}

@@ -1,0 +1,110 @@
+//! `cumo doctor`: the TensorRTs of this machine and the devices that they see.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// A flavour of TensorRT, as `--json` has it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct TensorrtReport {
+    flavour: &'static str,
+    version: Option<String>,
+    path: Option<PathBuf>,
+    plugin: Option<PathBuf>,
+    devices: Vec<DeviceReport>,
+    missing: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct DeviceReport {
+    device: usize,
+    name: String,
+    compute_capability: i32,
+    total_bytes: u64,
+}
+
+/// Every flavour that this program looks for.
+#[cfg(feature = "tensorrt")]
+pub(super) fn find() -> Vec<TensorrtReport> {
+    let report = |found: cumo_runtime::backends::tensorrt::TensorrtFound| {
+        let (version, path) = found.library.unzip();
+        let devices = found.devices.into_iter();
+        TensorrtReport {
+            flavour: found.flavour,
+            version,
+            path,
+            plugin: found.plugin,
+            devices: devices
+                .map(|(device, name, compute_capability, total_bytes)| DeviceReport {
+                    device,
+                    name,
+                    compute_capability,
+                    total_bytes,
+                })
+                .collect(),
+            missing: found.missing,
+        }
+    };
+    cumo_runtime::backends::tensorrt::find_tensorrt().into_iter().map(report).collect()
+}
+
+/// This program was built without TensorRT.
+#[cfg(not(feature = "tensorrt"))]
+pub(super) fn find() -> Vec<TensorrtReport> {
+    Vec::new()
+}
+
+/// A line a flavour that is there, and one a device.
+pub(super) fn for_people(found: &[TensorrtReport]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for TensorrtReport { flavour, version, path, plugin, devices, missing } in found {
+        let (Some(version), Some(path)) = (version, path) else { continue };
+        let plugin = if plugin.is_some() { "" } else { ", without CumoMoE's plugin" };
+        lines.push(format!("TensorRT {flavour:<4} {version} ({}){plugin}", path.display()));
+        for device in devices {
+            let (number, name, capability) =
+                (device.device, &device.name, device.compute_capability);
+            let gib = device.total_bytes as f64 / (1_u64 << 30) as f64;
+            let (major, minor) = (capability / 10, capability % 10);
+            lines.push(format!("  device {number}    {name} ({major}.{minor}), {gib:.1} GiB"));
+        }
+        // The first line says what; the rest is where it was looked for.
+        let reasons = missing.iter().filter_map(|reason| reason.lines().next());
+        lines.extend(reasons.map(|reason| format!("  missing     {reason}")));
+    }
+    if lines.is_empty() {
+        lines.push("TensorRT      none".to_owned());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_listed_with_its_devices_and_what_it_lacks() {
+        let report = |version: Option<&str>| TensorrtReport {
+            flavour: "rtx",
+            version: version.map(str::to_owned),
+            path: version.map(|_| "/lib/x.so".into()),
+            plugin: None,
+            devices: vec![DeviceReport {
+                device: 0,
+                name: "Orin".to_owned(),
+                compute_capability: 87,
+                total_bytes: 8 << 30,
+            }],
+            missing: vec!["no plugin\nlooked at".to_owned()],
+        };
+        assert_eq!(
+            for_people(&[report(None), report(Some("1.7"))]),
+            [
+                "TensorRT rtx  1.7 (/lib/x.so), without CumoMoE's plugin",
+                "  device 0    Orin (8.7), 8.0 GiB",
+                "  missing     no plugin",
+            ]
+        );
+        assert_eq!(for_people(&[report(None)]), ["TensorRT      none"]);
+    }
+}
