@@ -281,7 +281,11 @@ pub(crate) struct DtypeArgument(pub FloatType);
 
 impl ValueEnum for DtypeArgument {
     fn value_variants<'a>() -> &'a [Self] {
-        &[DtypeArgument(FloatType::F32), DtypeArgument(FloatType::F16)]
+        const ALL: [DtypeArgument; 2] = {
+            let [first, second] = FloatType::ALL;
+            [DtypeArgument(first), DtypeArgument(second)]
+        };
+        &ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {

@@ -15,6 +15,7 @@ mod engines_write;
 mod error;
 mod fact_shapes;
 mod file_writer;
+mod float_type;
 mod hash;
 mod links;
 mod manifest;
@@ -36,14 +37,15 @@ pub use engines_open::{Engines, Machine};
 pub use engines_write::EnginesWriter;
 pub use error::Error;
 pub use file_writer::FileWriter;
+pub use float_type::FloatType;
 pub use hash::{Sha256Hex, hash_reader};
 pub use manifest::{
     Dim, Dtype, FORMAT, FORMAT_VERSION, FileEntry, Graph, Manifest, PartPrecision, Target, Value,
     WEIGHT_ALIGNMENT, WeightEntry,
 };
 pub use model::{
-    AspectRatio, ImageFacts, LlmFacts, ModelFacts, MoeFacts, PromptTemplate, TokenizerKind,
-    VisionFacts,
+    AspectRatio, ImageFacts, LayerSizes, LlmFacts, ModelFacts, MoeFacts, PromptTemplate,
+    TokenizerKind, VisionFacts,
 };
 pub use open::Bundle;
 pub use plan::{Binding, CacheSlot, CacheUpdate, Phase, Plan, Step};
