@@ -31,6 +31,7 @@ pub mod backend;
 pub mod backends;
 mod cache;
 mod cancel;
+mod clock;
 mod conversation;
 mod error;
 mod executor;
@@ -49,6 +50,7 @@ mod testing;
 mod weights;
 
 pub use cancel::CancelToken;
+pub use clock::Clock;
 pub use conversation::Conversation;
 pub use error::{Error, PromptError};
 pub use executor::{Executor, ImageEmbeds, Position};

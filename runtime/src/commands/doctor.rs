@@ -1,11 +1,10 @@
 //! `cumo doctor`: what this machine has for running models.
 
-use std::fs;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use cumo_runtime::backends::ort::find_library;
-use cumo_runtime::machine::{self, Memory, Nvidia, Processor};
+use cumo_runtime::machine::{Machine, Memory, Nvidia, Processor};
 use serde::Serialize;
 
 use super::console;
@@ -59,8 +58,9 @@ fn examine() -> Report {
             None
         }
     };
-    let nvidia = machine::nvidia();
-    if nvidia.driver.is_none() && has_nvidia_device() {
+    let machine = Machine::this();
+    let nvidia = machine.nvidia();
+    if nvidia.driver.is_none() && nvidia.pci_devices > 0 {
         missing.push(Missing {
             what: "an NVIDIA device is there and its driver is not (CPU only)".to_owned(),
             mend: "sudo apt install nvidia-driver",
@@ -68,20 +68,13 @@ fn examine() -> Report {
     }
     Report {
         version: env!("CARGO_PKG_VERSION"),
-        processor: machine::processor(),
-        memory: machine::memory(),
+        processor: machine.processor(),
+        memory: machine.memory(),
         runs_on_cpu: onnxruntime.is_some(),
         onnxruntime,
         nvidia,
         missing,
     }
-}
-
-/// Whether a PCI device is NVIDIA's, whose vendor number is 0x10de.
-fn has_nvidia_device() -> bool {
-    let devices = fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
-    let vendor = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("vendor"));
-    devices.filter_map(|entry| vendor(entry).ok()).any(|vendor| vendor.trim() == "0x10de")
 }
 
 fn for_people(report: &Report) -> String {

@@ -8,13 +8,16 @@
 mod images;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cumo_bundle::{Bundle, Dtype, Manifest, Phase, names};
 
 use crate::activations::{Activations, Placed};
 use crate::backend::{Backend, BackendFacts, Interrupt};
 use crate::cache::Cache;
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::shape::Sizes;
 use crate::step::{Preparation, PreparedStep, Stage};
@@ -49,6 +52,9 @@ pub struct Executor {
     activations: Activations,
     weights: Weights,
     cache: Cache,
+    clock: Clock,
+    /// Whether stages are waited for.
+    measured: Arc<AtomicBool>,
     times: StepTimes,
     bytes: Vec<u8>,
     ids: Vec<i64>,
@@ -69,6 +75,8 @@ impl Executor {
             room: [Sizes::default(); 3],
             activations: Activations::default(),
             weights: Weights::default(),
+            clock: Clock::default(),
+            measured: Arc::default(),
             times: StepTimes::default(),
             bytes: Vec::new(),
             ids: Vec::new(),
@@ -78,6 +86,36 @@ impl Executor {
     /// What runs the steps.
     pub fn backend(&self) -> BackendFacts {
         self.backend.facts()
+    }
+
+    /// What the plan and its graphs are.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What time is taken with.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Takes time with another clock, for tests that know how long things take.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// A switch: while it is set, a stage is waited for at its end, so that
+    /// [`Executor::take_times`] gives all of its time, since a device works behind its caller. It is
+    /// not set at first, as waiting takes time itself.
+    pub fn measured(&self) -> Arc<AtomicBool> {
+        self.measured.clone()
+    }
+
+    /// Waits until everything that was asked for has been computed.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub fn finish(&mut self) -> Result<(), Error> {
+        Ok(self.backend.finish()?)
     }
 
     /// A way to stop the graph that runs.
@@ -195,7 +233,9 @@ impl Executor {
         self.write_integers(names::INPUT_IDS)?;
         self.run(Phase::EmbedTokens, sizes)?;
         if positions.iter().any(|position| matches!(position, Position::Image { .. })) {
+            let start = self.clock.now();
             self.splice(positions, images)?;
+            self.end_stage(Stage::Splice, start)?;
         }
         self.ids.clear();
         self.ids.extend((past..past + sequence).map(|position| position as i64));
@@ -242,7 +282,7 @@ impl Executor {
         Ok(HostTensor { shape, values })
     }
 
-    /// Time spent inside graphs since the last call.
+    /// Time of stages since the last call.
     pub fn take_times(&mut self) -> StepTimes {
         std::mem::take(&mut self.times)
     }
@@ -251,15 +291,34 @@ impl Executor {
         let Some(steps) = self.phases[phase as usize].as_mut() else {
             return Err(Error::NoActivation(format!("{phase:?}")));
         };
-        for step in steps {
+        let measured = self.measured.load(Ordering::Relaxed);
+        let mut stage_start = self.clock.now();
+        let mut steps = steps.iter_mut().peekable();
+        while let Some(step) = steps.next() {
             step.bind(self.backend.as_mut(), &sizes, &mut self.activations, &self.cache)?;
-            let start = Instant::now();
+            let start = self.clock.now();
             let result = self.backend.run(step.id());
-            let elapsed = start.elapsed();
-            self.times.add(step.stage(), elapsed);
+            if !measured {
+                self.times.add(step.stage(), self.clock.since(start));
+            }
             result?;
             step.store_rows(self.backend.as_mut(), &sizes, &self.activations, &self.cache)?;
+            let ends_stage = steps.peek().is_none_or(|next| next.stage() != step.stage());
+            if measured && ends_stage {
+                self.backend.finish()?;
+                self.times.add(step.stage(), self.clock.since(stage_start));
+                stage_start = self.clock.now();
+            }
         }
+        Ok(())
+    }
+
+    /// Counts a stage without graphs, which is waited for where that is wanted.
+    fn end_stage(&mut self, stage: Stage, start: Duration) -> Result<(), Error> {
+        if self.measured.load(Ordering::Relaxed) {
+            self.backend.finish()?;
+        }
+        self.times.add(stage, self.clock.since(start));
         Ok(())
     }
 
