@@ -14,6 +14,7 @@ mod power_mode;
 mod processor;
 mod program;
 mod root;
+mod system;
 mod temperatures;
 #[cfg(test)]
 mod testing;
@@ -29,6 +30,7 @@ pub use memory::{Memory, Swap, SwapKind, peak_memory_bytes};
 pub use nvidia::Nvidia;
 pub use power_mode::{Mode, PowerMode};
 pub use processor::{Processor, max_threads, physical_cores};
+pub use system::System;
 pub use temperatures::Temperature;
 pub use throttling::Throttling;
 

@@ -10,8 +10,9 @@ use super::root::Root;
 /// Throttling of processor and integrated GPU. A card's is told by its driver only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Throttling {
-    /// Alerts in force now, by their names: `gpu-throttle-alert`.
-    pub now: Vec<String>,
+    /// Alerts in force now, by their names: `gpu-throttle-alert`. None where the machine has no
+    /// alerts that could be in force.
+    pub now: Option<Vec<String>>,
     /// How often each cause has been met since the machine was started.
     pub events: BTreeMap<String, u64>,
 }
@@ -20,7 +21,8 @@ impl Throttling {
     /// What has throttled between `earlier` and this one: alerts in force at either, and causes that
     /// were met in between, with how often.
     pub fn since(&self, earlier: &Throttling) -> Vec<String> {
-        let mut found: Vec<String> = earlier.now.iter().chain(&self.now).cloned().collect();
+        let alerts = earlier.now.iter().chain(&self.now).flatten();
+        let mut found: Vec<String> = alerts.cloned().collect();
         found.sort();
         found.dedup();
         for (cause, count) in &self.events {
@@ -47,17 +49,15 @@ impl Machine {
 
 /// Cooling devices named `...-alert` that are switched on. Others are fans, and limits of clocks
 /// that a power mode sets too.
-fn alerts(root: &Root) -> Vec<String> {
+fn alerts(root: &Root) -> Option<Vec<String>> {
     let alert = |device: String| {
-        let name = root.text(format!("{device}/type"))?;
-        let state = root.number::<u64>(format!("{device}/cur_state"))?;
-        (name.ends_with("-alert") && state > 0).then_some(name)
+        let name = root.text(format!("{device}/type")).filter(|name| name.ends_with("-alert"))?;
+        Some((name, root.number::<u64>(format!("{device}/cur_state"))?))
     };
     let devices = root.entries("/sys/class/thermal", "cooling_device");
-    let mut alerts: Vec<String> = devices.into_iter().filter_map(alert).collect();
-    alerts.sort();
-    alerts.dedup();
-    alerts
+    let alerts: BTreeMap<String, u64> = devices.into_iter().filter_map(alert).collect();
+    let in_force = alerts.iter().filter(|(_, state)| **state > 0).map(|(name, _)| name.clone());
+    (!alerts.is_empty()).then(|| in_force.collect())
 }
 
 /// Counters of the monitor `soctherm_oc` of Orin and Thor.
@@ -110,7 +110,8 @@ mod tests {
                 &format!("{THERMAL}/cooling_device2"),
                 &[("type", "cpu-throttle-alert"), ("cur_state", "0")],
             );
-        assert_eq!(board.machine().throttling().now, ["gpu-throttle-alert"]);
+        let now = board.machine().throttling().now;
+        assert_eq!(now, Some(vec!["gpu-throttle-alert".to_owned()]));
         assert_eq!(Board::new().machine().throttling(), Throttling::default());
     }
 
@@ -141,7 +142,8 @@ mod tests {
 
     #[test]
     fn alerts_at_either_end_count_once() {
-        let hot = Throttling { now: vec!["hot-surface-alert".to_owned()], ..Throttling::default() };
+        let hot =
+            Throttling { now: Some(vec!["hot-surface-alert".to_owned()]), ..Throttling::default() };
         assert_eq!(hot.since(&hot), ["hot-surface-alert"]);
         assert_eq!(Throttling::default().since(&hot), ["hot-surface-alert"]);
     }
