@@ -4,6 +4,17 @@
 //! A result keeps every sample. Means, percentiles and verdicts are made from them when they are
 //! shown, so an old file can be looked at in a new way.
 
+mod check;
+mod error;
+mod json;
+mod read;
 pub mod schema;
+pub mod statistics;
+#[cfg(test)]
+mod testing;
+mod write;
 
+pub use error::Error;
+pub use read::MAX_BYTES;
 pub use schema::{BenchResult, FORMAT, FORMAT_VERSION};
+pub use write::write_whole;
