@@ -8,10 +8,11 @@ use crate::metadata::Metadata;
 ///
 /// Dependencies point one way: programs to `crates`. What runs on a device (`cumo-runtime` and
 /// what is below it) holds no exporter code: neither checkpoints nor graph building.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("cumo-bundle", &[]),
     ("cumo-checkpoint", &[]),
     ("cumo-onnx", &[]),
+    ("cumo-plan", &["cumo-bundle", "cumo-results"]),
     ("cumo-processor", &["cumo-bundle"]),
     ("cumo-results", &[]),
     ("cumo-tensorrt", &[]),
