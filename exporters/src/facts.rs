@@ -4,7 +4,7 @@ use cumo_bundle::{
     AspectRatio, ImageFacts, LayerSizes, LlmFacts, ModelFacts, MoeFacts, PromptTemplate,
     TokenizerKind, VisionFacts,
 };
-use cumo_checkpoint::{Checkpoint, Config, ConnectorKind, Family, MoeConfig};
+use cumo_checkpoint::{Checkpoint, Config, ConnectorKind, Family, MoeConfig, Sources};
 
 use crate::error::Error;
 
@@ -24,6 +24,16 @@ pub(crate) fn model_facts(checkpoint: &Checkpoint, template: PromptTemplate) -> 
         }),
         template,
     }
+}
+
+/// The facts of the model that a checkpoint's configuration describes; no weights are looked for.
+///
+/// # Errors
+/// [`Error::Checkpoint`], [`Error::Template`].
+pub fn shapes_facts(sources: &Sources) -> Result<ModelFacts, Error> {
+    let checkpoint = Checkpoint::shapes(sources)?;
+    let template = default_template(&checkpoint.config)?;
+    Ok(model_facts(&checkpoint, template))
 }
 
 /// The template that the checkpoint names, or else the one that the original's command line takes

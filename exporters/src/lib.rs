@@ -32,6 +32,7 @@ pub use builder::{Built, ModelBuilder, NamedWeight, Types, WeightsAs};
 pub use cumo_bundle::FloatType;
 pub use error::Error;
 pub use export::{OnnxOptions, PRODUCER, Summary, export_onnx};
+pub use facts::shapes_facts;
 pub use layered::MoeKind;
 pub use progress::{Progress, Quiet};
 pub use weight::{Source, Weight};

@@ -1,5 +1,7 @@
 //! What can be typed after `cumo`.
 
+mod plan;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -10,6 +12,8 @@ use cumo_bundle::PromptTemplate;
 use cumo_runtime::backends::ort::OrtOptions;
 use cumo_runtime::machine::max_threads;
 use cumo_runtime::{GenerateOptions, ModelOptions, SamplingOptions};
+
+pub(crate) use plan::PlanArgs;
 
 /// Answers questions about images with CuMo models.
 #[derive(Debug, Parser)]
@@ -26,6 +30,7 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     Tokenize(TokenizeArgs),
     Verify(VerifyArgs),
+    Plan(PlanArgs),
     Doctor(DoctorArgs),
 }
 

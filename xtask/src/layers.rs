@@ -16,8 +16,21 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("cumo-processor", &["cumo-bundle"]),
     ("cumo-results", &[]),
     ("cumo-tensorrt", &[]),
-    ("cumo-export", &["cumo-bundle", "cumo-checkpoint", "cumo-onnx", "cumo-tensorrt"]),
-    ("cumo-runtime", &["cumo-bundle", "cumo-processor", "cumo-results", "cumo-tensorrt"]),
+    (
+        "cumo-export",
+        &[
+            "cumo-bundle",
+            "cumo-checkpoint",
+            "cumo-onnx",
+            "cumo-plan",
+            "cumo-results",
+            "cumo-tensorrt",
+        ],
+    ),
+    (
+        "cumo-runtime",
+        &["cumo-bundle", "cumo-plan", "cumo-processor", "cumo-results", "cumo-tensorrt"],
+    ),
 ];
 
 /// Crates that no other crate may need.

@@ -63,7 +63,7 @@ pub(crate) fn advice(
             best.precision, best.context, best.context
         )),
         None => advice.push(format!(
-            "nothing fits: the least, {}, needs {} more than there is",
+            "the least, {}, needs {} more than there is",
             smallest.precision,
             text::gib(smallest.missing_bytes)
         )),

@@ -104,7 +104,8 @@ fn head(plan: &Plan) -> String {
         format!("{} {}{active}", part.part.name(), count(part.parameters))
     });
     let all: u64 = model.parameters.iter().map(|part| part.parameters).fold(0, u64::saturating_add);
-    let watts = mode.watts.map_or_else(String::new, |watts| format!(", {watts} W"));
+    let told = |watts: &f64| mode.name != format!("{watts}W");
+    let watts = mode.watts.filter(told).map_or_else(String::new, |watts| format!(", {watts} W"));
     let system = format!(
         "{} of {} that {} tells, {} for the system (assumed; --reserve-gb gives another)",
         gib(plan.available_bytes),
@@ -174,13 +175,15 @@ fn bounds(plan: &Plan) -> String {
     }
     let rows: Vec<Vec<String>> = bounded
         .iter()
-        .map(|(precision, bounds)| bounds_row(precision.to_string(), bounds, has_watts))
+        .map(|(precision, bounds)| {
+            bounds_row(precision.to_string(), bounds, plan.request.images, has_watts)
+        })
         .collect();
     table(&head, &rows)
         + "c: the tensor rate sets it, b: the bandwidth; no program reaches either\n"
 }
 
-fn bounds_row(name: String, bounds: &Bounds, has_watts: bool) -> Vec<String> {
+fn bounds_row(name: String, bounds: &Bounds, images: u64, has_watts: bool) -> Vec<String> {
     let letter = |limit: Limit| if limit == Limit::Compute { 'c' } else { 'b' };
     let stage = |bound: Option<Bound>| {
         let text = |bound: Bound| format!("{} {}", time(bound.milliseconds), letter(bound.limit));
@@ -198,7 +201,8 @@ fn bounds_row(name: String, bounds: &Bounds, has_watts: bool) -> Vec<String> {
     }));
     if has_watts {
         let sum = [bounds.vision, bounds.connector].into_iter().flatten();
-        let image = sum.filter_map(|bound| bound.joules).reduce(|sum, part| sum + part);
+        let all = sum.filter_map(|bound| bound.joules).reduce(|sum, part| sum + part);
+        let image = all.map(|joules| joules / images as f64);
         let token = bounds.decode.first().and_then(|bound| bound.token.joules);
         row.extend([image, token].map(|energy| energy.map_or_else(|| "-".to_owned(), joules)));
     }

@@ -5,6 +5,7 @@ pub(crate) mod console;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod interrupt;
+pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod timing;
 pub(crate) mod tokenize;

@@ -96,12 +96,18 @@ impl Device {
 
     /// The device that a driver or device tree calls `name`, for example `NVIDIA GeForce RTX 4090`
     /// or `NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super`; none where the name is
-    /// not known, or the memory is another one's: there are modules of one name with less.
-    pub fn by_system_name(name: &str, memory_bytes: u64) -> Option<Device> {
+    /// not known, or the memory is another one's. A Jetson's memory must be given, since there are
+    /// modules of one name with less.
+    pub fn by_system_name(name: &str, memory_bytes: Option<u64>) -> Option<Device> {
         let fits = |row: &&Row| {
             let visible = u64::from(row.visible_mib) << 20;
-            let same_memory = memory_bytes.abs_diff(visible) <= visible / 10;
-            same_memory && row.words.iter().all(|word| has_words(name, word))
+            let same_memory = match memory_bytes {
+                Some(bytes) => bytes.abs_diff(visible) <= visible / 10,
+                None => !row.unified,
+            };
+            // Behind a card's name stand words that make it another one: `Ti`, `Laptop GPU`.
+            let whole = row.unified || row.words.iter().any(|word| name.trim_end().ends_with(word));
+            same_memory && whole && row.words.iter().all(|word| has_words(name, word))
         };
         // Of "Orin Nano" and "Orin Nano ... Super" the one that says more.
         DEVICES.iter().filter(fits).max_by_key(|row| row.words.len()).map(Device::of)

@@ -63,7 +63,7 @@ fn unknown_names_list_what_is_like_them() {
 
 #[test]
 fn systems_names_are_known_by_words_and_memory() {
-    let known = |name: &str, mib: u64| Device::by_system_name(name, mib << 20).map(|d| d.id);
+    let known = |name: &str, mib: u64| Device::by_system_name(name, Some(mib << 20)).map(|d| d.id);
     let cases = [
         ("NVIDIA Jetson Orin Nano Engineering Reference Developer Kit", 7620, "orin-nano-8gb"),
         (
@@ -90,6 +90,11 @@ fn systems_names_are_known_by_words_and_memory() {
     for (name, mib) in unknown {
         assert_eq!(known(name, mib), None, "{name}");
     }
+    // A card's driver tells no memory without being asked for it.
+    let named = |name: &str| Device::by_system_name(name, None).map(|d| d.id);
+    assert_eq!(named("NVIDIA GeForce RTX 3090").as_deref(), Some("rtx-3090"));
+    assert_eq!(named("NVIDIA GeForce RTX 3090 Ti"), None);
+    assert_eq!(named("NVIDIA Jetson AGX Orin Developer Kit"), None);
 }
 
 #[test]
