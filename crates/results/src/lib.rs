@@ -5,9 +5,12 @@
 //! shown, so an old file can be looked at in a new way.
 
 mod check;
+pub mod compare;
 mod error;
 mod json;
+pub mod metric;
 mod read;
+pub mod render;
 pub mod schema;
 pub mod statistics;
 #[cfg(test)]

@@ -150,7 +150,7 @@ fn answer(index: u64) -> Answer {
         vision_ns: Some(around(200_000_000, index)),
         connector_ns: Some(around(20_000_000, index)),
         splice_ns: Some(500_000),
-        prefill_ns: Some(around(160_000_000, index)),
+        prefill_ns: Some(around(165_000_000, index)),
         first_sample_ns: Some(60_000),
     };
     let inter_token_ns = (0..3).map(|token| around(30_000_000, index + token)).collect();

@@ -3,15 +3,42 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::check;
 use crate::error::Error;
 use crate::json::to_json;
+use crate::metric::{Metric, Unit, metrics};
 use crate::schema::BenchResult;
+use crate::statistics::Summary;
+
+/// The file's content.
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    result: &'a BenchResult,
+    summary: Vec<Described>,
+}
+
+/// One metric in a few numbers.
+#[derive(Serialize)]
+struct Described {
+    name: String,
+    unit: Unit,
+    #[serde(flatten)]
+    summary: Summary,
+}
 
 impl BenchResult {
-    /// The result as JSON, with a line break at its end.
+    /// The result as JSON, with a line break at its end: every field and sample, and behind them a
+    /// `summary` of every metric for programs that make none themselves. Readers of ours pass over
+    /// it.
     pub fn to_json(&self) -> String {
-        to_json(self)
+        let described = |metric: Metric| {
+            Some(Described { summary: metric.summary()?, name: metric.key, unit: metric.unit })
+        };
+        let summary = metrics(self).into_iter().filter_map(described).collect();
+        to_json(&Written { result: self, summary })
     }
 
     /// Writes the result as JSON, whole or not at all: beside the file first, then renamed.
