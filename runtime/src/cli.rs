@@ -203,14 +203,20 @@ pub(crate) struct VerifyArgs {
     pub(crate) json: bool,
 }
 
-/// Show what this machine has for running models, and what mends what is missing.
+/// Show what this machine has for running models, what mends what is missing, and what to change
+/// for speed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cumo doctor
   cumo doctor --json
+  cumo doctor --root /host     # in a container that has the host's files there
 
+On a Jetson it names board, JetPack, TensorRT, power mode, clocks, temperatures, throttling and swap.
 The exit code is 0 where models can run on the CPU.")]
 pub(crate) struct DoctorArgs {
+    /// Look at the machine whose /proc, /sys, /etc and so on lie below this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

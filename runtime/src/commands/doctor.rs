@@ -7,6 +7,7 @@ use cumo_runtime::backends::ort::find_library;
 use cumo_runtime::machine::{Machine, Memory, Nvidia, Processor};
 use serde::Serialize;
 
+use super::board::BoardReport;
 use super::console;
 use crate::cli::DoctorArgs;
 
@@ -18,6 +19,8 @@ struct Report {
     memory: Option<Memory>,
     onnxruntime: Option<OnnxRuntime>,
     nvidia: Nvidia,
+    #[serde(flatten)]
+    board: BoardReport,
     missing: Vec<Missing>,
     runs_on_cpu: bool,
 }
@@ -36,15 +39,16 @@ struct Missing {
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
-    let report = examine();
+    let machine = args.root.as_ref().map_or_else(Machine::this, Machine::below);
+    let report = examine(&machine);
     match args.json {
         true => console::print_json(&report)?,
-        false => console::print_line(&for_people(&report))?,
+        false => console::print_line(&console::presentable(&for_people(&report)))?,
     }
     Ok(if report.runs_on_cpu { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn examine() -> Report {
+fn examine(machine: &Machine) -> Report {
     let mut missing = Vec::new();
     let onnxruntime = match find_library() {
         Ok(library) => {
@@ -58,7 +62,6 @@ fn examine() -> Report {
             None
         }
     };
-    let machine = Machine::this();
     let nvidia = machine.nvidia();
     if nvidia.driver.is_none() && nvidia.pci_devices > 0 {
         missing.push(Missing {
@@ -73,6 +76,7 @@ fn examine() -> Report {
         runs_on_cpu: onnxruntime.is_some(),
         onnxruntime,
         nvidia,
+        board: BoardReport::of(machine),
         missing,
     }
 }
@@ -106,9 +110,16 @@ fn for_people(report: &Report) -> String {
     });
     let driver = report.nvidia.driver.as_deref().unwrap_or("none");
     lines.push(format!("NVIDIA driver {driver}"));
+    if !report.nvidia.cards.is_empty() {
+        lines.push(format!("NVIDIA cards  {}", report.nvidia.cards.join(", ")));
+    }
     let libraries: Vec<String> =
         report.nvidia.libraries.iter().map(|path| path.display().to_string()).collect();
     lines.push(format!("NVIDIA files  {}", join(&libraries)));
+    lines.extend(report.board.lines());
+    for advice in report.board.advice() {
+        lines.push(format!("\n{advice}"));
+    }
     for missing in &report.missing {
         lines.push(format!("\nmissing: {}\nmended by: {}", missing.what, missing.mend));
     }

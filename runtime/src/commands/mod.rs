@@ -1,5 +1,6 @@
 //! The program's commands, one file each.
 
+mod board;
 pub(crate) mod chat;
 pub(crate) mod console;
 pub(crate) mod doctor;

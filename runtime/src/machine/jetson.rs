@@ -147,36 +147,11 @@ mod tests {
     use super::super::testing::Board;
     use super::*;
 
-    fn orin_nano() -> Board {
-        let packages = "\
-Package: nvidia-l4t-core\nStatus: install ok installed\nVersion: 36.4.3-20250107174145\n\n\
-Package: libnvinfer10\nStatus: install ok installed\nVersion: 10.3.0.30-1+cuda12.5\n\n\
-Package: libnvinfer-dev\nStatus: install ok installed\nVersion: 10.3.0.30-1+cuda12.5\n\n\
-Package: nvidia-jetpack\nStatus: install ok installed\nVersion: 6.2+b77\n";
-        Board::new()
-            .file(
-                "/proc/device-tree/model",
-                "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0",
-            )
-            .file(
-                "/proc/device-tree/compatible",
-                "nvidia,p3768-0000+p3767-0005-super\0nvidia,p3767-0005\0nvidia,tegra234\0",
-            )
-            .file(
-                "/etc/nv_tegra_release",
-                "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n",
-            )
-            .file("/var/lib/dpkg/status", packages)
-    }
-
     #[test]
     fn board_jetpack_and_tensorrt_are_named() {
-        let board = orin_nano();
+        let board = Board::orin_nano();
         let jetson = board.machine().jetson().unwrap();
-        assert_eq!(
-            jetson.board,
-            "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
-        );
+        assert_eq!(jetson.board, "NVIDIA Jetson Orin Nano Developer Kit Super");
         assert_eq!(jetson.compatible.len(), 3);
         assert_eq!(jetson.chip.as_deref(), Some("tegra234"));
         assert_eq!(jetson.compute_capability, Some(87));
@@ -184,12 +159,12 @@ Package: nvidia-jetpack\nStatus: install ok installed\nVersion: 6.2+b77\n";
         let jetpack = JetPack { version: "6.2".to_owned(), installed: true };
         assert_eq!(jetson.jetpack, Some(jetpack));
         assert_eq!(jetson.tensorrt.as_deref(), Some("10.3.0.30"));
-        assert!(!jetson.desktop);
+        assert!(jetson.desktop);
     }
 
     #[test]
     fn without_its_package_jetpack_is_told_by_jetson_linux() {
-        let board = orin_nano().file("/var/lib/dpkg/status", "");
+        let board = Board::orin_nano().file("/var/lib/dpkg/status", "");
         let jetson = board.machine().jetson().unwrap();
         let jetpack = JetPack { version: "6.2".to_owned(), installed: false };
         assert_eq!((jetson.jetpack, jetson.tensorrt), (Some(jetpack), None));
@@ -198,16 +173,19 @@ Package: nvidia-jetpack\nStatus: install ok installed\nVersion: 6.2+b77\n";
     }
 
     #[test]
-    fn a_desktop_is_the_default_target() {
-        let board = orin_nano().file("/etc/systemd/system/x", "");
-        let link = board.root().path("/etc/systemd/system/default.target");
-        std::os::unix::fs::symlink("/lib/systemd/system/graphical.target", link).unwrap();
-        assert!(board.machine().jetson().unwrap().desktop);
+    fn a_thor_has_jetpack_7() {
+        let board = Board::thor();
+        let jetson = board.machine().jetson().unwrap();
+        assert_eq!(jetson.compute_capability, Some(110));
+        assert_eq!(jetson.jetpack.map(|jetpack| jetpack.version).as_deref(), Some("7.2"));
+        assert_eq!(jetson.tensorrt.as_deref(), Some("10.16.2.10"));
+        assert!(!jetson.desktop);
     }
 
     #[test]
     fn a_pc_is_none() {
         assert_eq!(Board::new().machine().jetson(), None);
+        assert_eq!(Board::rtx_pc().machine().jetson(), None);
         let pi = Board::new().file("/proc/device-tree/compatible", "raspberrypi,5-model-b\0");
         assert_eq!(pi.machine().jetson(), None);
     }

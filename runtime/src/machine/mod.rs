@@ -5,6 +5,7 @@
 //! or are not what they should be, the answer is that it is not known. The one program that may be
 //! run is `nvpmodel`, for at most two seconds, where its file does not tell the mode.
 
+mod advice;
 mod clocks;
 mod jetson;
 mod memory;
@@ -17,13 +18,14 @@ mod root;
 mod system;
 mod temperatures;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod throttling;
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use advice::Advice;
 pub use clocks::Clock;
 pub use jetson::{JetPack, Jetson};
 pub use memory::{Memory, Swap, SwapKind, peak_memory_bytes};
@@ -34,24 +36,26 @@ pub use system::System;
 pub use temperatures::Temperature;
 pub use throttling::Throttling;
 
-use root::Root;
+pub(crate) use root::Root;
 
 /// A machine, read from the files below a root folder each time that it is asked.
 #[derive(Debug, Clone)]
 pub struct Machine {
     root: Root,
+    runs_programs: bool,
 }
 
 impl Machine {
     /// The machine that this program runs on.
     pub fn this() -> Self {
-        Machine::below("/")
+        Machine { root: Root::new("/".into()), runs_programs: true }
     }
 
     /// The machine whose `/proc`, `/sys`, `/etc` and so on lie below `root`. What no file tells,
-    /// the instruction set and the number of processors for example, is this machine's.
+    /// the instruction set and the number of processors for example, is this machine's. None of its
+    /// programs is run.
     pub fn below(root: impl Into<PathBuf>) -> Self {
-        Machine { root: Root::new(root.into()) }
+        Machine { root: Root::new(root.into()), runs_programs: false }
     }
 
     /// What may change from one moment to the next. Reads files only, some tens of them.

@@ -66,7 +66,8 @@ impl Machine {
         let (modes, default_id) = text.as_deref().map(parse_modes).unwrap_or_default();
         let (id, mut name) = match status(&self.root) {
             Some(id) => (Some(id), None),
-            None => query(&self.root),
+            None if self.runs_programs => query(&self.root),
+            None => (None, None),
         };
         if name.is_none() {
             name = modes.iter().find(|mode| Some(mode.id) == id).map(|mode| mode.name.clone());
@@ -182,11 +183,13 @@ GPU MAX_FREQ -1
             .file("/etc/nvpmodel.conf", ORIN_NX)
             .file("/var/lib/nvpmodel/status", "pmode:0001 fmode:quiet\n")
             .program("/usr/sbin/nvpmodel", "echo 'NV Power Mode: 25W'; echo 3");
-        let mode = board.machine().power_mode().unwrap();
+        let mode = board.running_machine().power_mode().unwrap();
         assert_eq!((mode.id, mode.name.as_deref()), (Some(1), Some("10W")));
         let board = board.file("/var/lib/nvpmodel/status", "nonsense");
-        let mode = board.machine().power_mode().unwrap();
+        let mode = board.running_machine().power_mode().unwrap();
         assert_eq!((mode.id, mode.name.as_deref()), (Some(3), Some("25W")));
+        // Of a machine that is only looked at, no program is run.
+        assert_eq!(board.machine().power_mode().unwrap().id, None);
     }
 
     #[test]

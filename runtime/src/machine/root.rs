@@ -14,24 +14,24 @@ const MAX_ENTRIES: usize = 4096;
 
 /// A folder that stands for `/`.
 #[derive(Debug, Clone)]
-pub(super) struct Root {
+pub(crate) struct Root {
     folder: PathBuf,
 }
 
 impl Root {
-    pub(super) fn new(folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: PathBuf) -> Self {
         Root { folder }
     }
 
     /// Where an absolute path lies: `/etc/x` of root `/r` is `/r/etc/x`.
-    pub(super) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.folder.join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// A file's text without white space and NULs around it. None where there is no file, or it
     /// cannot be read, as those of sensors that are switched off; what is not UTF-8 is replaced.
-    pub(super) fn text(&self, path: impl AsRef<Path>) -> Option<String> {
+    pub(crate) fn text(&self, path: impl AsRef<Path>) -> Option<String> {
         let mut bytes = Vec::new();
         open(&self.path(path))?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
         let text = String::from_utf8_lossy(&bytes);
@@ -39,17 +39,17 @@ impl Root {
     }
 
     /// The number that a file holds, and nothing else.
-    pub(super) fn number<T: FromStr>(&self, path: impl AsRef<Path>) -> Option<T> {
+    pub(crate) fn number<T: FromStr>(&self, path: impl AsRef<Path>) -> Option<T> {
         self.text(path)?.parse().ok()
     }
 
     /// A reader of a file of up to `max_bytes`; what is after them is not read.
-    pub(super) fn reader(&self, path: &str, max_bytes: u64) -> Option<impl std::io::BufRead> {
+    pub(crate) fn reader(&self, path: &str, max_bytes: u64) -> Option<impl std::io::BufRead> {
         Some(BufReader::new(open(&self.path(path))?.take(max_bytes)))
     }
 
     /// Paths of a folder's entries whose names begin with `prefix`, numbers in names in their order.
-    pub(super) fn entries(&self, folder: &str, prefix: &str) -> Vec<String> {
+    pub(crate) fn entries(&self, folder: &str, prefix: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
         let names =
             entries.take(MAX_ENTRIES).filter_map(|entry| entry.file_name().into_string().ok());
