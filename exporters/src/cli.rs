@@ -17,6 +17,7 @@ use cumo_export::layered::MoeKind;
     version,
     after_help = "Examples:
   cumo-export inspect CuMo-mistral-7b
+  cumo-export plan CuMo-mistral-7b --device agx-orin-64gb
   cumo-export onnx CuMo-mistral-7b -o cumo-7b.bundle --dtype f16
   cumo-export engine cumo-7b-trt.bundle -o cumo-7b.engines
   cumo-export onnx stage1 --llm Mistral-7B-Instruct-v0.2 --clip clip-vit-large-patch14-336 -o stage1.bundle"
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Inspect(InspectArguments),
     /// Write a bundle: ONNX graphs, weights, tokenizer and manifest in one folder.
     Onnx(OnnxArguments),
+    /// Show what a model needs of a device, and how fast the device can be at best.
+    Plan(Box<PlanArguments>),
     /// Build TensorRT engines of a bundle or checkpoint, or say what engines are made of.
     Engine(Box<EngineArguments>),
 }
@@ -217,6 +220,71 @@ pub(crate) struct EngineArguments {
     pub json: bool,
 }
 
+/// `cumo-export plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cumo-export plan CuMo-mistral-7b --device orin-nano-8gb-super --mode 25W
+  cumo-export plan folder-with-config-only --device agx-orin-64gb --context 8192 --images 2
+  cumo-export plan CuMo-mistral-7b --memory-gb 32 --bandwidth-gbs 60 --f16-tflops 2 --json
+  cumo-export plan --device list
+
+Every precision that can be exported has a row. Of a checkpoint config.json alone is read; of a bundle
+or of engines the manifest, and the weights of its precision are those of its files, to the byte.
+Bounds are what the hardware allows: the time to read each byte that is needed once, or to compute
+each operation, whichever is longer. Activations are an estimate.")]
+pub(crate) struct PlanArguments {
+    /// A checkpoint's folder, or one with its config.json alone; a bundle; engines.
+    #[arg(value_name = "CHECKPOINT|BUNDLE|ENGINES", required_unless_present = "device")]
+    pub input: Option<PathBuf>,
+    /// Folder of the CLIP tower, for a checkpoint that lacks its config.
+    #[arg(long, value_name = "DIR")]
+    pub clip: Option<PathBuf>,
+    /// A device of the table; `list` shows it.
+    #[arg(long, value_name = "NAME", conflicts_with = "memory_gb")]
+    pub device: Option<String>,
+    /// The device's power mode. By default the device's default.
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
+    /// Positions that the cache has room for. By default 4096, or the model's or the engines' if less.
+    #[arg(long, value_name = "N")]
+    pub context: Option<u64>,
+    /// Images of a question; 0 is text alone.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub images: u64,
+    /// Text tokens of a question. By default 64.
+    #[arg(long, value_name = "N")]
+    pub prompt_tokens: Option<u64>,
+    /// Memory that system and driver need, in GiB. By default 1 on a Jetson, 0.5 of a card.
+    #[arg(long, value_name = "GB", value_parser = gibibytes)]
+    pub reserve_gb: Option<u64>,
+    /// Another device: memory that programs can be given, in GiB.
+    #[arg(long, value_name = "GB", requires_all = ["bandwidth_gbs", "f16_tflops"])]
+    pub memory_gb: Option<f64>,
+    /// Another device: memory bandwidth, in GB/s.
+    #[arg(long, value_name = "GB/S", requires = "memory_gb")]
+    pub bandwidth_gbs: Option<f64>,
+    /// Another device: dense f16 products, in TFLOPS.
+    #[arg(long, value_name = "TFLOPS", requires = "memory_gb")]
+    pub f16_tflops: Option<f64>,
+    /// Another device: watts, for bounds of energy.
+    #[arg(long, value_name = "W", requires = "memory_gb")]
+    pub watts: Option<f64>,
+    /// A result of `cumo bench`, to be put beside its bounds.
+    #[arg(long, value_name = "FILE")]
+    pub result: Option<PathBuf>,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// GiB as bytes.
+fn gibibytes(text: &str) -> Result<u64, String> {
+    match text.parse::<f64>() {
+        Ok(gib) if (0.0..=1e6).contains(&gib) => Ok((gib * (1_u64 << 30) as f64) as u64),
+        _ => Err("write a number from 0 to 1000000, for example 1.5".to_owned()),
+    }
+}
+
 /// `8.6` as 86.
 fn compute_capability(text: &str) -> Result<u32, String> {
     let number = |text: &str| text.parse::<u32>().ok();
@@ -281,7 +349,11 @@ pub(crate) struct DtypeArgument(pub FloatType);
 
 impl ValueEnum for DtypeArgument {
     fn value_variants<'a>() -> &'a [Self] {
-        &[DtypeArgument(FloatType::F32), DtypeArgument(FloatType::F16)]
+        const ALL: [DtypeArgument; 2] = {
+            let [first, second] = FloatType::ALL;
+            [DtypeArgument(first), DtypeArgument(second)]
+        };
+        &ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {

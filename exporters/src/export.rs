@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use cumo_bundle::{
-    BundleWriter, FORMAT, FORMAT_VERSION, Manifest, ModelFacts, Plan, PromptTemplate, Target,
+    BundleWriter, FORMAT, FORMAT_VERSION, FloatType, Manifest, ModelFacts, Plan, PromptTemplate,
+    Target,
 };
 use cumo_checkpoint::{Checkpoint, Sources, TokenizerFile};
 use cumo_onnx::{DType, Graph};
@@ -45,41 +46,6 @@ pub struct OnnxOptions {
     pub debug_outputs: bool,
     /// Whether an existing bundle is replaced.
     pub force: bool,
-}
-
-/// The type of a bundle's weights and activations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FloatType {
-    /// Single precision.
-    F32,
-    /// Half precision weights. Dense parts compute in it too, but for residuals, norms, softmax and
-    /// logits; parts that route compute in f32.
-    F16,
-}
-
-impl FloatType {
-    /// The type's name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            FloatType::F32 => "f32",
-            FloatType::F16 => "f16",
-        }
-    }
-
-    /// What a target is exported in where nothing is asked for.
-    pub fn default_for(target: Target) -> FloatType {
-        match target {
-            Target::Onnx | Target::OrtCpu => FloatType::F32,
-            Target::Tensorrt | Target::Tensorrt103 => FloatType::F16,
-        }
-    }
-
-    fn graph_type(self) -> DType {
-        match self {
-            FloatType::F32 => DType::F32,
-            FloatType::F16 => DType::F16,
-        }
-    }
 }
 
 /// What an export did.
@@ -227,7 +193,10 @@ fn build_parts(
     spelling: &dyn Spelling,
     options: &OnnxOptions,
 ) -> Result<Vec<Part>, Error> {
-    let dtype = options.dtype.graph_type();
+    let dtype = match options.dtype {
+        FloatType::F32 => DType::F32,
+        FloatType::F16 => DType::F16,
+    };
     let build = |name| Part::build(name, checkpoint, spelling, dtype, options.debug_outputs);
     PartName::ALL.into_iter().map(build).collect()
 }

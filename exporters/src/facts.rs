@@ -1,10 +1,10 @@
 //! The checkpoint's configuration as the facts that the runtime needs.
 
 use cumo_bundle::{
-    AspectRatio, ImageFacts, LlmFacts, ModelFacts, MoeFacts, PromptTemplate, TokenizerKind,
-    VisionFacts,
+    AspectRatio, ImageFacts, LayerSizes, LlmFacts, ModelFacts, MoeFacts, PromptTemplate,
+    TokenizerKind, VisionFacts,
 };
-use cumo_checkpoint::{Checkpoint, Config, ConnectorKind, Family, MoeConfig};
+use cumo_checkpoint::{Checkpoint, Config, ConnectorKind, Family, MoeConfig, Sources};
 
 use crate::error::Error;
 
@@ -17,12 +17,23 @@ pub(crate) fn model_facts(checkpoint: &Checkpoint, template: PromptTemplate) -> 
         image: image_facts(config),
         vision: vision_facts(config, checkpoint.model.vision.layers.len()),
         llm: llm_facts(config),
+        layers: Some(layer_sizes(config)),
         tokenizer: checkpoint.tokenizer.as_ref().map(|file| match file.kind {
             cumo_checkpoint::TokenizerKind::SentencePiece => TokenizerKind::SentencePiece,
             cumo_checkpoint::TokenizerKind::Json => TokenizerKind::HuggingFace,
         }),
         template,
     }
+}
+
+/// The facts of the model that a checkpoint's configuration describes; no weights are looked for.
+///
+/// # Errors
+/// [`Error::Checkpoint`], [`Error::Template`].
+pub fn shapes_facts(sources: &Sources) -> Result<ModelFacts, Error> {
+    let checkpoint = Checkpoint::shapes(sources)?;
+    let template = default_template(&checkpoint.config)?;
+    Ok(model_facts(&checkpoint, template))
 }
 
 /// The template that the checkpoint names, or else the one that the original's command line takes
@@ -83,6 +94,21 @@ fn llm_facts(config: &Config) -> LlmFacts {
         moe: llm.moe.map(moe_facts),
         bos_token_id: llm.bos_token_id,
         eos_token_ids: llm.eos_token_ids.clone(),
+    }
+}
+
+fn layer_sizes(config: &Config) -> LayerSizes {
+    LayerSizes {
+        patch_size: config.vision.patch_size,
+        vision_num_attention_heads: config.vision.num_attention_heads,
+        vision_intermediate_size: config.vision.intermediate_size,
+        connector_layers: match config.connector.kind {
+            ConnectorKind::Linear => 1,
+            ConnectorKind::Mlp { depth } => depth,
+            ConnectorKind::Moe(_) => 2,
+        },
+        llm_intermediate_size: config.llm.intermediate_size,
+        tie_word_embeddings: config.llm.tie_word_embeddings,
     }
 }
 

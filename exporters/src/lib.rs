@@ -29,8 +29,10 @@ mod weight;
 
 pub use activation::Activation;
 pub use builder::{Built, ModelBuilder, NamedWeight, Types, WeightsAs};
+pub use cumo_bundle::FloatType;
 pub use error::Error;
-pub use export::{FloatType, OnnxOptions, PRODUCER, Summary, export_onnx};
+pub use export::{OnnxOptions, PRODUCER, Summary, export_onnx};
+pub use facts::shapes_facts;
 pub use layered::MoeKind;
 pub use progress::{Progress, Quiet};
 pub use weight::{Source, Weight};

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let result = match cli::Cli::parse().command {
         cli::Command::Inspect(arguments) => commands::inspect::run(&arguments),
         cli::Command::Onnx(arguments) => commands::onnx::run(&arguments),
+        cli::Command::Plan(arguments) => commands::plan::run(&arguments),
         cli::Command::Engine(arguments) => commands::engine::run(&arguments),
     };
     match result {

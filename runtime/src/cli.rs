@@ -1,5 +1,7 @@
 //! What can be typed after `cumo`.
 
+mod plan;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -11,6 +13,7 @@ use cumo_runtime::machine::max_threads;
 use cumo_runtime::{GenerateOptions, ModelOptions, SamplingOptions};
 
 use crate::backend_options::backend_options;
+pub(crate) use plan::PlanArgs;
 
 /// Answers questions about images with CuMo models.
 #[derive(Debug, Parser)]
@@ -27,6 +30,7 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     Tokenize(TokenizeArgs),
     Verify(VerifyArgs),
+    Plan(PlanArgs),
     Doctor(DoctorArgs),
 }
 
@@ -199,14 +203,20 @@ pub(crate) struct VerifyArgs {
     pub(crate) json: bool,
 }
 
-/// Show what this machine has for running models, and what mends what is missing.
+/// Show what this machine has for running models, what mends what is missing, and what to change
+/// for speed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cumo doctor
   cumo doctor --json
+  cumo doctor --root /host     # in a container that has the host's files there
 
+On a Jetson it names board, JetPack, TensorRT, power mode, clocks, temperatures, throttling and swap.
 The exit code is 0 where models can run on the CPU.")]
 pub(crate) struct DoctorArgs {
+    /// Look at the machine whose /proc, /sys, /etc and so on lie below this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

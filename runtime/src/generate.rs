@@ -1,6 +1,6 @@
 //! The loop from a prompt to an answer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cumo_bundle::ModelFacts;
 use cumo_processor::Tokenizer;
@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::answer_text::AnswerText;
 use crate::backend::BackendError;
 use crate::cancel::CancelToken;
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::executor::{Executor, ImageEmbeds, Position};
 use crate::prompt::Prompt;
@@ -17,7 +18,7 @@ use crate::step_times::StepTimes;
 
 /// Positions of a prompt that go through the model at once, where graphs take any number: bounds
 /// the memory of a pass, and the time until it can be cancelled between two.
-const PREFILL_CHUNK: usize = 256;
+pub(crate) const PREFILL_CHUNK: usize = 256;
 
 /// The cache grows in steps of this many positions.
 const CACHE_STEP: usize = 256;
@@ -95,7 +96,7 @@ impl GenerateTimes {
 
     /// Mean time from one token to the next that is not spent in graphs: sampling, binding, text.
     pub fn overhead_per_token(&self) -> Option<Duration> {
-        let overhead = self.decode.saturating_sub(self.decode_graphs.total());
+        let overhead = self.decode.saturating_sub(self.decode_graphs.graphs());
         overhead.checked_div(u32::try_from(self.decode_passes).ok()?)
     }
 }
@@ -144,7 +145,8 @@ pub struct Request<'a> {
 
 /// One request being answered.
 struct Work<'a> {
-    start: Instant,
+    clock: Clock,
+    start: Duration,
     prompt: Prompt,
     images: &'a [ImageEmbeds],
     max_new_tokens: usize,
@@ -189,6 +191,15 @@ impl Generator {
         &mut self.executor
     }
 
+    /// Forgets all that is cached; also what an executor that was used on its own has cached.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub fn forget(&mut self) -> Result<(), Error> {
+        self.cached.clear();
+        self.executor.truncate(0)
+    }
+
     /// Answers a request. Whether it can be answered is checked before anything is computed.
     ///
     /// # Errors
@@ -206,8 +217,10 @@ impl Generator {
             return Err(Error::NoTokenizer);
         }
         let room = self.model.llm.context_length - prompt.positions().len();
+        let clock = self.executor.clock().clone();
         let mut work = Work {
-            start: Instant::now(),
+            start: clock.now(),
+            clock,
             images,
             max_new_tokens: options.max_new_tokens.min(room),
             ignore_eos: options.ignore_eos,
@@ -256,7 +269,7 @@ impl Generator {
         self.executor.take_times();
         let prefilled =
             self.prefill(&work.prompt.positions()[cached_tokens..], work.images, work.cancel)?;
-        answer.times.prefill = work.start.elapsed();
+        answer.times.prefill = work.clock.since(work.start);
         answer.times.prefill_graphs = self.executor.take_times();
         if prefilled {
             self.decode(work, &mut answer)?;
@@ -265,7 +278,7 @@ impl Generator {
         }
         answer.times.decode_graphs = self.executor.take_times();
         if let Some(first_token) = answer.times.first_token {
-            answer.times.decode = work.start.elapsed() - first_token;
+            answer.times.decode = work.clock.since(work.start + first_token);
         }
         Ok(answer)
     }
@@ -353,7 +366,7 @@ impl Generator {
             }
             let choice = self.choose(&mut work.sampler)?;
             if answer.tokens.is_empty() {
-                answer.times.first_token = Some(work.start.elapsed());
+                answer.times.first_token = Some(work.clock.since(work.start));
             }
             (work.on_event)(Event::Token(choice.token));
             if !work.ignore_eos && self.model.llm.eos_token_ids.contains(&choice.token) {

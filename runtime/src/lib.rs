@@ -31,6 +31,7 @@ pub mod backend;
 pub mod backends;
 mod cache;
 mod cancel;
+mod clock;
 mod conversation;
 mod error;
 mod executor;
@@ -50,6 +51,7 @@ mod testing;
 mod weights;
 
 pub use cancel::CancelToken;
+pub use clock::Clock;
 pub use conversation::Conversation;
 pub use error::{Error, PromptError};
 pub use executor::{Executor, ImageEmbeds, Position};

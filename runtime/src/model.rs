@@ -28,8 +28,12 @@ pub struct ModelOptions {
 pub struct ImageTimes {
     /// Loading the vision and connector graphs, the first time.
     pub load: Duration,
-    /// Reading, decoding, resizing and normalising.
-    pub image: Duration,
+    /// Reading and decoding.
+    pub decode: Duration,
+    /// Resizing and normalising.
+    pub preprocess: Duration,
+    /// Pixels into the backend's memory, embeddings into memory of their own.
+    pub copy: Duration,
     /// The vision tower.
     pub vision: Duration,
     /// The connector.
@@ -114,26 +118,40 @@ impl Model {
         if paths.is_empty() {
             return Ok((Vec::new(), times));
         }
-        let start = Instant::now();
+        let clock = self.generator.executor().clock().clone();
+        let start = clock.now();
         let values = self.processor.num_values();
         let mut pixels = vec![0.0; values.saturating_mul(paths.len())];
+        times.preprocess = clock.since(start);
         for (path, pixels) in paths.iter().zip(pixels.chunks_exact_mut(values)) {
+            let start = clock.now();
             let image = cumo_processor::load_image(path, &self.limits)?;
+            let decoded = clock.now();
             self.processor.process_into(&image, pixels);
+            times.decode += decoded.saturating_sub(start);
+            times.preprocess += clock.since(decoded);
         }
-        times.image = start.elapsed();
 
         let executor = self.generator.executor();
-        let start = Instant::now();
+        let start = clock.now();
         executor.load(Phase::EncodeImages)?;
-        times.load = start.elapsed();
+        times.load = clock.since(start);
         executor.take_times();
         cancel.arm(executor.interrupt());
         let embeds = executor.encode_images(&pixels);
         cancel.disarm();
         let steps = executor.take_times();
+        times.copy = steps.copy;
         (times.vision, times.connector) = (steps.vision, steps.connector);
         Ok((embeds?, times))
+    }
+
+    /// Forgets all that is cached, as [`Generator::forget`].
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub fn forget(&mut self) -> Result<(), Error> {
+        self.generator.forget()
     }
 
     /// Gives images' memory back.

@@ -12,12 +12,14 @@ use crate::error::Error;
 use crate::shape::{Shape, Sizes};
 use crate::weights::Weights;
 
-/// What a step's time is counted as.
+/// What time is counted as: that of steps, and of copies between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
+    Copy,
     Vision,
     Connector,
     Embed,
+    Splice,
     Decode,
 }
 

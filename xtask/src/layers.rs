@@ -8,14 +8,29 @@ use crate::metadata::Metadata;
 ///
 /// Dependencies point one way: programs to `crates`. What runs on a device (`cumo-runtime` and
 /// what is below it) holds no exporter code: neither checkpoints nor graph building.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("cumo-bundle", &[]),
     ("cumo-checkpoint", &[]),
     ("cumo-onnx", &[]),
+    ("cumo-plan", &["cumo-bundle", "cumo-results"]),
     ("cumo-processor", &["cumo-bundle"]),
+    ("cumo-results", &[]),
     ("cumo-tensorrt", &[]),
-    ("cumo-export", &["cumo-bundle", "cumo-checkpoint", "cumo-onnx", "cumo-tensorrt"]),
-    ("cumo-runtime", &["cumo-bundle", "cumo-processor", "cumo-tensorrt"]),
+    (
+        "cumo-export",
+        &[
+            "cumo-bundle",
+            "cumo-checkpoint",
+            "cumo-onnx",
+            "cumo-plan",
+            "cumo-results",
+            "cumo-tensorrt",
+        ],
+    ),
+    (
+        "cumo-runtime",
+        &["cumo-bundle", "cumo-plan", "cumo-processor", "cumo-results", "cumo-tensorrt"],
+    ),
 ];
 
 /// Crates that no other crate may need.

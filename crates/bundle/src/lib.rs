@@ -17,6 +17,7 @@ mod engines_write;
 mod error;
 mod fact_shapes;
 mod file_writer;
+mod float_type;
 mod folder;
 mod hash;
 mod links;
@@ -39,6 +40,7 @@ pub use engines_open::{Engines, Machine};
 pub use engines_write::EnginesWriter;
 pub use error::Error;
 pub use file_writer::FileWriter;
+pub use float_type::FloatType;
 pub use folder::Folder;
 pub use hash::{Sha256Hex, hash_reader};
 pub use manifest::{
@@ -46,8 +48,8 @@ pub use manifest::{
     WEIGHT_ALIGNMENT, WeightEntry,
 };
 pub use model::{
-    AspectRatio, ImageFacts, LlmFacts, ModelFacts, MoeFacts, PromptTemplate, TokenizerKind,
-    VisionFacts,
+    AspectRatio, ImageFacts, LayerSizes, LlmFacts, ModelFacts, MoeFacts, PromptTemplate,
+    TokenizerKind, VisionFacts,
 };
 pub use open::Bundle;
 pub use plan::{Binding, CacheSlot, CacheUpdate, Phase, Plan, Step};

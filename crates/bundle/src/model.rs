@@ -16,6 +16,9 @@ pub struct ModelFacts {
     pub vision: VisionFacts,
     /// Language model.
     pub llm: LlmFacts,
+    /// Sizes within the layers; none in a bundle that was written before they were noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<LayerSizes>,
     /// The tokenizer in the bundle, if the checkpoint had one.
     pub tokenizer: Option<TokenizerKind>,
     /// The conversation template the model was trained on.
@@ -90,6 +93,25 @@ pub struct LlmFacts {
     pub bos_token_id: u32,
     /// Tokens that end an answer.
     pub eos_token_ids: Vec<u32>,
+}
+
+/// Sizes within the layers. Nothing runs by them: memory and work are counted of them before a
+/// model is exported or loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerSizes {
+    /// Height and width of the tower's patches, in pixels.
+    pub patch_size: usize,
+    /// Attention heads of the tower.
+    pub vision_num_attention_heads: usize,
+    /// Channels within an MLP or expert of the tower.
+    pub vision_intermediate_size: usize,
+    /// Linear layers of the connector, or of each of its experts.
+    pub connector_layers: usize,
+    /// Channels within an MLP or expert of the language model.
+    pub llm_intermediate_size: usize,
+    /// Whether the checkpoint has one matrix for embedding and head; a bundle has both.
+    pub tie_word_embeddings: bool,
 }
 
 /// A mixture of experts.

@@ -105,7 +105,7 @@ impl Context {
 
     /// Lets go of a tensor's buffer: it is to be set again before the next execution.
     pub fn unset_tensor(&mut self, tensor: &str) {
-        self.is_checked = false;
+        self.checked = None;
         self.tensors.remove(tensor);
     }
 

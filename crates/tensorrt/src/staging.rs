@@ -69,6 +69,7 @@ impl Staging {
         source: &mut dyn FnMut(&mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut done = 0;
+        stream.uses(to.used());
         while done < to.bytes() {
             let wanted = usize::try_from(to.bytes() - done).unwrap_or(usize::MAX);
             let (offset, bytes) = self.room(wanted)?;
@@ -102,6 +103,7 @@ impl Staging {
         }
         let offset = self.used;
         self.take(bytes);
+        stream.uses(from.used());
         let block = &mut self.blocks[self.current];
         block.download(stream, from.address(), offset, bytes)?;
         stream.synchronize()?;

@@ -3,6 +3,7 @@
 pub(crate) mod engine;
 pub(crate) mod inspect;
 pub(crate) mod onnx;
+pub(crate) mod plan;
 
 use cumo_export::sources::Unneeded;
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use cumo_bundle::{Bundle, FileEntry, Manifest, Target, hash_reader};
+use cumo_bundle::{Bundle, FileEntry, FloatType, Manifest, Target, hash_reader};
 use cumo_checkpoint::{Checkpoint, Sources};
 
 use super::error::Error;
 use super::link;
 use super::options::{EngineInput, EngineOptions};
 use super::progress::EngineProgress;
-use crate::export::{FloatType, OnnxOptions, PRODUCER, export_onnx, layer_options, manifest};
+use crate::export::{OnnxOptions, PRODUCER, export_onnx, layer_options, manifest};
 use crate::layered::{self, Assembly, MoeKind, WeightsFile};
 use crate::{facts, part, signature};
 

@@ -1,12 +1,12 @@
 //! `cumo doctor`: what this machine has for running models.
 
-use std::fs;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use cumo_runtime::machine::{self, Memory, Nvidia, Processor};
+use cumo_runtime::machine::{Machine, Memory, Nvidia, Processor};
 use serde::Serialize;
 
+use super::board::BoardReport;
 use super::{console, doctor_tensorrt};
 use crate::cli::DoctorArgs;
 use doctor_tensorrt::TensorrtReport;
@@ -20,6 +20,8 @@ struct Report {
     onnxruntime: Option<OnnxRuntime>,
     nvidia: Nvidia,
     tensorrt: Vec<TensorrtReport>,
+    #[serde(flatten)]
+    board: BoardReport,
     missing: Vec<Missing>,
     runs_on_cpu: bool,
 }
@@ -38,20 +40,21 @@ struct Missing {
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
-    let report = examine();
+    let machine = args.root.as_ref().map_or_else(Machine::this, Machine::below);
+    let report = examine(&machine);
     match args.json {
         true => console::print_json(&report)?,
-        false => console::print_line(&for_people(&report))?,
+        false => console::print_line(&console::presentable(&for_people(&report)))?,
     }
     Ok(if report.runs_on_cpu { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn examine() -> Report {
+fn examine(machine: &Machine) -> Report {
     let mut missing = Vec::new();
     let onnxruntime = find_onnxruntime(&mut missing);
     let tensorrt = doctor_tensorrt::find();
-    let nvidia = machine::nvidia();
-    if nvidia.driver.is_none() && has_nvidia_device() {
+    let nvidia = machine.nvidia();
+    if nvidia.driver.is_none() && nvidia.pci_devices > 0 {
         missing.push(Missing {
             what: "an NVIDIA device is there and its driver is not (CPU only)".to_owned(),
             mend: "sudo apt install nvidia-driver",
@@ -59,12 +62,13 @@ fn examine() -> Report {
     }
     Report {
         version: env!("CARGO_PKG_VERSION"),
-        processor: machine::processor(),
-        memory: machine::memory(),
+        processor: machine.processor(),
+        memory: machine.memory(),
         runs_on_cpu: onnxruntime.is_some(),
         onnxruntime,
         nvidia,
         tensorrt,
+        board: BoardReport::of(machine),
         missing,
     }
 }
@@ -90,13 +94,6 @@ fn find_onnxruntime(missing: &mut Vec<Missing>) -> Option<OnnxRuntime> {
 #[cfg(not(feature = "ort"))]
 fn find_onnxruntime(_: &mut Vec<Missing>) -> Option<OnnxRuntime> {
     None
-}
-
-/// Whether a PCI device is NVIDIA's, whose vendor number is 0x10de.
-fn has_nvidia_device() -> bool {
-    let devices = fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
-    let vendor = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("vendor"));
-    devices.filter_map(|entry| vendor(entry).ok()).any(|vendor| vendor.trim() == "0x10de")
 }
 
 fn for_people(report: &Report) -> String {
@@ -128,10 +125,17 @@ fn for_people(report: &Report) -> String {
     });
     let driver = report.nvidia.driver.as_deref().unwrap_or("none");
     lines.push(format!("NVIDIA driver {driver}"));
+    if !report.nvidia.cards.is_empty() {
+        lines.push(format!("NVIDIA cards  {}", report.nvidia.cards.join(", ")));
+    }
     let libraries: Vec<String> =
         report.nvidia.libraries.iter().map(|path| path.display().to_string()).collect();
     lines.push(format!("NVIDIA files  {}", join(&libraries)));
     lines.extend(doctor_tensorrt::for_people(&report.tensorrt));
+    lines.extend(report.board.lines());
+    for advice in report.board.advice() {
+        lines.push(format!("\n{advice}"));
+    }
     for missing in &report.missing {
         lines.push(format!("\nmissing: {}\nmended by: {}", missing.what, missing.mend));
     }

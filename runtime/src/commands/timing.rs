@@ -30,10 +30,11 @@ pub(crate) struct Milliseconds {
 
 impl Milliseconds {
     pub(crate) fn new(load: Duration, images: &ImageTimes, answer: &GenerateTimes) -> Self {
-        let before = images.image + images.vision + images.connector;
+        let image = images.decode + images.preprocess;
+        let before = image + images.copy + images.vision + images.connector;
         Milliseconds {
             load: milliseconds(load + images.load),
-            image: milliseconds(images.image),
+            image: milliseconds(image),
             vision: milliseconds(images.vision),
             connector: milliseconds(images.connector),
             prefill: milliseconds(answer.prefill),

@@ -6,6 +6,7 @@ use super::{Executor, Position};
 use crate::backend::Buffer;
 use crate::error::{Error, PromptError};
 use crate::shape::Sizes;
+use crate::step::Stage;
 use crate::tensor;
 
 /// Crops that the vision tower sees at once; an image with more goes alone. Bounds the memory of
@@ -57,11 +58,14 @@ impl Executor {
         images: usize,
         embeds: &mut Vec<ImageEmbeds>,
     ) -> Result<(), Error> {
+        let start = self.clock.now();
         let input = self.activations.require(names::PIXEL_VALUES)?;
         self.bytes.clear();
         tensor::encode(pixels, input.dtype, &mut self.bytes);
         self.backend.write(input.buffer, 0, &self.bytes)?;
+        self.end_stage(Stage::Copy, start)?;
         self.run(Phase::EncodeImages, self.image_sizes(images))?;
+        let start = self.clock.now();
         let output = self.activations.require(names::IMAGE_EMBEDS)?.buffer;
         let image_bytes = self.image_bytes()?;
         for image in 0..images {
@@ -69,7 +73,7 @@ impl Executor {
             embeds.push(ImageEmbeds(buffer));
             self.backend.copy((output, image * image_bytes), (buffer, 0), image_bytes)?;
         }
-        Ok(())
+        self.end_stage(Stage::Copy, start)
     }
 
     /// Takes an image's embeddings that were computed elsewhere, `[image_tokens, hidden]`.

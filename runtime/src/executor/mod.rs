@@ -9,13 +9,16 @@ mod candidates;
 mod images;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cumo_bundle::{Bundle, Dtype, Manifest, Phase, names};
 
 use crate::activations::{Activations, Placed};
 use crate::backend::{Backend, BackendFacts, BackendLimits, Interrupt, StepId};
 use crate::cache::Cache;
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::shape::Sizes;
 use crate::step::{Preparation, PreparedStep, Stage};
@@ -50,6 +53,9 @@ pub struct Executor {
     activations: Activations,
     weights: Weights,
     cache: Cache,
+    clock: Clock,
+    /// Whether stages are waited for.
+    measured: Arc<AtomicBool>,
     times: StepTimes,
     bytes: Vec<u8>,
     ids: Vec<i64>,
@@ -72,6 +78,8 @@ impl Executor {
             room: [Sizes::default(); 3],
             activations: Activations::default(),
             weights: Weights::default(),
+            clock: Clock::default(),
+            measured: Arc::default(),
             times: StepTimes::default(),
             bytes: Vec::new(),
             ids: Vec::new(),
@@ -93,6 +101,36 @@ impl Executor {
     /// What the user should know since the last call, a sentence each.
     pub fn take_notes(&mut self) -> Vec<String> {
         self.backend.take_notes()
+    }
+
+    /// What the plan and its graphs are.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What time is taken with.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Takes time with another clock, for tests that know how long things take.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// A switch: while it is set, a stage is waited for at its end, so that
+    /// [`Executor::take_times`] gives all of its time, since a device works behind its caller. It is
+    /// not set at first, as waiting takes time itself.
+    pub fn measured(&self) -> Arc<AtomicBool> {
+        self.measured.clone()
+    }
+
+    /// Waits until everything that was asked for has been computed.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub fn finish(&mut self) -> Result<(), Error> {
+        Ok(self.backend.finish()?)
     }
 
     /// A way to stop the graph that runs.
@@ -211,7 +249,9 @@ impl Executor {
         self.write_integers(names::INPUT_IDS)?;
         self.run(Phase::EmbedTokens, sizes)?;
         if positions.iter().any(|position| matches!(position, Position::Image { .. })) {
+            let start = self.clock.now();
             self.splice(positions, images)?;
+            self.end_stage(Stage::Splice, start)?;
         }
         self.ids.clear();
         self.ids.extend((past..past + sequence).map(|position| position as i64));
@@ -258,7 +298,7 @@ impl Executor {
         Ok(HostTensor { shape, values })
     }
 
-    /// Time spent inside graphs since the last call.
+    /// Time of stages since the last call.
     pub fn take_times(&mut self) -> StepTimes {
         std::mem::take(&mut self.times)
     }
@@ -272,17 +312,36 @@ impl Executor {
         }
         // Passes of one position come one after another.
         let repeats = phase == Phase::Decode && sizes.sequence == 1;
-        for together in steps.chunk_by(PreparedStep::runs_with) {
+        let measured = self.measured.load(Ordering::Relaxed);
+        let mut stage_start = self.clock.now();
+        let mut groups = steps.chunk_by(PreparedStep::runs_with).peekable();
+        while let Some(together) = groups.next() {
+            let Some(last) = together.last() else { continue };
             self.step_ids.clear();
             self.step_ids.extend(together.iter().map(PreparedStep::id));
-            let start = Instant::now();
+            let start = self.clock.now();
             let result = self.backend.run_all(&self.step_ids, repeats);
-            let elapsed = start.elapsed();
-            let Some(last) = together.last() else { continue };
-            self.times.add(last.stage(), elapsed);
+            if !measured {
+                self.times.add(last.stage(), self.clock.since(start));
+            }
             result?;
             last.store_rows(self.backend.as_mut(), &sizes, &self.activations, &self.cache)?;
+            let next = groups.peek().and_then(|next| next.first());
+            if measured && next.is_none_or(|next| next.stage() != last.stage()) {
+                self.backend.finish()?;
+                self.times.add(last.stage(), self.clock.since(stage_start));
+                stage_start = self.clock.now();
+            }
         }
+        Ok(())
+    }
+
+    /// Counts a stage without graphs, which is waited for where that is wanted.
+    fn end_stage(&mut self, stage: Stage, start: Duration) -> Result<(), Error> {
+        if self.measured.load(Ordering::Relaxed) {
+            self.backend.finish()?;
+        }
+        self.times.add(stage, self.clock.since(start));
         Ok(())
     }
 

@@ -224,6 +224,7 @@ fn facts() -> ModelFacts {
             bos_token_id: 1,
             eos_token_ids: vec![2],
         },
+        layers: None,
         tokenizer: None,
         template: PromptTemplate::MistralInstruct,
     }

@@ -9,7 +9,7 @@ use super::toolkit::Toolkit;
 use super::{Weights, runs_as};
 use crate::backend::{BackendError, MemoryPlan, MemoryUse};
 use crate::error::Error;
-use crate::machine;
+use crate::machine::Machine;
 
 /// Left to TensorRT for contexts and CUDA for recorded steps, whose sizes are not known before
 /// they are made. Not yet measured on a GPU.
@@ -58,7 +58,7 @@ pub(super) fn check(
 }
 
 fn available() -> u64 {
-    machine::memory().map_or(0, |memory| memory.available_bytes)
+    Machine::this().memory().map_or(0, |memory| memory.available_bytes)
 }
 
 /// Bytes of the device's memory that this backend has, and the most that it has had.

@@ -1,0 +1,202 @@
+//! Numbers that nothing can have measured: a result that has one is refused as a whole, so that no
+//! table shows it.
+
+use crate::schema::{BenchResult, Conditions, Energy, EnergySpan};
+
+/// The longest time that is believed: 12 days, in nanoseconds.
+const MAX_NS: u64 = 1_000_000_000_000_000;
+
+/// The most bytes, tokens and hertz that are believed.
+const MAX_COUNT: u64 = 1 << 53;
+
+/// The most energy that is believed, in joules.
+const MAX_JOULES: f64 = 1e12;
+
+/// The most problems that are looked for.
+const MAX_PROBLEMS: usize = 100;
+
+/// What is wrong with the numbers of a result, a sentence each; nothing where all can be.
+pub(crate) fn problems(result: &BenchResult) -> Vec<String> {
+    let mut check = Check { problems: Vec::new() };
+    configuration(result, &mut check);
+    samples(result, &mut check);
+    environment(result, &mut check);
+    if let Some(energy) = &result.energy {
+        check_energy(energy, &mut check);
+    }
+    check.problems
+}
+
+struct Check {
+    problems: Vec<String>,
+}
+
+impl Check {
+    fn that(&mut self, holds: bool, problem: impl FnOnce() -> String) {
+        if !holds && self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem());
+        }
+    }
+
+    fn count(&mut self, what: &str, value: impl Into<Option<u64>>) {
+        if let Some(value) = value.into() {
+            self.that(value <= MAX_COUNT, || format!("{what} is {value}"));
+        }
+    }
+
+    fn ns(&mut self, what: impl Fn() -> String, value: u64) {
+        self.that(value <= MAX_NS, || {
+            format!("{} is {value} ns, over {} days", what(), MAX_NS / 86_400_000_000_000)
+        });
+    }
+}
+
+fn configuration(result: &BenchResult, check: &mut Check) {
+    let asked = &result.configuration;
+    check.count("configuration.prompt_tokens", asked.prompt_tokens);
+    check.count("configuration.generate_tokens", asked.generate_tokens);
+    check.count("configuration.repetitions", asked.repetitions);
+    check.count("configuration.warmup", asked.warmup);
+    for depth in &asked.depths {
+        check.count("configuration.depths", *depth);
+    }
+    for image in &asked.images {
+        for value in [image.file_bytes, image.width, image.height] {
+            check.count("configuration.images", value);
+        }
+    }
+    let model = &result.model;
+    for value in [model.files_bytes, model.context_length, model.image_tokens, model.image_crops] {
+        check.count("model", value);
+    }
+    for (name, part) in &model.parts {
+        for value in [part.num_layers, part.hidden_size, part.num_experts, part.weights_bytes] {
+            check.count(&format!("model.parts.{}", short(name)), value);
+        }
+    }
+    let memory = &result.memory;
+    for value in [
+        memory.weights_bytes,
+        memory.cache_bytes,
+        memory.activations_bytes,
+        memory.peak_process_bytes,
+        memory.peak_device_bytes,
+    ] {
+        check.count("memory", value);
+    }
+}
+
+fn samples(result: &BenchResult, check: &mut Check) {
+    for start in &result.cold_starts {
+        for ns in [Some(start.ready_ns), start.first_token_ns, start.first_answer_ns] {
+            check.ns(|| "cold_starts".to_owned(), ns.unwrap_or(0));
+        }
+    }
+    for (index, answer) in result.answers.iter().enumerate() {
+        let first = &answer.first_token;
+        check.that(first.total_ns > 0, || format!("answers[{index}]: no time to first token"));
+        check.ns(|| format!("answers[{index}].first_token.total_ns"), first.total_ns);
+        for (part, ns) in first.parts() {
+            check.ns(|| format!("answers[{index}].first_token: {part}"), ns.unwrap_or(0));
+        }
+        for ns in &answer.inter_token_ns {
+            check.ns(|| format!("answers[{index}].inter_token_ns"), *ns);
+        }
+    }
+    for (index, row) in result.prefill.iter().enumerate() {
+        let what = || format!("prefill[{index}]");
+        check.that(row.tokens > 0, || format!("{}: no tokens", what()));
+        check.that(!row.repetitions_ns.is_empty(), || format!("{}: no repetitions", what()));
+        check.count("prefill.tokens", row.tokens);
+        check.count("prefill.depth_tokens", row.depth_tokens);
+        for ns in &row.repetitions_ns {
+            check.that(*ns > 0, || format!("{}: a repetition that took no time", what()));
+            check.ns(what, *ns);
+        }
+    }
+    for (index, row) in result.generation.iter().enumerate() {
+        generation(index, row, check);
+    }
+    for (index, load) in result.expert_load.iter().enumerate() {
+        check.that(!load.tokens_per_expert.is_empty(), || {
+            format!("expert_load[{index}]: no experts")
+        });
+        for tokens in &load.tokens_per_expert {
+            check.count("expert_load.tokens_per_expert", *tokens);
+        }
+    }
+}
+
+fn generation(index: usize, row: &crate::schema::Generation, check: &mut Check) {
+    let what = || format!("generation[{index}]");
+    check.count("generation.tokens", row.tokens);
+    check.count("generation.depth_tokens", row.depth_tokens);
+    check
+        .that(!row.repetitions_inter_token_ns.is_empty(), || format!("{}: no repetitions", what()));
+    for times in &row.repetitions_inter_token_ns {
+        check.that(times.len() as u64 == row.tokens, || {
+            format!("{}: {} times of {} tokens", what(), times.len(), row.tokens)
+        });
+        check.that(times.iter().any(|ns| *ns > 0), || {
+            format!("{}: a repetition that took no time", what())
+        });
+        for ns in times {
+            check.ns(what, *ns);
+        }
+    }
+}
+
+fn environment(result: &BenchResult, check: &mut Check) {
+    let environment = &result.environment;
+    check.count("environment.main_memory_bytes", environment.main_memory_bytes);
+    check.count("environment.threads", environment.threads);
+    let device = environment.device.as_ref();
+    check.count("environment.device", device.and_then(|device| device.memory_bytes));
+    for (moment, state) in [("before", &environment.before), ("after", &environment.after)] {
+        conditions(moment, state, check);
+    }
+}
+
+fn conditions(moment: &str, state: &Conditions, check: &mut Check) {
+    for temperature in &state.temperatures {
+        let celsius = temperature.celsius;
+        check.that((-273.15..=1000.0).contains(&celsius), || {
+            format!("environment.{moment}: `{}` is {celsius:e} degrees", short(&temperature.sensor))
+        });
+    }
+    for clock in &state.clocks {
+        check.count("environment.clocks", clock.hz);
+        check.count("environment.clocks", clock.max_hz);
+    }
+    let load = state.load_average.unwrap_or(0.0);
+    check.that((0.0..=1e6).contains(&load), || {
+        format!("environment.{moment}: a load average of {load:e}")
+    });
+}
+
+fn check_energy(energy: &Energy, check: &mut Check) {
+    let mut span = |what: &str, span: &EnergySpan, counted: bool| {
+        let joules = span.joules;
+        check.that((0.0..=MAX_JOULES).contains(&joules), || {
+            format!("energy.{what}: {joules:e} joules")
+        });
+        check.ns(|| format!("energy.{what}"), span.duration_ns);
+        check.that(span.duration_ns > 0, || format!("energy.{what}: a span that took no time"));
+        check.that(!counted || span.count > 0, || format!("energy.{what}: a count of 0"));
+        check.count("energy.count", span.count);
+    };
+    if let Some(idle) = &energy.idle {
+        span("idle", idle, false);
+    }
+    for image in &energy.images {
+        span("images", image, true);
+    }
+    for token in &energy.tokens {
+        span("tokens", token, true);
+    }
+}
+
+/// A name from outside, shortened for a message.
+fn short(name: &str) -> String {
+    name.chars().take(40).collect()
+}

@@ -1,0 +1,215 @@
+//! Two results against each other, and several side by side.
+
+mod comparable;
+mod side_by_side;
+mod verdict;
+
+use serde::Serialize;
+
+pub use side_by_side::SideBySide;
+pub use verdict::Verdict;
+
+use crate::json::to_json;
+use crate::metric::{FIRST_TOKEN, Group, Metric, Unit, metrics};
+use crate::render::label::labels;
+use crate::render::number::change;
+use crate::render::table::Table;
+use crate::render::{in_unit, metric_name};
+use crate::schema::BenchResult;
+use crate::statistics::Welch;
+
+/// What counts as a difference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CompareOptions {
+    /// The least difference that counts, as a share of the first result's mean. Repetitions of one
+    /// run do not show what differs from run to run (where memory lay, how warm the machine was),
+    /// so a difference can be sure and still be noise.
+    pub threshold: f64,
+}
+
+impl Default for CompareOptions {
+    fn default() -> Self {
+        CompareOptions { threshold: 0.03 }
+    }
+}
+
+/// The least difference that counts in a number that was read once, such as a peak of memory, whose
+/// spread is not known; the threshold, where that is larger.
+const SINGLE_THRESHOLD: f64 = 0.1;
+
+/// How often one of all verdicts may be wrong where nothing differs.
+const FALSE_ALARMS: f64 = 0.05;
+
+/// The second result against the first.
+///
+/// Repetitions are the samples: those within one (the times of its tokens) depend on each other,
+/// and would make intervals too narrow. Intervals and probabilities are Welch's t, which needs no
+/// equal spread and, other than a bootstrap, holds for a handful of repetitions and gives the same
+/// answer each time. Verdicts are Holm's over all rows: were nothing different, one comparison in
+/// twenty would have any row that says otherwise, however many rows there are.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// A name for the first result.
+    pub first: String,
+    /// A name for the second result.
+    pub second: String,
+    /// The least difference that counts, as a share.
+    pub threshold: f64,
+    /// Why the numbers may not be comparable, a sentence each.
+    pub warnings: Vec<String>,
+    /// Every metric that both have.
+    pub rows: Vec<Row>,
+}
+
+/// One metric of both results.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// The metric's name.
+    pub name: String,
+    /// Its unit.
+    pub unit: Unit,
+    /// Repetitions of the first and the second result.
+    pub repetitions: [usize; 2],
+    /// Mean of the first result.
+    pub first: f64,
+    /// Mean of the second result.
+    pub second: f64,
+    /// The difference, as a share of the first mean.
+    pub change: f64,
+    /// The 95 % interval of the change; none where one of them has one repetition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
+    /// The probability of such a difference by chance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
+    /// What it means.
+    pub verdict: Verdict,
+}
+
+impl Comparison {
+    /// Compares `second` with `first`.
+    pub fn of(first: &BenchResult, second: &BenchResult, options: CompareOptions) -> Comparison {
+        let names = labels(&[first.clone(), second.clone()]);
+        let other_work = comparable::other_work(first, second);
+        let others = metrics(second);
+        let first_token = metrics(first).into_iter().find(|metric| metric.key == FIRST_TOKEN);
+        let first_token = first_token.and_then(|metric| metric.summary()).map(|s| s.mean);
+        let mut judged: Vec<(Row, f64)> = Vec::new();
+        for metric in metrics(first) {
+            let Some(other) = others.iter().find(|other| other.key == metric.key) else { continue };
+            let Some(mut row) = row(&metric, other) else { continue };
+            if matches!(metric.group, Group::Answer | Group::FirstTokenPart) && other_work {
+                row.verdict = Verdict::OtherWork;
+            }
+            // A part is weighed against the whole: nobody waits for twice a microsecond.
+            let scale = match (metric.group, first_token) {
+                (Group::FirstTokenPart, Some(whole)) => whole,
+                _ => row.first,
+            };
+            let least = options.threshold * scale;
+            judged.push((row, least));
+        }
+        verdict::judge(&mut judged, FALSE_ALARMS, SINGLE_THRESHOLD.max(options.threshold));
+        let [first_name, second_name] = [0, 1].map(|i| names.get(i).cloned().unwrap_or_default());
+        Comparison {
+            first: first_name,
+            second: second_name,
+            threshold: options.threshold,
+            warnings: comparable::warnings(first, second),
+            rows: judged.into_iter().map(|(row, _)| row).collect(),
+        }
+    }
+
+    /// The rows in which the second result is worse beyond noise.
+    pub fn regressions(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.verdict.is_regression())
+    }
+
+    /// As JSON, with a line break at its end.
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
+
+    /// As a table for a terminal, the warnings before it and what it says behind.
+    pub fn to_text(&self) -> String {
+        self.shown(Table::to_text, |warning| format!("warning: {warning}\n"))
+    }
+
+    /// As a table in Markdown.
+    pub fn to_markdown(&self) -> String {
+        self.shown(Table::to_markdown, |warning| format!("**Warning:** {warning}\n\n"))
+    }
+
+    fn shown(&self, table: impl Fn(&Table) -> String, warning: impl Fn(&str) -> String) -> String {
+        let mut text = String::new();
+        for sentence in &self.warnings {
+            text += &warning(sentence);
+        }
+        text += &table(&self.table());
+        text + "\n" + &self.conclusion() + "\n"
+    }
+
+    fn table(&self) -> Table {
+        let columns = ["metric", &self.first, &self.second, "change", "95 % interval", "verdict"];
+        let mut table = Table::new("", columns).ending_in_words();
+        for row in &self.rows {
+            let interval =
+                row.interval.map(|[low, high]| format!("{} .. {}", change(low), change(high)));
+            table.row([
+                metric_name(&row.name),
+                in_unit(row.unit, row.first),
+                in_unit(row.unit, row.second),
+                change(row.change),
+                interval.unwrap_or_default(),
+                row.verdict.words(row.unit).to_owned(),
+            ]);
+        }
+        table
+    }
+
+    /// What the table says, in a sentence.
+    fn conclusion(&self) -> String {
+        let count = |regressions: usize| match regressions {
+            0 => "No regression".to_owned(),
+            1 => "1 regression".to_owned(),
+            many => format!("{many} regressions"),
+        };
+        let undecided = self.rows.iter().filter(|row| row.verdict == Verdict::Undecided).count();
+        let mut text = format!(
+            "{} in {} metrics: what is worse by more than {} and beyond noise (Welch's t, 5 % for all rows together).",
+            count(self.regressions().count()),
+            self.rows.len(),
+            change(self.threshold).trim_start_matches('+'),
+        );
+        if undecided > 0 {
+            text += &format!(" {undecided} have one repetition only, which shows no noise.");
+        }
+        text
+    }
+}
+
+/// Both means and their difference; the verdict is made later. None where one has no samples.
+fn row(metric: &Metric, other: &Metric) -> Option<Row> {
+    let (first, second) = (metric.summary()?, other.summary()?);
+    let scale = |difference: f64| match first.mean {
+        0.0 if difference == 0.0 => 0.0,
+        // From nothing to something.
+        0.0 => difference.signum(),
+        mean => difference / mean,
+    };
+    let welch = Welch::of(&metric.samples, &other.samples);
+    Some(Row {
+        name: metric.key.clone(),
+        unit: metric.unit,
+        repetitions: [first.count, second.count],
+        first: first.mean,
+        second: second.mean,
+        change: scale(second.mean - first.mean),
+        interval: welch.map(|welch| welch.interval.map(scale)),
+        p_value: welch.map(|welch| welch.p_value),
+        verdict: if metric.group == Group::Memory { Verdict::Single } else { Verdict::Undecided },
+    })
+}
+
+#[cfg(test)]
+mod tests;

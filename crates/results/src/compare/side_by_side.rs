@@ -1,0 +1,83 @@
+//! Several results in one table, a column each.
+
+use crate::metric::metrics;
+use crate::render::label::{device, labels, precision, short};
+use crate::render::table::Table;
+use crate::render::{in_unit, mean_and_deviation, metric_name};
+use crate::schema::BenchResult;
+
+/// Several results in one table, a column each; what one has not measured is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SideBySide {
+    table: Table,
+}
+
+impl SideBySide {
+    /// The table of results, in their order.
+    pub fn of(results: &[BenchResult]) -> SideBySide {
+        let names = labels(results);
+        let columns = std::iter::once(String::new()).chain(names);
+        let mut table = Table::new("", columns);
+        for (what, value) in facts() {
+            let values: Vec<String> = results.iter().map(value).collect();
+            if values.iter().any(|value| !value.is_empty()) {
+                table.row(std::iter::once(what.to_owned()).chain(values));
+            }
+        }
+        let all: Vec<_> = results.iter().map(metrics).collect();
+        let mut keys: Vec<&str> = Vec::new();
+        for metric in all.iter().flatten() {
+            if !keys.contains(&metric.key.as_str()) {
+                keys.push(&metric.key);
+            }
+        }
+        for key in keys {
+            let cell = |list: &Vec<crate::metric::Metric>| {
+                let metric = list.iter().find(|metric| metric.key == key)?;
+                let unit = metric.unit;
+                Some(mean_and_deviation(&metric.summary()?, |value| in_unit(unit, value)))
+            };
+            let cells = all.iter().map(|list| cell(list).unwrap_or_default());
+            table.row(std::iter::once(metric_name(key)).chain(cells));
+        }
+        SideBySide { table }
+    }
+
+    /// For a terminal.
+    pub fn to_text(&self) -> String {
+        self.table.to_text()
+    }
+
+    /// In Markdown.
+    pub fn to_markdown(&self) -> String {
+        self.table.to_markdown()
+    }
+
+    /// For a page.
+    pub(crate) fn to_html(&self) -> String {
+        self.table.to_html()
+    }
+}
+
+type Fact = fn(&BenchResult) -> String;
+
+/// What tells results apart, by its name.
+fn facts() -> [(&'static str, Fact); 11] {
+    [
+        ("device", device),
+        ("library", |r| {
+            format!("{} {}", r.environment.library.name, r.environment.library.version)
+        }),
+        ("driver", |r| {
+            r.environment.device.as_ref().and_then(|d| d.driver.clone()).unwrap_or_default()
+        }),
+        ("threads", |r| r.environment.threads.map(|t| t.to_string()).unwrap_or_default()),
+        ("power mode", |r| r.environment.power_mode.clone().unwrap_or_default()),
+        ("model", |r| r.model.name.clone()),
+        ("target", |r| r.model.target.clone()),
+        ("precision", precision),
+        ("commit", |r| r.environment.build.commit.as_deref().map(short).unwrap_or_default()),
+        ("images", |r| r.configuration.images.len().to_string()),
+        ("prompt tokens", |r| r.configuration.prompt_tokens.to_string()),
+    ]
+}

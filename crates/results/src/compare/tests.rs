@@ -1,0 +1,209 @@
+use proptest::prelude::*;
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng, SeedableRng};
+
+use super::*;
+use crate::schema::{Answer, FirstToken, Generation, Prefill};
+use crate::testing;
+
+/// Times around a mean that vary by a share of it, as a machine's would.
+struct Noise(Pcg64Mcg);
+
+impl Noise {
+    fn ns(&mut self, mean: f64, deviation: f64) -> u64 {
+        // A sum of uniform numbers is close to a normal one.
+        let sum: f64 = (0..12).map(|_| f64::from(self.0.next_u32()) / 2f64.powi(32)).sum();
+        (mean * (1.0 + deviation * (sum - 6.0))) as u64
+    }
+}
+
+/// A result with ten rows of ten repetitions, every time `factor` as long.
+fn noisy(seed: u64, factor: f64, deviation: f64) -> BenchResult {
+    let mut noise = Noise(Pcg64Mcg::seed_from_u64(seed));
+    let mut answers = Vec::new();
+    for _ in 0..10 {
+        let [vision, prefill] = [2e8, 1.5e8].map(|ns| noise.ns(ns * factor, deviation));
+        let first_token = FirstToken {
+            total_ns: vision + prefill + 50_000,
+            vision_ns: Some(vision),
+            prefill_ns: Some(prefill),
+            first_sample_ns: Some(noise.ns(40_000.0, 0.2)),
+            ..FirstToken::default()
+        };
+        answers.push(Answer { first_token, inter_token_ns: Vec::new() });
+    }
+    let row = |noise: &mut Noise, depth_tokens| Generation {
+        tokens: 16,
+        depth_tokens,
+        repetitions_inter_token_ns: (0..10)
+            .map(|_| (0..16).map(|_| noise.ns(3e7 * factor, deviation)).collect())
+            .collect(),
+    };
+    let generation = vec![row(&mut noise, 0), row(&mut noise, 1024)];
+    let repetitions_ns = (0..10).map(|_| noise.ns(5e7 * factor, deviation)).collect();
+    let prefill = vec![Prefill { tokens: 64, depth_tokens: 0, repetitions_ns }];
+    BenchResult { answers, generation, prefill, ..BenchResult::default() }
+}
+
+fn verdict(comparison: &Comparison, name: &str) -> Verdict {
+    comparison.rows.iter().find(|row| row.name == name).unwrap().verdict
+}
+
+#[test]
+fn equal_machines_are_seldom_told_apart() {
+    // No threshold: chance alone decides.
+    let options = CompareOptions { threshold: 0.0 };
+    let different = |seed: &u64| {
+        let (a, b) = (noisy(2 * seed, 1.0, 0.05), noisy(2 * seed + 1, 1.0, 0.05));
+        let differs = |row: &Row| !matches!(row.verdict, Verdict::WithinNoise);
+        Comparison::of(&a, &b, options).rows.iter().any(differs)
+    };
+    let alarms = (0..400).filter(different).count();
+    // One in twenty, and what 400 tries can be off by.
+    assert!((1..=35).contains(&alarms), "{alarms} of 400");
+}
+
+#[test]
+fn a_slowdown_beyond_noise_is_a_regression_and_its_reverse_is_none() {
+    let (fast, slow) = (noisy(1, 1.0, 0.01), noisy(2, 1.1, 0.01));
+    let worse = Comparison::of(&fast, &slow, CompareOptions::default());
+    for name in ["first_token", "first_token.vision", "pp64", "tg16", "tg16 @ d1024"] {
+        assert_eq!(verdict(&worse, name), Verdict::Worse, "{name}");
+    }
+    assert!(worse.regressions().count() > 5);
+    let row = &worse.rows[0];
+    let [low, high] = row.interval.unwrap();
+    assert!(low < row.change && row.change < high && high < 0.0, "{row:?}");
+    let better = Comparison::of(&slow, &fast, CompareOptions::default());
+    assert_eq!(better.regressions().count(), 0);
+    assert_eq!(verdict(&better, "tg16"), Verdict::Better);
+}
+
+#[test]
+fn a_sure_difference_below_the_threshold_is_noise() {
+    let (a, b) = (noisy(1, 1.0, 0.001), noisy(2, 1.02, 0.001));
+    let comparison = Comparison::of(&a, &b, CompareOptions::default());
+    assert!(comparison.rows[0].p_value.unwrap() < 1e-6);
+    assert_eq!(verdict(&comparison, "pp64"), Verdict::WithinNoise);
+    let strict = Comparison::of(&a, &b, CompareOptions { threshold: 0.01 });
+    assert_eq!(verdict(&strict, "pp64"), Verdict::Worse);
+}
+
+#[test]
+fn a_small_part_that_doubles_is_weighed_against_the_whole() {
+    let (a, mut b) = (noisy(1, 1.0, 0.001), noisy(2, 1.0, 0.001));
+    for answer in &mut b.answers {
+        answer.first_token.first_sample_ns = Some(2 * answer.first_token.first_sample_ns.unwrap());
+    }
+    let comparison = Comparison::of(&a, &b, CompareOptions::default());
+    assert_eq!(verdict(&comparison, "first_token.first_sample"), Verdict::WithinNoise);
+}
+
+#[test]
+fn one_repetition_decides_nothing() {
+    let mut b = noisy(2, 3.0, 0.01);
+    b.prefill[0].repetitions_ns.truncate(1);
+    let comparison = Comparison::of(&noisy(1, 1.0, 0.01), &b, CompareOptions::default());
+    assert_eq!(verdict(&comparison, "pp64"), Verdict::Undecided);
+    assert!(comparison.to_text().contains("1 have one repetition only"));
+}
+
+#[test]
+fn memory_is_a_regression_where_it_grows_by_a_tenth() {
+    let (a, mut b) = (testing::result(), testing::result());
+    b.memory.peak_process_bytes = a.memory.peak_process_bytes.map(|bytes| bytes / 100 * 105);
+    let little = Comparison::of(&a, &b, CompareOptions::default());
+    assert_eq!(little.regressions().count(), 0);
+    b.memory.peak_process_bytes = a.memory.peak_process_bytes.map(|bytes| bytes / 100 * 115);
+    let much = Comparison::of(&a, &b, CompareOptions::default());
+    assert_eq!(
+        much.regressions().map(|row| &*row.name).collect::<Vec<_>>(),
+        ["memory.peak_process"]
+    );
+    assert!(much.to_text().contains("MORE"), "{}", much.to_text());
+    assert!(much.to_text().contains("1 regression in "), "{}", much.to_text());
+}
+
+#[test]
+fn a_result_is_within_noise_of_itself() {
+    let result = testing::result();
+    let comparison = Comparison::of(&result, &result, CompareOptions::default());
+    assert_eq!(comparison.warnings, Vec::<String>::new());
+    for row in &comparison.rows {
+        assert_eq!(row.change, 0.0, "{row:?}");
+        assert!(!matches!(row.verdict, Verdict::Better | Verdict::Worse), "{row:?}");
+    }
+    assert!(comparison.to_text().contains("No regression in "));
+}
+
+#[test]
+fn other_models_prompts_and_images_are_warned_about() {
+    let (a, mut b) = (testing::result(), testing::result());
+    b.model.bundle_sha256 = "99".repeat(32);
+    b.configuration.prompt_tokens = 128;
+    b.environment.build.profile = "debug".to_owned();
+    b.environment.after.throttling = Some(vec!["thermal".to_owned()]);
+    for answer in &mut b.answers {
+        answer.first_token.total_ns *= 3;
+    }
+    let comparison = Comparison::of(&a, &b, CompareOptions::default());
+    let text = comparison.to_text();
+    for part in [
+        "warning: other bundles (SHA-256 of the manifest): `ababababab` and `9999999999`",
+        "warning: other numbers of prompt tokens: `64` and `128`",
+        "the questions are not the same",
+        "the second result was measured with a debug build",
+        "the second result was throttled after measuring: thermal",
+        "uncovered",
+        "other work",
+    ] {
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+    assert_eq!(verdict(&comparison, "first_token"), Verdict::OtherWork);
+    assert_eq!(comparison.regressions().count(), 0);
+    assert!(comparison.to_markdown().starts_with("**Warning:** other bundles"));
+}
+
+#[test]
+fn json_has_every_row() {
+    let comparison =
+        Comparison::of(&noisy(1, 1.0, 0.01), &noisy(2, 1.1, 0.01), CompareOptions::default());
+    let value: serde_json::Value = serde_json::from_str(&comparison.to_json()).unwrap();
+    assert_eq!(value["rows"][0]["name"], "pp64");
+    assert_eq!(value["rows"][0]["verdict"], "worse");
+    assert_eq!(value["rows"].as_array().unwrap().len(), comparison.rows.len());
+}
+
+#[test]
+fn several_results_have_a_column_each() {
+    let (a, mut b, mut c) = (testing::result(), testing::result(), testing::result());
+    b.environment.board = None;
+    b.environment.device.as_mut().unwrap().name = "RTX 4090".to_owned();
+    c.environment.board = None;
+    c.environment.device = None;
+    c.energy = None;
+    let text = SideBySide::of(&[a, b, c]).to_text();
+    let heading = text.lines().next().unwrap();
+    for name in ["NVIDIA Jetson Orin Nano Developer Kit", "RTX 4090", "Cortex-A78AE"] {
+        assert!(heading.contains(name), "{heading}");
+    }
+    let energy = text.lines().find(|line| line.starts_with("energy token")).unwrap();
+    assert_eq!(energy.matches("0.6250 J ± 0.0000 J").count(), 2, "{energy}");
+}
+
+proptest! {
+    #[test]
+    fn any_two_results_are_compared_without_a_number_that_is_none(
+        a in prop::collection::vec(1..u64::MAX >> 14, 1..6),
+        b in prop::collection::vec(1..u64::MAX >> 14, 1..6),
+        threshold in 0.0..2.0,
+    ) {
+        let result = |times: &[u64]| BenchResult {
+            prefill: vec![Prefill { tokens: 8, depth_tokens: 0, repetitions_ns: times.to_vec() }],
+            ..BenchResult::default()
+        };
+        let comparison = Comparison::of(&result(&a), &result(&b), CompareOptions { threshold });
+        let text = comparison.to_text();
+        prop_assert!(!text.contains("NaN") && !text.contains("inf"), "{}", text);
+    }
+}

@@ -1,0 +1,271 @@
+//! What a result says, as a flat list: one metric a name, one sample a repetition.
+
+use serde::Serialize;
+
+use crate::schema::{Answer, BenchResult, EnergySpan, Generation};
+use crate::statistics::{Summary, percentile};
+
+/// What a metric's numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Time.
+    Nanoseconds,
+    /// Throughput.
+    TokensPerSecond,
+    /// Memory.
+    Bytes,
+    /// Energy.
+    Joules,
+}
+
+impl Unit {
+    /// Whether a larger number is the better one.
+    pub fn more_is_better(self) -> bool {
+        self == Unit::TokensPerSecond
+    }
+
+    /// The unit's name in files of columns.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Nanoseconds => "ns",
+            Unit::TokensPerSecond => "tokens_per_second",
+            Unit::Bytes => "bytes",
+            Unit::Joules => "joules",
+        }
+    }
+}
+
+/// Which work a metric belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// The question with its images.
+    Answer,
+    /// A part of the time to the first token.
+    FirstTokenPart,
+    /// A `pp` row.
+    Prefill,
+    /// A `tg` row.
+    Generation,
+    /// Starts of new processes.
+    ColdStart,
+    /// Memory.
+    Memory,
+    /// Energy.
+    Energy,
+}
+
+/// One thing that was measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// Its name in files, for example `first_token.vision` or `tg128 @ d1024`.
+    pub key: String,
+    /// The work it belongs to.
+    pub group: Group,
+    /// What its numbers are.
+    pub unit: Unit,
+    /// One number a repetition, in their order; one number for what was read once.
+    pub samples: Vec<f64>,
+}
+
+impl Metric {
+    /// The samples in a few numbers; none where there are none.
+    pub fn summary(&self) -> Option<Summary> {
+        Summary::of(&self.samples)
+    }
+}
+
+/// The name of the time to the first token among metrics.
+pub const FIRST_TOKEN: &str = "first_token";
+
+/// All that a result has measured, in the order of tables. What was not measured is not there.
+pub fn metrics(result: &BenchResult) -> Vec<Metric> {
+    let mut list = Vec::new();
+    throughput(result, &mut list);
+    first_token(&result.answers, &mut list);
+    let mut add = |key: &str, group, unit, samples: Vec<f64>| {
+        if !samples.is_empty() {
+            list.push(Metric { key: key.to_owned(), group, unit, samples });
+        }
+    };
+    let starts = result.cold_starts.iter();
+    let ready = starts.clone().map(|start| start.ready_ns as f64).collect();
+    add("cold_start.ready", Group::ColdStart, Unit::Nanoseconds, ready);
+    let first = starts.clone().filter_map(|start| start.first_token_ns).map(|ns| ns as f64);
+    add("cold_start.first_token", Group::ColdStart, Unit::Nanoseconds, first.collect());
+    let answer = starts.filter_map(|start| start.first_answer_ns).map(|ns| ns as f64);
+    add("cold_start.first_answer", Group::ColdStart, Unit::Nanoseconds, answer.collect());
+    let memory = &result.memory;
+    for (key, bytes) in [
+        ("memory.weights", memory.weights_bytes),
+        ("memory.cache", memory.cache_bytes),
+        ("memory.activations", memory.activations_bytes),
+        ("memory.peak_process", memory.peak_process_bytes),
+        ("memory.peak_device", memory.peak_device_bytes),
+    ] {
+        let samples = bytes.map(|bytes| bytes as f64).into_iter().collect();
+        add(key, Group::Memory, Unit::Bytes, samples);
+    }
+    if let Some(energy) = &result.energy {
+        let each =
+            |spans: &[EnergySpan]| spans.iter().filter_map(EnergySpan::joules_each).collect();
+        add("energy.image", Group::Energy, Unit::Joules, each(&energy.images));
+        add("energy.token", Group::Energy, Unit::Joules, each(&energy.tokens));
+    }
+    list
+}
+
+/// `pp` and `tg` rows, and for each `tg` row the latency that one token in a hundred is over.
+fn throughput(result: &BenchResult, list: &mut Vec<Metric>) {
+    for row in &result.prefill {
+        let rate = |ns: &u64| row.tokens as f64 * 1e9 / *ns as f64;
+        list.push(Metric {
+            key: test_name("pp", row.tokens, row.depth_tokens),
+            group: Group::Prefill,
+            unit: Unit::TokensPerSecond,
+            samples: row.repetitions_ns.iter().map(rate).collect(),
+        });
+    }
+    for row in &result.generation {
+        let name = test_name("tg", row.tokens, row.depth_tokens);
+        list.push(Metric {
+            key: name.clone(),
+            group: Group::Generation,
+            unit: Unit::TokensPerSecond,
+            samples: row.tokens_per_second(),
+        });
+        let p99 = row.repetitions_inter_token_ns.iter().filter_map(|times| {
+            let mut times: Vec<f64> = times.iter().map(|ns| *ns as f64).collect();
+            times.sort_by(f64::total_cmp);
+            percentile(&times, 99.0)
+        });
+        list.push(Metric {
+            key: format!("{name} p99"),
+            group: Group::Generation,
+            unit: Unit::Nanoseconds,
+            samples: p99.collect(),
+        });
+    }
+}
+
+/// The time to the first token, its parts, and the tokens behind it.
+fn first_token(answers: &[Answer], list: &mut Vec<Metric>) {
+    if answers.is_empty() {
+        return;
+    }
+    list.push(Metric {
+        key: FIRST_TOKEN.to_owned(),
+        group: Group::Answer,
+        unit: Unit::Nanoseconds,
+        samples: answers.iter().map(|answer| answer.first_token.total_ns as f64).collect(),
+    });
+    let parts = answers.first().map(|answer| answer.first_token.parts()).unwrap_or_default();
+    for (index, (name, _)) in parts.into_iter().enumerate() {
+        let part = |answer: &Answer| answer.first_token.parts()[index].1.map(|ns| ns as f64);
+        let samples: Vec<f64> = answers.iter().filter_map(part).collect();
+        if !samples.is_empty() {
+            list.push(Metric {
+                key: format!("{FIRST_TOKEN}.{}", name.replace(' ', "_")),
+                group: Group::FirstTokenPart,
+                unit: Unit::Nanoseconds,
+                samples,
+            });
+        }
+    }
+    let samples: Vec<f64> = answers.iter().filter_map(|a| rate(&a.inter_token_ns)).collect();
+    if !samples.is_empty() {
+        list.push(Metric {
+            key: "answer.tokens".to_owned(),
+            group: Group::Answer,
+            unit: Unit::TokensPerSecond,
+            samples,
+        });
+    }
+}
+
+/// A test's name as llama-bench writes it: `tg128 @ d1024`.
+pub fn test_name(kind: &str, tokens: u64, depth_tokens: u64) -> String {
+    match depth_tokens {
+        0 => format!("{kind}{tokens}"),
+        depth => format!("{kind}{tokens} @ d{depth}"),
+    }
+}
+
+/// Tokens a second over the times of tokens; none where there are none or they took no time.
+fn rate(times_ns: &[u64]) -> Option<f64> {
+    let total: f64 = times_ns.iter().map(|ns| *ns as f64).sum();
+    (total > 0.0).then(|| times_ns.len() as f64 * 1e9 / total)
+}
+
+impl Generation {
+    /// Tokens a second, one number a repetition.
+    pub fn tokens_per_second(&self) -> Vec<f64> {
+        self.repetitions_inter_token_ns.iter().filter_map(|times| rate(times)).collect()
+    }
+
+    /// The times of all tokens of all repetitions, in nanoseconds.
+    pub fn inter_token_ns(&self) -> Vec<f64> {
+        self.repetitions_inter_token_ns.iter().flatten().map(|ns| *ns as f64).collect()
+    }
+}
+
+impl EnergySpan {
+    /// Mean power, in watts; none where the span took no time.
+    pub fn watts(&self) -> Option<f64> {
+        (self.duration_ns > 0).then(|| self.joules * 1e9 / self.duration_ns as f64)
+    }
+
+    /// Energy for each image or token, in joules; none where nothing was counted.
+    pub fn joules_each(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.joules / self.count as f64)
+    }
+
+    /// The same above what an idle machine takes in that time: `idle` is its power, in watts.
+    pub fn joules_each_above(&self, idle: f64) -> Option<f64> {
+        let above = self.joules - idle * self.duration_ns as f64 / 1e9;
+        (self.count > 0).then(|| above / self.count as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn metric(key: &str) -> Metric {
+        let list = metrics(&testing::result());
+        list.into_iter().find(|metric| metric.key == key).unwrap()
+    }
+
+    #[test]
+    fn rows_are_named_as_llama_bench_names_them() {
+        let keys: Vec<String> = metrics(&testing::result()).into_iter().map(|m| m.key).collect();
+        assert_eq!(keys[..5], ["pp64", "tg4", "tg4 p99", "tg4 @ d1024", "tg4 @ d1024 p99"]);
+    }
+
+    #[test]
+    fn throughput_is_tokens_over_their_time() {
+        // 64 tokens in 40.0, 40.8 and 41.6 ms.
+        let rates: Vec<f64> = [40.0, 40.8, 41.6].map(|ms| 64.0 / (ms / 1e3)).into();
+        for (found, expected) in metric("pp64").samples.iter().zip(rates) {
+            assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        }
+        // Four tokens of 30.0, 30.6, 31.2 and 30.3 ms.
+        let found = metric("tg4").samples[0];
+        assert!((found - 4.0 / 0.1221).abs() < 1e-6, "{found}");
+    }
+
+    #[test]
+    fn energy_is_told_for_each_image_and_token() {
+        assert_eq!(metric("energy.image").samples, [12.5; 3]);
+        assert_eq!(metric("energy.token").samples, [0.625; 3]);
+        let span = EnergySpan { joules: 40.0, duration_ns: 4_000_000_000, count: 10 };
+        assert_eq!((span.watts(), span.joules_each_above(5.0)), (Some(10.0), Some(2.0)));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_no_metric() {
+        assert_eq!(metrics(&BenchResult::default()), []);
+    }
+}

@@ -1,0 +1,126 @@
+//! Short names of results.
+
+use std::collections::BTreeMap;
+
+use crate::schema::BenchResult;
+
+/// What did the work: the device, the board or the processor.
+pub(crate) fn device(result: &BenchResult) -> String {
+    let environment = &result.environment;
+    let device = environment.device.as_ref().map(|device| &device.name);
+    let board = environment.board.as_ref().map(|board| &board.name);
+    // On a Jetson the board says more than the name of its GPU, which all boards share.
+    let name = board.filter(|_| device.is_some()).or(device);
+    match (name, &environment.processor.name) {
+        (Some(name), _) | (None, Some(name)) => name.clone(),
+        (None, None) => environment.processor.architecture.clone(),
+    }
+}
+
+/// The types of weights: one for all parts, or each part's.
+pub(crate) fn precision(result: &BenchResult) -> String {
+    let parts = &result.model.parts;
+    let mut types: Vec<&str> = parts.values().map(|part| part.weights.as_str()).collect();
+    types.sort_unstable();
+    types.dedup();
+    match types[..] {
+        [] => String::new(),
+        [one] => one.to_owned(),
+        _ => {
+            let each = parts.iter().map(|(name, part)| format!("{name} {}", part.weights));
+            each.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// A name for each result, no two alike: the device, and where that is the same, what differs.
+pub(crate) fn labels(results: &[BenchResult]) -> Vec<String> {
+    let parts = |result: &BenchResult| {
+        let environment = &result.environment;
+        [
+            device(result),
+            result.model.name.clone(),
+            result.model.target.clone(),
+            precision(result),
+            environment.power_mode.clone().unwrap_or_default(),
+            environment.threads.map(|threads| format!("{threads} threads")).unwrap_or_default(),
+            environment.build.commit.as_ref().map_or_else(String::new, |commit| short(commit)),
+        ]
+    };
+    let all: Vec<_> = results.iter().map(parts).collect();
+    let differs = |column: usize| {
+        let mut values: Vec<&String> = all.iter().map(|parts| &parts[column]).collect();
+        values.sort();
+        values.dedup();
+        values.len() > 1
+    };
+    // The device always; of the others as many as it takes to tell results apart.
+    let mut labels: Vec<String> = all.iter().map(|parts| parts[0].clone()).collect();
+    for column in 1..7 {
+        let counts = counts(&labels);
+        if counts.values().all(|count| *count == 1) {
+            break;
+        }
+        if differs(column) {
+            for (label, parts) in labels.iter_mut().zip(&all) {
+                if counts.get(label).is_some_and(|count| *count > 1) && !parts[column].is_empty() {
+                    *label += &format!(", {}", parts[column]);
+                }
+            }
+        }
+    }
+    let counts = counts(&labels);
+    let alike = |(index, label): (usize, &String)| match counts.get(label) {
+        Some(1) => label.clone(),
+        _ => format!("{label} #{}", index + 1),
+    };
+    labels.iter().enumerate().map(alike).collect()
+}
+
+fn counts(labels: &[String]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for label in labels {
+        *counts.entry(label.clone()).or_default() += 1;
+    }
+    counts
+}
+
+/// The first characters of a hash.
+pub(crate) fn short(hash: &str) -> String {
+    hash.chars().take(10).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn labels_tell_what_differs_and_no_two_are_alike() {
+        let mut results = vec![testing::result(); 4];
+        results[0].environment.board = None;
+        results[1].environment.power_mode = Some("15W".to_owned());
+        let board = "NVIDIA Jetson Orin Nano Developer Kit";
+        assert_eq!(
+            labels(&results),
+            [
+                "Orin".to_owned(),
+                format!("{board}, 15W"),
+                format!("{board}, 25W #3"),
+                format!("{board}, 25W #4"),
+            ]
+        );
+        assert_eq!(labels(&results[..1]), ["Orin"]);
+        assert!(labels(&[]).is_empty());
+    }
+
+    #[test]
+    fn without_a_device_the_processor_gives_the_name() {
+        let mut result = testing::result();
+        result.environment.device = None;
+        result.environment.board = None;
+        assert_eq!(device(&result), "Cortex-A78AE");
+        result.environment.processor.name = None;
+        assert_eq!(device(&result), "aarch64");
+    }
+}

@@ -1,0 +1,25 @@
+//! Results as text, Markdown, CSV and HTML.
+
+mod csv;
+pub(crate) mod escape;
+pub(crate) mod label;
+pub(crate) mod number;
+pub(crate) mod sections;
+pub(crate) mod table;
+
+pub use csv::to_csv;
+pub(crate) use sections::{in_unit, mean_and_deviation, metric_name, sections};
+
+use crate::schema::BenchResult;
+
+/// A result as tables for a terminal.
+pub fn to_text(result: &BenchResult) -> String {
+    let tables = sections(result);
+    tables.iter().map(table::Table::to_text).collect::<Vec<_>>().join("\n")
+}
+
+/// A result as tables in Markdown.
+pub fn to_markdown(result: &BenchResult) -> String {
+    let tables = sections(result);
+    tables.iter().map(table::Table::to_markdown).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,41 @@
+//! What time is taken with.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Tells the time that has passed since some moment: the system's steady clock, or one that a test
+/// turns by hand. Clones tell the same time.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks `time`, which must not go back.
+    pub fn new(time: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Clock(Arc::new(time))
+    }
+
+    /// Time since some moment.
+    pub fn now(&self) -> Duration {
+        (self.0)()
+    }
+
+    /// Time since `start`, which this clock has told.
+    pub fn since(&self, start: Duration) -> Duration {
+        self.now().saturating_sub(start)
+    }
+}
+
+impl Default for Clock {
+    /// The system's steady clock.
+    fn default() -> Self {
+        let start = Instant::now();
+        Clock::new(move || start.elapsed())
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Clock({:?})", self.now())
+    }
+}

@@ -1,0 +1,83 @@
+//! `cumo plan`: what a model needs of a device.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use cumo_bundle::{Bundle, ENGINES_FORMAT, Engines, Error};
+use cumo_plan::{Device, Plan, Subject, device_list, plan};
+use cumo_results::BenchResult;
+use cumo_runtime::machine::Machine;
+
+use super::console;
+use crate::cli::PlanArgs;
+
+pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
+    if args.device.as_deref() == Some("list") {
+        let devices = Device::all();
+        match args.json {
+            true => console::print_json(&devices)?,
+            false => console::print_line(device_list(&devices).trim_end())?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(model) = &args.model else { bail!("name the bundle or the engines with --model") };
+    let plan = make(args, model)?;
+    match args.json {
+        true => console::print_json(&plan)?,
+        false => console::print_line(console::presentable(&plan.to_string()).trim_end())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn make(args: &PlanArgs, model: &Path) -> Result<Plan> {
+    let subject = subject(model)?;
+    let (device, mode) = device(args)?;
+    let plan = plan(&subject, &device, &args.question.request(mode))?;
+    let Some(path) = &args.result else { return Ok(plan) };
+    let result = BenchResult::read(path)?;
+    plan.with_result(&subject, &result).with_context(|| path.display().to_string())
+}
+
+/// The model of a bundle or of engines; of these the manifest alone is read.
+fn subject(path: &Path) -> Result<Subject> {
+    let subject = match Bundle::read_manifest(path) {
+        Err(Error::Version { format, .. }) if format == ENGINES_FORMAT => {
+            let manifest = Engines::read_manifest(path)?;
+            Subject::of_bundle(&manifest.bundle, Some(&manifest.limits))
+        }
+        manifest => Subject::of_bundle(&manifest?, None),
+    };
+    subject.with_context(|| path.display().to_string())
+}
+
+/// The device and the mode that were asked for, or this machine and the mode that it is in.
+fn device(args: &PlanArgs) -> Result<(Device, Option<String>)> {
+    let mode = args.mode.clone();
+    if let Some(custom) = args.custom.device() {
+        return Ok((Device::custom(custom)?, mode));
+    }
+    if let Some(id) = &args.device {
+        return Ok((Device::by_id(id)?, mode));
+    }
+    let machine = Machine::this();
+    let Some(device) = this_device(&machine) else {
+        bail!(
+            "this machine is no device of the table; name one with --device (`--device list` shows \
+             them), or describe one with --memory-gb, --bandwidth-gbs and --f16-tflops"
+        )
+    };
+    let current = machine.power_mode().and_then(|mode| mode.name);
+    let current = current.filter(|mode| device.mode(Some(mode)).is_ok());
+    Ok((device, mode.or(current)))
+}
+
+/// The device of the table that a machine is or has.
+fn this_device(machine: &Machine) -> Option<Device> {
+    if let Some(jetson) = machine.jetson() {
+        let memory = machine.memory().map(|memory| memory.total_bytes);
+        return Device::by_system_name(&jetson.board, memory);
+    }
+    let cards = machine.nvidia().cards;
+    cards.iter().find_map(|card| Device::by_system_name(card, None))
+}

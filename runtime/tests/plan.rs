@@ -1,0 +1,245 @@
+//! `cumo plan` from outside: bundles, engines, results, and what is wrong with a question.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use cumo_bundle::{
+    Bundle, Dim, ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineContents, EngineEntry, EngineLimits,
+    EngineOptions, EnginesManifest, FileEntry, Manifest, Pass, Phase, Target, TensorrtFacts,
+    TensorrtFlavour, WeightsFiles, names,
+};
+use cumo_checkpoint::Sources;
+use cumo_export::{FloatType, OnnxOptions, Quiet, export_onnx};
+use cumo_results::BenchResult;
+use cumo_results::schema::{Generation, Model, ModelPart};
+use serde_json::Value;
+
+/// The golden `mixtral-moe` as a bundle.
+fn export(folder: &Path, target: Target) -> PathBuf {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/goldens/mixtral-moe");
+    let output = folder.join(target.name());
+    let options = OnnxOptions {
+        sources: Sources { checkpoint: golden.join("checkpoint"), llm: None, clip: None },
+        output: output.clone(),
+        target,
+        dtype: FloatType::F16,
+        template: None,
+        moe: None,
+        name: Some("tiny-mixtral".to_owned()),
+        debug_outputs: false,
+        force: false,
+    };
+    export_onnx(&options, &Quiet).unwrap();
+    output
+}
+
+fn cumo(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cumo")).arg("plan").args(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The JSON of a plan that is made.
+fn json(arguments: &[&str]) -> Value {
+    let output = cumo(&[arguments, &["--json"]].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The rows of the bundle's own precision.
+fn own(plan: &Value) -> Vec<Value> {
+    let rows = plan["precisions"].as_array().unwrap();
+    rows.iter().filter(|row| row["made"] == true).cloned().collect()
+}
+
+#[test]
+fn the_weights_of_a_bundle_are_those_of_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    for target in [Target::OrtCpu, Target::Tensorrt] {
+        let bundle = export(folder.path(), target);
+        let path = bundle.to_str().unwrap();
+        let plan = json(&["--model", path, "--device", "agx-orin-64gb", "--prompt-tokens", "4"]);
+        let [row] = own(&plan).try_into().unwrap();
+        assert_eq!((&row["target"], &row["dtype"]), (&target.name().into(), &"f16".into()));
+        let manifest = Bundle::read_manifest(&bundle).unwrap();
+        let bytes: u64 = match target {
+            Target::Tensorrt => manifest.weights.values().filter_map(|it| it.bytes()).sum(),
+            _ => {
+                let data = |(name, _): &(&String, &FileEntry)| name.ends_with(".onnx.data");
+                manifest.files.iter().filter(data).map(|(_, entry)| entry.bytes).sum()
+            }
+        };
+        assert_eq!(row["weights_bytes"], bytes);
+    }
+}
+
+/// Engines of a bundle that were built of shapes alone.
+fn engines(folder: &Path, bundle: Manifest, max_context: usize) -> PathBuf {
+    let attended: Vec<usize> =
+        bundle.plan.attended.iter().copied().filter(|rung| *rung < max_context).collect();
+    let attended = [attended, vec![max_context]].concat();
+    let mut engines = BTreeMap::new();
+    for phase in Phase::ALL {
+        for step in bundle.plan.steps(phase) {
+            let is_rung = |dim: &Dim| matches!(dim, Dim::Symbol(name) if name == names::ATTENDED);
+            let inputs = &bundle.graphs[&step.graph].inputs;
+            let attends = inputs.iter().any(|input| input.shape.iter().any(is_rung));
+            for pass in Pass::of(phase) {
+                let rungs: Vec<Option<usize>> = match attends && *pass == Pass::Decode {
+                    true => attended.iter().copied().map(Some).collect(),
+                    false => vec![None],
+                };
+                for rung in rungs {
+                    let file = format!("{}.{}.{rung:?}.engine", step.graph, pass.name());
+                    let entry = EngineEntry {
+                        file: file.clone(),
+                        graph: step.graph.clone(),
+                        pass: *pass,
+                        attended: rung,
+                        profile: BTreeMap::new(),
+                        key: "0".repeat(64),
+                        contents: EngineContents::default(),
+                    };
+                    engines.insert(file, entry);
+                }
+            }
+        }
+    }
+    let entry = FileEntry { bytes: 0, sha256: "0".repeat(64) };
+    let manifest = EnginesManifest {
+        format: ENGINES_FORMAT.to_owned(),
+        format_version: ENGINES_FORMAT_VERSION,
+        producer: "test".to_owned(),
+        tensorrt: TensorrtFacts {
+            flavour: TensorrtFlavour::Rtx,
+            version: "1.7.1.116".to_owned(),
+            compute_capabilities: vec![89],
+        },
+        plugin: None,
+        limits: EngineLimits { max_images: 1, batch: 1, max_prompt: 16, max_context, attended },
+        options: EngineOptions { workspace_bytes: None, constant_weights: false },
+        weights_files: WeightsFiles::Absent,
+        files: engines.keys().map(|file: &String| (file.clone(), entry.clone())).collect(),
+        engines: engines.into_values().collect(),
+        bundle,
+    };
+    let path = folder.join("engines");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join(names::MANIFEST_FILE), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    path
+}
+
+#[test]
+fn engines_give_the_context_and_say_what_they_do_not_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = export(folder.path(), Target::Tensorrt);
+    let manifest = Bundle::read_manifest(&bundle).unwrap();
+    let longest = manifest.model.llm.context_length.to_string();
+    let engines = engines(folder.path(), manifest, 64);
+    let question = ["--model", engines.to_str().unwrap(), "--device", "l4", "--prompt-tokens", "4"];
+    let plan = json(&question);
+    assert_eq!(plan["request"]["context"], 64);
+    assert_eq!(own(&plan)[0]["target"], "tensorrt");
+    let plan = json(&[&question[..], &["--context", &longest, "--images", "2"]].concat());
+    let advice = plan["advice"].to_string();
+    assert!(advice.contains("the engines take a context of 64"), "{advice}");
+    assert!(advice.contains("the engines take 1 images in one call"), "{advice}");
+}
+
+#[test]
+fn a_result_stands_beside_its_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = export(folder.path(), Target::OrtCpu);
+    let part = ModelPart { weights: "f16".to_owned(), ..ModelPart::default() };
+    let mut result = BenchResult {
+        model: Model {
+            name: "tiny-mixtral".to_owned(),
+            target: "ort-cpu".to_owned(),
+            parts: [("llm".to_owned(), part)].into(),
+            ..Model::default()
+        },
+        generation: vec![Generation {
+            tokens: 2,
+            depth_tokens: 8,
+            repetitions_inter_token_ns: vec![vec![1_000_000, 3_000_000]],
+        }],
+        ..BenchResult::default()
+    };
+    result.environment.time = "2026-11-24T21:03:07Z".to_owned();
+    let file = folder.path().join("r.json");
+    result.write(&file).unwrap();
+    let (bundle, file) = (bundle.to_str().unwrap(), file.to_str().unwrap());
+    let described = ["--memory-gb", "8", "--bandwidth-gbs", "10", "--f16-tflops", "1"];
+    let question = [&["--model", bundle, "--result", file, "--prompt-tokens", "4"], &described[..]];
+    let plan = json(&question.concat());
+    let stage = &plan["measured"]["stages"][0];
+    assert_eq!((&stage["stage"], &stage["milliseconds"]), (&"tg 2 behind 8".into(), &2.0.into()));
+    let share = stage["share"].as_f64().unwrap();
+    let bound = stage["bound_milliseconds"].as_f64().unwrap();
+    assert!(share > 0.0 && (share * 2.0 - bound).abs() < 1e-12, "{stage}");
+    let output = cumo(&question.concat());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("tg 2 behind 8"));
+
+    result.model.name = "another".to_owned();
+    result.write(Path::new(file)).unwrap();
+    let output = cumo(&question.concat());
+    assert!(stderr(&output).contains("the result is of `another`"), "{}", stderr(&output));
+    fs::write(file, "{").unwrap();
+    let output = cumo(&question.concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("r.json"), "{}", stderr(&output));
+}
+
+#[test]
+fn devices_are_listed_without_a_model() {
+    let output = cumo(&["--device", "list"]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("orin-nano-8gb-super") && text.contains("MAXN_SUPER"), "{text}");
+    assert!(json(&["--device", "list"]).as_array().unwrap().len() > 10);
+}
+
+#[test]
+fn what_cannot_be_planned_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = export(folder.path(), Target::Tensorrt);
+    let model = bundle.to_str().unwrap();
+    let cases = [
+        (vec!["--model", model, "--device", "orin-nx"], 1, "did you mean orin-nx-16gb"),
+        (vec!["--model", model, "--device", "l4", "--mode", "5W"], 1, "it has 72W"),
+        (vec!["--model", model, "--device", "l4", "--context", "4000000"], 1, "the model has 1 to"),
+        (vec!["--model", model, "--device", "l4", "--images", "-1"], 2, "--images"),
+        (vec!["--model", model, "--device", "l4", "--images", "999999"], 1, "999999 images"),
+        (vec!["--model", model, "--device", "l4", "--reserve-gb", "900"], 1, "--reserve-gb"),
+        (vec!["--model", model, "--f16-tflops", "3"], 2, "--memory-gb"),
+        (
+            vec!["--model", model, "--memory-gb=0", "--bandwidth-gbs=1", "--f16-tflops=1"],
+            1,
+            "--memory-gb 0",
+        ),
+        (vec!["--device", "l4"], 1, "--model"),
+        (vec![], 2, "--model"),
+        (vec!["--model", "/nowhere", "--device", "l4"], 1, "/nowhere: no manifest.json"),
+    ];
+    for (arguments, code, part) in cases {
+        let output = cumo(&arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(part), "{part} not in {}", stderr(&output));
+    }
+    // A bundle whose manifest claims sizes of no model.
+    let file = bundle.join(names::MANIFEST_FILE);
+    let text = fs::read_to_string(&file).unwrap();
+    let mut manifest: Value = serde_json::from_str(&text).unwrap();
+    manifest["model"]["layers"]["llm_intermediate_size"] = u64::MAX.into();
+    fs::write(&file, manifest.to_string()).unwrap();
+    let output = cumo(&["--model", model, "--device", "l4"]);
+    assert!(stderr(&output).contains("llm intermediate_size is 18446744073709551615"));
+    manifest["model"]["layers"] = Value::Null;
+    fs::write(&file, manifest.to_string()).unwrap();
+    let output = cumo(&["--model", model, "--device", "l4"]);
+    assert!(stderr(&output).contains("export it again"), "{}", stderr(&output));
+}
