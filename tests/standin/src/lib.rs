@@ -5,6 +5,7 @@
 //! is a *violation*, which fails the call and is written down. Violations are
 //!
 //! - an address that is in no allocation, in one that was freed, or whose tensor reaches past it;
+//! - a tensor or activation memory at an address that is no multiple of 256;
 //! - bytes that are read before anything wrote them; activation memory counts as not written after
 //!   each execution, and is overwritten;
 //! - in a capture: allocating, freeing, waiting, copying from or to pageable host memory, choosing

@@ -95,6 +95,8 @@ pub struct TensorrtBackend {
     options: TensorrtOptions,
     ledger: Ledger,
     stop: Arc<AtomicBool>,
+    /// Whether steps were put on the stream since it was waited for.
+    is_busy: bool,
     runs: Vec<RunOf>,
     notes: Vec<String>,
 }
@@ -153,6 +155,7 @@ impl TensorrtBackend {
             options,
             ledger,
             stop: Arc::default(),
+            is_busy: false,
             runs: Vec::new(),
             notes: Vec::new(),
         })
@@ -176,18 +179,33 @@ impl TensorrtBackend {
 
     /// Gives a step's context all that is bound.
     fn make_ready(&mut self, id: StepId) -> Result<RunOf, BackendError> {
+        let step = self.steps.get(id.0).ok_or_else(no_step)?;
+        if let Some((engine, version)) = step.ready() {
+            return Ok(RunOf { step: id, engine, version });
+        }
+        // TensorRT does not say that a context may be changed while the device is at its last
+        // execution. It happens between pieces of a prompt, and where a rung ends.
+        self.wait()?;
         let step = self.steps.get_mut(id.0).ok_or_else(no_step)?;
-        let (engines, block, ledger) = (&self.engines, &self.activations, &mut self.ledger);
-        let (engine, version) = match step.is_ready() {
-            true => step.make_ready(engines, block)?,
-            // A context may be made.
-            false => ledger.around(&self.runtime, || step.make_ready(engines, block))?,
-        };
+        let (engines, block) = (&self.engines, &self.activations);
+        // A context may be made.
+        let made = self.ledger.around(&self.runtime, || step.make_ready(engines, block));
+        let (engine, version) = made?;
         Ok(RunOf { step: id, engine, version })
+    }
+
+    /// Waits for the steps on the stream, if there are any.
+    fn wait(&mut self) -> Result<(), BackendError> {
+        if self.is_busy {
+            self.stream.synchronize().map_err(during("waiting for the device"))?;
+            self.is_busy = false;
+        }
+        Ok(())
     }
 
     /// Puts steps that are ready on the stream.
     fn enqueue(&mut self, steps: &[StepId]) -> Result<(), BackendError> {
+        self.is_busy = true;
         for id in steps {
             self.check_stop()?;
             let step = self.steps.get_mut(id.0).ok_or_else(no_step)?;
@@ -213,6 +231,7 @@ impl TensorrtBackend {
 
     fn run_recorded(&mut self, steps: &[StepId]) -> Result<(), BackendError> {
         let playing = || during("running recorded steps");
+        self.is_busy = true;
         match self.recorder.turn(&self.runs) {
             Turn::Plain => return self.enqueue(steps),
             Turn::Play(graph) => return graph.launch(&self.stream).map_err(playing()),
@@ -320,6 +339,7 @@ impl Backend for TensorrtBackend {
 
     fn read(&mut self, buffer: Buffer, offset: usize, bytes: usize) -> Result<&[u8], BackendError> {
         let place = self.given(buffer)?.piece(offset, bytes)?;
+        self.is_busy = false;
         self.staging.read(&self.stream, &place).map_err(during("waiting for the device"))
     }
 
@@ -393,6 +413,7 @@ impl Backend for TensorrtBackend {
     }
 
     fn finish(&mut self) -> Result<(), BackendError> {
+        self.is_busy = false;
         self.stream.synchronize().map_err(during("waiting for the device"))
     }
 

@@ -94,9 +94,10 @@ impl Step {
         given.flatten().any(|(at, _)| addresses.contains(at))
     }
 
-    /// Whether a context has all that is bound.
-    pub(super) fn is_ready(&self) -> bool {
-        self.ready.is_some()
+    /// The engine whose context has all that is bound, and how often that was changed.
+    pub(super) fn ready(&self) -> Option<(usize, u64)> {
+        let engine = self.ready?;
+        Some((engine, self.contexts.get(&engine)?.version))
     }
 
     /// Lets go of memory, where something is bound to it or a context has it.
@@ -129,11 +130,6 @@ impl Step {
         engines: &[LoadedEngine],
         activations: &DeviceBuffer,
     ) -> Result<(usize, u64), BackendError> {
-        if let Some(engine) = self.ready
-            && let Some(context) = self.contexts.get(&engine)
-        {
-            return Ok((engine, context.version));
-        }
         let engine = self.choose(engines)?;
         if !self.contexts.contains_key(&engine) {
             let context = self.new_context(&engines[engine].engine, activations)?;

@@ -62,6 +62,9 @@ impl Context {
     }
 }
 
+/// TensorRT's for tensors (`IExecutionContext::setTensorAddress`) and CUDA's for memory.
+const ALIGNMENT: u64 = 256;
+
 fn refused(text: String) -> Fault {
     Fault::new(code::RUN, text)
 }
@@ -106,7 +109,13 @@ pub unsafe extern "C" fn cumo_trt_context_set_memory(
             return Err(refused("the context has activation memory of its own".to_owned()));
         }
         let mut state = context.device().state();
-        if let Err(why) = state.memory.find(address, bytes) {
+        let found = state.memory.find(address, bytes).map(|_| address.is_multiple_of(ALIGNMENT));
+        let wrong = match found {
+            Ok(true) => None,
+            Ok(false) => Some(format!("{address:#x} is no multiple of {ALIGNMENT}")),
+            Err(why) => Some(why),
+        };
+        if let Some(why) = wrong {
             return Err(context.device().journal.violation(format!("activation memory: {why}")));
         }
         let mut set = context.set();
@@ -195,6 +204,10 @@ pub unsafe extern "C" fn cumo_trt_context_set_address(
         // SAFETY: the header.
         let tensor = unsafe { text(tensor) }?;
         context.engine.header.port(&tensor)?;
+        if !address.is_multiple_of(ALIGNMENT) {
+            let text = format!("`{tensor}` at {address:#x}, which is no multiple of {ALIGNMENT}");
+            return Err(context.device().journal.violation(text));
+        }
         context.set().addresses.insert(tensor, address);
         Ok(())
     })

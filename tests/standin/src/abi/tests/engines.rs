@@ -44,12 +44,23 @@ fn an_input_that_nothing_wrote_is_found() {
 fn an_output_over_an_input_is_found() {
     let rig = Rig::new();
     let twice = rig.twice(1);
-    let x = rig.filled(24);
-    ok(twice.set("x", x));
-    ok(twice.set("y", x + 8));
+    ok(rig.fill(twice.x, 0, 16));
+    ok(twice.set("y", twice.x));
     ok(twice.enqueue(&rig));
     assert!(outcome(rig.wait()).is_some());
     rig.was_violated("`y` lies over `x`");
+}
+
+#[test]
+fn a_tensor_at_an_odd_address_is_found() {
+    let rig = Rig::new();
+    let twice = rig.twice(1);
+    let memory = rig.buffer(1024);
+    ok(twice.set("x", memory + 256));
+    fails(twice.set("x", memory + 128), code::CUDA, "no multiple of 256");
+    rig.was_violated("no multiple of 256");
+    assert!(outcome(twice.another(true).set_memory(memory + 64, 256)).is_some());
+    rig.was_violated("activation memory: ");
 }
 
 #[test]
@@ -98,7 +109,7 @@ fn a_tensor_in_the_activation_memory_is_found() {
     let memory = rig.filled(512);
     ok(given.set_memory(memory, 512));
     ok(given.shape(1));
-    ok(given.set("x", memory + 128));
+    ok(given.set("x", memory));
     ok(given.set("y", given.y));
     ok(given.enqueue(&rig));
     assert!(outcome(rig.wait()).is_some());
@@ -173,6 +184,9 @@ fn what_is_no_engine_of_this_version_is_refused() {
     refused(&engine[..100], "not an engine");
     // Cut within the graph, so that ONNX Runtime refuses it.
     refused(&engine[..engine.len() - 40], "");
+    for end in 0..engine.len() - 40 {
+        assert!(outcome(rig.load(&engine[..end], &mut ptr::null_mut())).is_some(), "{end}");
+    }
     // SAFETY: as the header says.
     ok(unsafe { cumo_trt_engine_check(rig.library, engine.as_ptr().cast(), engine.len()) });
 

@@ -4,6 +4,7 @@ mod captures;
 mod engines;
 mod faults;
 mod handles;
+mod header;
 mod memory;
 mod streams;
 

@@ -1,0 +1,8 @@
+//! The TensorRT backend from end to end, on the stand-in for the shim: the goldens' engines, whose
+//! answers must be the goldens'. The stand-in checks what a device would not forgive.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod answers;
+mod faults;
+mod opening;
+mod support;
