@@ -77,7 +77,7 @@ struct Layer {
     moe: Option<Experts>,
     /// Channels of queries, keys and values together, and of the mixture of values.
     projected: u128,
-    /// Numbers of all heads' scores; zero where they are never held at once.
+    /// Numbers of all heads' scores, as often as they are held.
     scores: u128,
     products: u128,
     between: u128,
@@ -99,7 +99,6 @@ impl Layer {
 fn vision_layer(precision: Precision, sizes: &ModelSizes, run: &Run) -> u128 {
     let tower = &sizes.tower;
     let crops = run.images * tower.crops;
-    let fused = precision.has_fused_attention(tower.heads, tower.hidden);
     let scores = crops * tower.heads * tower.positions * tower.positions;
     Layer {
         rows: crops * tower.positions,
@@ -108,7 +107,7 @@ fn vision_layer(precision: Precision, sizes: &ModelSizes, run: &Run) -> u128 {
         gated: false,
         moe: tower.moe,
         projected: 4 * tower.hidden,
-        scores: if fused { 0 } else { scores },
+        scores: scores * precision.scores_held(tower.heads, tower.hidden),
         products: bytes(precision.products(Part::Vision, sizes)),
         between: bytes(precision.between(Part::Vision, sizes)),
     }
@@ -117,7 +116,6 @@ fn vision_layer(precision: Precision, sizes: &ModelSizes, run: &Run) -> u128 {
 
 fn llm_layer(precision: Precision, sizes: &ModelSizes, run: &Run) -> u128 {
     let llm = &sizes.llm;
-    let fused = precision.has_fused_attention(llm.heads, llm.query);
     let scores = llm.heads * run.pass * run.pass;
     Layer {
         rows: run.pass,
@@ -126,7 +124,7 @@ fn llm_layer(precision: Precision, sizes: &ModelSizes, run: &Run) -> u128 {
         gated: true,
         moe: llm.moe,
         projected: 2 * (llm.query + llm.key),
-        scores: if fused { 0 } else { scores },
+        scores: scores * precision.scores_held(llm.heads, llm.query),
         products: bytes(precision.products(Part::Llm, sizes)),
         between: bytes(precision.between(Part::Llm, sizes)),
     }

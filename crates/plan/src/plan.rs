@@ -113,13 +113,15 @@ pub struct PrecisionPlan {
     pub runs_on: RunsOn,
     /// Bytes of the weights, by part.
     pub weights: Vec<PartBytes>,
-    /// Bytes of all weights.
+    /// Bytes of all weights, in the files.
     pub weights_bytes: u64,
+    /// Bytes of all weights in memory: more than in the files where f32 copies of them are kept.
+    pub held_weights_bytes: u64,
     /// Bytes of the cache.
     pub cache_bytes: u64,
     /// Bytes of activations, estimated.
     pub activations_bytes: u64,
-    /// All three.
+    /// Weights in memory, cache and activations.
     pub total_bytes: u64,
     /// Whether that is there; none where it does not run in the device's memory.
     pub fits: Option<bool>,
@@ -277,6 +279,7 @@ impl Planning<'_> {
             runs_on,
             weights,
             weights_bytes,
+            held_weights_bytes: self.held_weights(precision),
             cache_bytes: cache_bytes(precision, sizes, &run),
             activations_bytes: as_u64(memory::activations(precision, sizes, &run)),
             total_bytes,
@@ -291,10 +294,8 @@ impl Planning<'_> {
     pub(crate) fn total(&self, precision: Precision, question: &Question, context: u64) -> u64 {
         let run = self.run(precision, question, context);
         let sizes = &self.subject.sizes;
-        let weights = self.weights(precision).into_iter().map(|part| part.bytes);
         let activations = as_u64(memory::activations(precision, sizes, &run));
-        weights
-            .fold(0, u64::saturating_add)
+        self.held_weights(precision)
             .saturating_add(cache_bytes(precision, sizes, &run))
             .saturating_add(activations)
     }
@@ -320,6 +321,17 @@ impl Planning<'_> {
             PartBytes { part, bytes: file.copied().unwrap_or_else(counted) }
         };
         Part::ALL.into_iter().enumerate().map(of).collect()
+    }
+
+    /// Bytes of all weights in memory. What is copied at load is not needed of the mapped files, whose
+    /// pages the system then drops; the table of embeddings is looked up where it lies.
+    fn held_weights(&self, precision: Precision) -> u64 {
+        let files = self.weights(precision).into_iter();
+        let held = files.map(|PartBytes { part, bytes }| match part {
+            Part::Embed => bytes,
+            _ => bytes.max(as_u64(weights::held(part, precision.in_memory(), &self.subject.sizes))),
+        });
+        held.fold(0, u64::saturating_add)
     }
 
     fn run(&self, precision: Precision, question: &Question, context: u64) -> Run {

@@ -80,12 +80,26 @@ impl Precision {
         self.target == Target::OrtCpu && (2 * llm.half).is_multiple_of(16) && table <= MAX_TABLE
     }
 
-    /// Whether the attention of `heads` heads with `channels` channels together is one operator,
-    /// which need not hold the scores of all of them at once.
-    pub(crate) fn has_fused_attention(self, heads: u128, channels: u128) -> bool {
+    /// How often the scores of all heads, `heads` with `channels` channels together, are held at
+    /// once: as scores and as probabilities where attention is made of operators; once within ONNX
+    /// Runtime's operator; not at all by TensorRT's, where there are kernels for the heads.
+    pub(crate) fn scores_held(self, heads: u128, channels: u128) -> u128 {
         let head = channels / heads;
         let has_kernels = heads >= 4 && head.is_multiple_of(8) && (16..=256).contains(&head);
-        self.target == Target::Tensorrt && has_kernels
+        match self.target {
+            Target::Tensorrt if has_kernels => 0,
+            Target::OrtCpu => 1,
+            Target::Tensorrt | Target::Tensorrt103 | Target::Onnx => 2,
+        }
+    }
+
+    /// The precision that a runtime makes of this one in memory: ONNX Runtime's kernels for
+    /// processors multiply in f32, and it keeps f32 copies of matrices that are stored in less.
+    pub(crate) fn in_memory(self) -> Precision {
+        match self.is_for_engines() {
+            true => self,
+            false => Precision { dtype: FloatType::F32, ..self },
+        }
     }
 }
 

@@ -106,6 +106,23 @@ fn a_unified_memory_is_taken_by_every_precision_and_a_cards_by_engines() {
 }
 
 #[test]
+fn a_processor_holds_f16_weights_as_f32_and_a_device_as_they_are() {
+    let plan = on("thor-t5000", &mistral_7b_facts(), &request());
+    let row = of(&plan, Target::OrtCpu, FloatType::F16);
+    let single = of(&plan, Target::OrtCpu, FloatType::F32);
+    let table = 2 * 32000 * 4096;
+    // All but the table of embeddings, of which rows are looked up.
+    assert_eq!(row.held_weights_bytes, single.weights_bytes - table);
+    assert_eq!(single.held_weights_bytes, single.weights_bytes);
+    let engines = of(&plan, Target::Tensorrt, FloatType::F16);
+    assert_eq!(engines.held_weights_bytes, engines.weights_bytes);
+    for row in &plan.precisions {
+        let parts = row.held_weights_bytes + row.cache_bytes + row.activations_bytes;
+        assert_eq!(row.total_bytes, parts);
+    }
+}
+
+#[test]
 fn what_does_not_fit_says_by_how_much_and_what_would() {
     let plan = on("orin-nano-8gb-super", &mistral_7b_facts(), &request());
     assert_eq!(plan.best, None);

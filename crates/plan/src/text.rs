@@ -143,11 +143,12 @@ fn memory(plan: &Plan) -> String {
             Some(false) => format!("{} too much", gib(row.missing_bytes)),
             None => "on the host".to_owned(),
         };
+        let star = if row.held_weights_bytes > row.weights_bytes { "*" } else { "" };
         let made = if row.made { " (this bundle)" } else { "" };
         let beside = if row.runs_on == RunsOn::Processor { " (processor)" } else { "" };
         vec![
             format!("{}{made}{beside}", row.precision),
-            gib(row.weights_bytes),
+            format!("{}{star}", gib(row.held_weights_bytes)),
             gib(row.cache_bytes),
             gib(row.activations_bytes),
             gib(row.total_bytes),
@@ -157,7 +158,9 @@ fn memory(plan: &Plan) -> String {
     };
     let rows: Vec<_> = plan.precisions.iter().map(row).collect();
     let head = ["memory", "weights", "cache", "activations", "all", "fits", "longest context"];
-    table(&head, &rows) + "activations are an estimate\n\n"
+    let copied = plan.precisions.iter().any(|row| row.held_weights_bytes > row.weights_bytes);
+    let note = if copied { "; * ONNX Runtime keeps f16 weights as f32" } else { "" };
+    table(&head, &rows) + "activations are an estimate" + note + "\n\n"
 }
 
 fn bounds(plan: &Plan) -> String {

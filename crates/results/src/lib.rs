@@ -11,6 +11,7 @@ mod json;
 pub mod metric;
 mod read;
 pub mod render;
+pub mod report;
 pub mod schema;
 pub mod statistics;
 #[cfg(test)]

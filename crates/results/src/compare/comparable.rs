@@ -25,6 +25,25 @@ pub(super) fn warnings(first: &BenchResult, second: &BenchResult) -> Vec<String>
     warnings
 }
 
+/// Why the numbers of results that stand side by side may mislead: whose question is not the first
+/// one's, and what makes each doubtful.
+pub(crate) fn reservations(results: &[BenchResult], labels: &[String]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let Some(first) = results.first() else { return warnings };
+    for (result, label) in results.iter().zip(labels) {
+        if result.model.name != first.model.name {
+            warnings.push(format!("{label} ran another model: `{}`", result.model.name));
+        }
+        if other_work(first, result) {
+            warnings.push(format!(
+                "{label} answered another question: its times to the first token cannot be held against the first result's"
+            ));
+        }
+        doubts(label, result, &mut warnings);
+    }
+    warnings
+}
+
 /// What is not the same in both.
 fn differences(first: &BenchResult, second: &BenchResult, warnings: &mut Vec<String>) {
     let mut differs = |what: &str, values: [String; 2]| {

@@ -6,12 +6,12 @@ mod verdict;
 
 use serde::Serialize;
 
+pub(crate) use comparable::reservations;
 pub use side_by_side::SideBySide;
 pub use verdict::Verdict;
 
 use crate::json::to_json;
 use crate::metric::{FIRST_TOKEN, Group, Metric, Unit, metrics};
-use crate::render::label::labels;
 use crate::render::number::change;
 use crate::render::table::Table;
 use crate::render::{in_unit, metric_name};
@@ -36,6 +36,10 @@ impl Default for CompareOptions {
 /// The least difference that counts in a number that was read once, such as a peak of memory, whose
 /// spread is not known; the threshold, where that is larger.
 const SINGLE_THRESHOLD: f64 = 0.1;
+
+/// The least difference that counts in a part, as a share of the whole time to the first token: who
+/// waits for that does not notice twice a microsecond.
+const PART_THRESHOLD: f64 = 0.01;
 
 /// How often one of all verdicts may be wrong where nothing differs.
 const FALSE_ALARMS: f64 = 0.05;
@@ -87,9 +91,12 @@ pub struct Row {
 }
 
 impl Comparison {
-    /// Compares `second` with `first`.
-    pub fn of(first: &BenchResult, second: &BenchResult, options: CompareOptions) -> Comparison {
-        let names = labels(&[first.clone(), second.clone()]);
+    /// Compares the second result with the first; `names` are theirs in tables.
+    pub fn of(
+        names: [&str; 2],
+        [first, second]: [&BenchResult; 2],
+        options: CompareOptions,
+    ) -> Comparison {
         let other_work = comparable::other_work(first, second);
         let others = metrics(second);
         let first_token = metrics(first).into_iter().find(|metric| metric.key == FIRST_TOKEN);
@@ -101,19 +108,16 @@ impl Comparison {
             if matches!(metric.group, Group::Answer | Group::FirstTokenPart) && other_work {
                 row.verdict = Verdict::OtherWork;
             }
-            // A part is weighed against the whole: nobody waits for twice a microsecond.
-            let scale = match (metric.group, first_token) {
-                (Group::FirstTokenPart, Some(whole)) => whole,
-                _ => row.first,
-            };
-            let least = options.threshold * scale;
+            let mut least = options.threshold * row.first;
+            if let (Group::FirstTokenPart, Some(whole)) = (metric.group, first_token) {
+                least = least.max(PART_THRESHOLD * whole);
+            }
             judged.push((row, least));
         }
         verdict::judge(&mut judged, FALSE_ALARMS, SINGLE_THRESHOLD.max(options.threshold));
-        let [first_name, second_name] = [0, 1].map(|i| names.get(i).cloned().unwrap_or_default());
         Comparison {
-            first: first_name,
-            second: second_name,
+            first: names[0].to_owned(),
+            second: names[1].to_owned(),
             threshold: options.threshold,
             warnings: comparable::warnings(first, second),
             rows: judged.into_iter().map(|(row, _)| row).collect(),

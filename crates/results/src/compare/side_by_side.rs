@@ -1,9 +1,9 @@
 //! Several results in one table, a column each.
 
 use crate::metric::metrics;
-use crate::render::label::{device, labels, precision, short};
+use crate::render::label::{labels, precision, short};
 use crate::render::table::Table;
-use crate::render::{in_unit, mean_and_deviation, metric_name};
+use crate::render::{metric_name, summary_in_unit};
 use crate::schema::BenchResult;
 
 /// Several results in one table, a column each; what one has not measured is empty.
@@ -34,8 +34,7 @@ impl SideBySide {
         for key in keys {
             let cell = |list: &Vec<crate::metric::Metric>| {
                 let metric = list.iter().find(|metric| metric.key == key)?;
-                let unit = metric.unit;
-                Some(mean_and_deviation(&metric.summary()?, |value| in_unit(unit, value)))
+                Some(summary_in_unit(metric.unit, &metric.summary()?))
             };
             let cells = all.iter().map(|list| cell(list).unwrap_or_default());
             table.row(std::iter::once(metric_name(key)).chain(cells));
@@ -62,9 +61,8 @@ impl SideBySide {
 type Fact = fn(&BenchResult) -> String;
 
 /// What tells results apart, by its name.
-fn facts() -> [(&'static str, Fact); 11] {
+fn facts() -> [(&'static str, Fact); 10] {
     [
-        ("device", device),
         ("library", |r| {
             format!("{} {}", r.environment.library.name, r.environment.library.version)
         }),

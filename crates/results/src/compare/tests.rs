@@ -45,6 +45,15 @@ fn noisy(seed: u64, factor: f64, deviation: f64) -> BenchResult {
     BenchResult { answers, generation, prefill, ..BenchResult::default() }
 }
 
+/// The second result against the first.
+fn compare(first: &BenchResult, second: &BenchResult) -> Comparison {
+    Comparison::of(["a.json", "b.json"], [first, second], CompareOptions::default())
+}
+
+fn compare_by(threshold: f64, first: &BenchResult, second: &BenchResult) -> Comparison {
+    Comparison::of(["a.json", "b.json"], [first, second], CompareOptions { threshold })
+}
+
 fn verdict(comparison: &Comparison, name: &str) -> Verdict {
     comparison.rows.iter().find(|row| row.name == name).unwrap().verdict
 }
@@ -52,11 +61,10 @@ fn verdict(comparison: &Comparison, name: &str) -> Verdict {
 #[test]
 fn equal_machines_are_seldom_told_apart() {
     // No threshold: chance alone decides.
-    let options = CompareOptions { threshold: 0.0 };
     let different = |seed: &u64| {
         let (a, b) = (noisy(2 * seed, 1.0, 0.05), noisy(2 * seed + 1, 1.0, 0.05));
-        let differs = |row: &Row| !matches!(row.verdict, Verdict::WithinNoise);
-        Comparison::of(&a, &b, options).rows.iter().any(differs)
+        let differs = |row: &Row| row.verdict != Verdict::WithinNoise;
+        compare_by(0.0, &a, &b).rows.iter().any(differs)
     };
     let alarms = (0..400).filter(different).count();
     // One in twenty, and what 400 tries can be off by.
@@ -66,7 +74,7 @@ fn equal_machines_are_seldom_told_apart() {
 #[test]
 fn a_slowdown_beyond_noise_is_a_regression_and_its_reverse_is_none() {
     let (fast, slow) = (noisy(1, 1.0, 0.01), noisy(2, 1.1, 0.01));
-    let worse = Comparison::of(&fast, &slow, CompareOptions::default());
+    let worse = compare(&fast, &slow);
     for name in ["first_token", "first_token.vision", "pp64", "tg16", "tg16 @ d1024"] {
         assert_eq!(verdict(&worse, name), Verdict::Worse, "{name}");
     }
@@ -74,18 +82,18 @@ fn a_slowdown_beyond_noise_is_a_regression_and_its_reverse_is_none() {
     let row = &worse.rows[0];
     let [low, high] = row.interval.unwrap();
     assert!(low < row.change && row.change < high && high < 0.0, "{row:?}");
-    let better = Comparison::of(&slow, &fast, CompareOptions::default());
+    let better = compare(&slow, &fast);
     assert_eq!(better.regressions().count(), 0);
     assert_eq!(verdict(&better, "tg16"), Verdict::Better);
 }
 
 #[test]
-fn a_sure_difference_below_the_threshold_is_noise() {
+fn a_sure_difference_below_the_threshold_does_not_count() {
     let (a, b) = (noisy(1, 1.0, 0.001), noisy(2, 1.02, 0.001));
-    let comparison = Comparison::of(&a, &b, CompareOptions::default());
+    let comparison = compare(&a, &b);
     assert!(comparison.rows[0].p_value.unwrap() < 1e-6);
-    assert_eq!(verdict(&comparison, "pp64"), Verdict::WithinNoise);
-    let strict = Comparison::of(&a, &b, CompareOptions { threshold: 0.01 });
+    assert_eq!(verdict(&comparison, "pp64"), Verdict::BelowThreshold);
+    let strict = compare_by(0.01, &a, &b);
     assert_eq!(verdict(&strict, "pp64"), Verdict::Worse);
 }
 
@@ -95,15 +103,15 @@ fn a_small_part_that_doubles_is_weighed_against_the_whole() {
     for answer in &mut b.answers {
         answer.first_token.first_sample_ns = Some(2 * answer.first_token.first_sample_ns.unwrap());
     }
-    let comparison = Comparison::of(&a, &b, CompareOptions::default());
-    assert_eq!(verdict(&comparison, "first_token.first_sample"), Verdict::WithinNoise);
+    let comparison = compare(&a, &b);
+    assert_eq!(verdict(&comparison, "first_token.first_sample"), Verdict::BelowThreshold);
 }
 
 #[test]
 fn one_repetition_decides_nothing() {
     let mut b = noisy(2, 3.0, 0.01);
     b.prefill[0].repetitions_ns.truncate(1);
-    let comparison = Comparison::of(&noisy(1, 1.0, 0.01), &b, CompareOptions::default());
+    let comparison = compare(&noisy(1, 1.0, 0.01), &b);
     assert_eq!(verdict(&comparison, "pp64"), Verdict::Undecided);
     assert!(comparison.to_text().contains("1 have one repetition only"));
 }
@@ -112,10 +120,10 @@ fn one_repetition_decides_nothing() {
 fn memory_is_a_regression_where_it_grows_by_a_tenth() {
     let (a, mut b) = (testing::result(), testing::result());
     b.memory.peak_process_bytes = a.memory.peak_process_bytes.map(|bytes| bytes / 100 * 105);
-    let little = Comparison::of(&a, &b, CompareOptions::default());
+    let little = compare(&a, &b);
     assert_eq!(little.regressions().count(), 0);
     b.memory.peak_process_bytes = a.memory.peak_process_bytes.map(|bytes| bytes / 100 * 115);
-    let much = Comparison::of(&a, &b, CompareOptions::default());
+    let much = compare(&a, &b);
     assert_eq!(
         much.regressions().map(|row| &*row.name).collect::<Vec<_>>(),
         ["memory.peak_process"]
@@ -127,7 +135,7 @@ fn memory_is_a_regression_where_it_grows_by_a_tenth() {
 #[test]
 fn a_result_is_within_noise_of_itself() {
     let result = testing::result();
-    let comparison = Comparison::of(&result, &result, CompareOptions::default());
+    let comparison = compare(&result, &result);
     assert_eq!(comparison.warnings, Vec::<String>::new());
     for row in &comparison.rows {
         assert_eq!(row.change, 0.0, "{row:?}");
@@ -146,7 +154,7 @@ fn other_models_prompts_and_images_are_warned_about() {
     for answer in &mut b.answers {
         answer.first_token.total_ns *= 3;
     }
-    let comparison = Comparison::of(&a, &b, CompareOptions::default());
+    let comparison = compare(&a, &b);
     let text = comparison.to_text();
     for part in [
         "warning: other bundles (SHA-256 of the manifest): `ababababab` and `9999999999`",
@@ -166,8 +174,7 @@ fn other_models_prompts_and_images_are_warned_about() {
 
 #[test]
 fn json_has_every_row() {
-    let comparison =
-        Comparison::of(&noisy(1, 1.0, 0.01), &noisy(2, 1.1, 0.01), CompareOptions::default());
+    let comparison = compare(&noisy(1, 1.0, 0.01), &noisy(2, 1.1, 0.01));
     let value: serde_json::Value = serde_json::from_str(&comparison.to_json()).unwrap();
     assert_eq!(value["rows"][0]["name"], "pp64");
     assert_eq!(value["rows"][0]["verdict"], "worse");
@@ -188,7 +195,7 @@ fn several_results_have_a_column_each() {
         assert!(heading.contains(name), "{heading}");
     }
     let energy = text.lines().find(|line| line.starts_with("energy token")).unwrap();
-    assert_eq!(energy.matches("0.6250 J ± 0.0000 J").count(), 2, "{energy}");
+    assert_eq!(energy.matches("0.6250 ± 0.0000 J").count(), 2, "{energy}");
 }
 
 proptest! {
@@ -202,7 +209,7 @@ proptest! {
             prefill: vec![Prefill { tokens: 8, depth_tokens: 0, repetitions_ns: times.to_vec() }],
             ..BenchResult::default()
         };
-        let comparison = Comparison::of(&result(&a), &result(&b), CompareOptions { threshold });
+        let comparison = compare_by(threshold, &result(&a), &result(&b));
         let text = comparison.to_text();
         prop_assert!(!text.contains("NaN") && !text.contains("inf"), "{}", text);
     }

@@ -13,8 +13,10 @@ pub enum Verdict {
     Better,
     /// The second is worse.
     Worse,
-    /// The difference is smaller than the threshold, or may be chance.
+    /// The difference may be chance.
     WithinNoise,
+    /// The difference is no chance, and smaller than the threshold.
+    BelowThreshold,
     /// One repetition shows no noise, so nothing can be said.
     Undecided,
     /// A number that was read once, and differs by little.
@@ -37,6 +39,7 @@ impl Verdict {
             (Verdict::Better, Unit::Bytes | Unit::Joules) => "less",
             (Verdict::Worse, Unit::Bytes | Unit::Joules) => "MORE",
             (Verdict::WithinNoise | Verdict::Single, _) => "within noise",
+            (Verdict::BelowThreshold, _) => "below threshold",
             (Verdict::Undecided, _) => "one repetition",
             (Verdict::OtherWork, _) => "other work",
         }
@@ -62,19 +65,16 @@ pub(super) fn judge(rows: &mut [(Row, f64)], level: f64, single_threshold: f64) 
         tested.iter().enumerate().take_while(is_sure).map(|(_, (index, _))| *index).collect();
     for (index, (row, least)) in rows.iter_mut().enumerate() {
         let difference = row.second - row.first;
-        let counts = match row.verdict {
-            Verdict::Undecided if row.p_value.is_some() => {
-                sure.contains(&index) && difference.abs() > *least
-            }
-            Verdict::Single => row.change.abs() > single_threshold,
-            _ => continue,
-        };
         let is_better = (difference > 0.0) == row.unit.more_is_better();
-        row.verdict = match (counts, is_better) {
-            (true, true) => Verdict::Better,
-            (true, false) => Verdict::Worse,
-            (false, _) if row.verdict == Verdict::Single => Verdict::Single,
-            (false, _) => Verdict::WithinNoise,
+        let counted = if is_better { Verdict::Better } else { Verdict::Worse };
+        row.verdict = match row.verdict {
+            Verdict::Undecided if row.p_value.is_some() => match sure.contains(&index) {
+                true if difference.abs() > *least => counted,
+                true => Verdict::BelowThreshold,
+                false => Verdict::WithinNoise,
+            },
+            Verdict::Single if row.change.abs() > single_threshold => counted,
+            other => other,
         };
     }
 }

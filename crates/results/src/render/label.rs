@@ -1,6 +1,6 @@
 //! Short names of results.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::schema::BenchResult;
 
@@ -48,24 +48,17 @@ pub(crate) fn labels(results: &[BenchResult]) -> Vec<String> {
         ]
     };
     let all: Vec<_> = results.iter().map(parts).collect();
-    let differs = |column: usize| {
-        let mut values: Vec<&String> = all.iter().map(|parts| &parts[column]).collect();
-        values.sort();
-        values.dedup();
-        values.len() > 1
-    };
-    // The device always; of the others as many as it takes to tell results apart.
     let mut labels: Vec<String> = all.iter().map(|parts| parts[0].clone()).collect();
     for column in 1..7 {
-        let counts = counts(&labels);
-        if counts.values().all(|count| *count == 1) {
-            break;
+        // Of results that are called alike so far, those that this tells apart are given it.
+        let mut values: BTreeMap<String, BTreeSet<&String>> = BTreeMap::new();
+        for (label, parts) in labels.iter().zip(&all) {
+            values.entry(label.clone()).or_default().insert(&parts[column]);
         }
-        if differs(column) {
-            for (label, parts) in labels.iter_mut().zip(&all) {
-                if counts.get(label).is_some_and(|count| *count > 1) && !parts[column].is_empty() {
-                    *label += &format!(", {}", parts[column]);
-                }
+        for (label, parts) in labels.iter_mut().zip(&all) {
+            let differ = values.get(label).is_some_and(|values| values.len() > 1);
+            if differ && !parts[column].is_empty() {
+                *label += &format!(", {}", parts[column]);
             }
         }
     }

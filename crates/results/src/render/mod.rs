@@ -8,7 +8,7 @@ pub(crate) mod sections;
 pub(crate) mod table;
 
 pub use csv::to_csv;
-pub(crate) use sections::{in_unit, mean_and_deviation, metric_name, sections};
+pub(crate) use sections::{in_unit, metric_name, sections, summary_in_unit};
 
 use crate::schema::BenchResult;
 

@@ -1,7 +1,7 @@
 //! What one result says, as tables.
 
 use super::label;
-use super::number::{bytes, milliseconds, number, share};
+use super::number::{bytes, milliseconds, number, share, unit_of_bytes, with_deviation};
 use super::table::Table;
 use crate::metric::{Group, Metric, Unit, metrics, test_name};
 use crate::schema::{BenchResult, Conditions, Energy, FirstToken};
@@ -123,7 +123,7 @@ fn throughput(result: &BenchResult, metrics: &[Metric]) -> Table {
             &environment.library.name,
             &threads,
             test,
-            &mean_and_deviation(&summary, |value| format!("{value:.2}")),
+            summary_in_unit(metric.unit, &summary).trim_end_matches(" t/s"),
             &interval.unwrap_or_default(),
         ]);
     }
@@ -142,7 +142,7 @@ fn token_latency(result: &BenchResult) -> Table {
     rows.push(("tg, answers".to_owned(), answers.map(|ns| *ns as f64).collect()));
     for (name, samples) in rows {
         let Some(summary) = Summary::of(&samples) else { continue };
-        let mut cells = vec![name, mean_and_deviation(&summary, milliseconds)];
+        let mut cells = vec![name, mean_and_deviation(&summary, MILLISECOND)];
         let percentiles = [summary.p50, summary.p90, summary.p95, summary.p99, summary.max];
         cells.extend(percentiles.map(milliseconds));
         table.row(cells);
@@ -164,7 +164,7 @@ fn first_token(result: &BenchResult) -> Table {
             .map(|[low, high]| format!("{} .. {}", milliseconds(low), milliseconds(high)));
         table.row([
             name.to_owned(),
-            mean_and_deviation(&summary, milliseconds),
+            mean_and_deviation(&summary, MILLISECOND),
             interval.unwrap_or_default(),
             milliseconds(summary.p50),
             milliseconds(summary.p90),
@@ -189,7 +189,7 @@ fn others(metrics: &[Metric]) -> Table {
     let wanted = |metric: &&Metric| matches!(metric.group, Group::ColdStart | Group::Memory);
     for metric in metrics.iter().filter(wanted) {
         let Some(summary) = metric.summary() else { continue };
-        let value = mean_and_deviation(&summary, |value| in_unit(metric.unit, value));
+        let value = summary_in_unit(metric.unit, &summary);
         table.row([metric_name(&metric.key), value, summary.count.to_string()]);
     }
     table
@@ -213,7 +213,7 @@ fn energy(energy: Option<&Energy>) -> Table {
         let watts = mean(spans.iter().filter_map(|span| span.watts()).collect());
         table.row([
             what.to_owned(),
-            mean_and_deviation(&summary, number),
+            mean_and_deviation(&summary, 1.0),
             above.unwrap_or_default(),
             watts.unwrap_or_default(),
             summary.count.to_string(),
@@ -265,13 +265,31 @@ pub(crate) fn in_unit(unit: Unit, value: f64) -> String {
     }
 }
 
-/// `12.34 ± 0.12`; the mean alone for one sample.
-pub(crate) fn mean_and_deviation(summary: &Summary, shown: impl Fn(f64) -> String) -> String {
-    match summary.standard_deviation {
-        Some(deviation) => format!("{} ± {}", shown(summary.mean), shown(deviation)),
-        None => shown(summary.mean),
+/// `12.34 ± 0.12 ms`; the mean alone for one sample.
+pub(crate) fn summary_in_unit(unit: Unit, summary: &Summary) -> String {
+    let Some(deviation) = summary.standard_deviation else { return in_unit(unit, summary.mean) };
+    let mean = summary.mean;
+    match unit {
+        Unit::Nanoseconds => format!("{} ms", with_deviation(mean / 1e6, deviation / 1e6)),
+        Unit::TokensPerSecond => format!("{mean:.2} ± {deviation:.2} t/s"),
+        Unit::Bytes => {
+            let (name, size) = unit_of_bytes(mean);
+            format!("{} {name}", with_deviation(mean / size, deviation / size))
+        }
+        Unit::Joules => format!("{} J", with_deviation(mean, deviation)),
     }
 }
+
+/// `12.34 ± 0.12`, each sample divided by `unit`; the mean alone for one sample.
+fn mean_and_deviation(summary: &Summary, unit: f64) -> String {
+    match summary.standard_deviation {
+        Some(deviation) => with_deviation(summary.mean / unit, deviation / unit),
+        None => number(summary.mean / unit),
+    }
+}
+
+/// Nanoseconds of a millisecond.
+const MILLISECOND: f64 = 1e6;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,103 @@
+//! Results as one HTML page: plots and tables, nothing from elsewhere, no scripts.
+
+mod depth;
+mod distribution;
+mod experts;
+mod scale;
+mod stages;
+mod svg;
+
+use crate::compare::{SideBySide, reservations};
+use crate::render::escape::html;
+use crate::render::label::labels;
+use crate::render::number::tick;
+use crate::render::sections;
+use crate::render::table::Table;
+use crate::schema::BenchResult;
+
+/// Colours of results; further ones begin anew.
+const SERIES: usize = 8;
+
+const STYLE: &str = include_str!("style.css");
+
+/// The page of results, in their order. Text from the files is shown as text, whatever it is.
+pub fn to_html(results: &[BenchResult]) -> String {
+    let labels = labels(results);
+    let mut body = heading(results);
+    body += &warnings(results, &labels);
+    body += &figure(
+        "Time to first token",
+        stages::plot(results, &labels),
+        "From the request, with the image's file in memory, to the first token: the mean of all repetitions, by stage. Grey at the end is what no stage covers.",
+    );
+    body += &figure(
+        "Inter-token latency",
+        distribution::plot(results, &labels),
+        "The time from token to token over all repetitions, for each context depth. The full line is the median, the dashed one the 99th percentile. Each histogram is as tall as its fullest bin.",
+    );
+    body += &figure(
+        "Throughput over context",
+        depth::plot(results, &labels),
+        "Tokens generated a second, by the positions that were in the cache before. Bars are the 95 % interval of the mean over repetitions.",
+    );
+    if !results.is_empty() {
+        body += "<h2>Side by side</h2>\n";
+        body += &SideBySide::of(results).to_html();
+    }
+    body += "<h2>Each result</h2>\n";
+    for (result, label) in results.iter().zip(&labels) {
+        body += &details(result, label, results.len() == 1);
+    }
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <title>cumo bench</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+    )
+}
+
+fn heading(results: &[BenchResult]) -> String {
+    let mut models: Vec<&str> = results.iter().map(|result| &*result.model.name).collect();
+    models.sort_unstable();
+    models.dedup();
+    let count = match results.len() {
+        1 => "1 result".to_owned(),
+        count => format!("{count} results"),
+    };
+    format!(
+        "<h1>cumo bench: {}</h1>\n<p class=\"dim\">{count}; made by cumo-results {}</p>\n",
+        html(&models.join(", ")),
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// What a reader of the numbers should know first.
+fn warnings(results: &[BenchResult], labels: &[String]) -> String {
+    let warnings = reservations(results, labels);
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let items: String =
+        warnings.iter().map(|warning| format!("<li>{}</li>\n", html(warning))).collect();
+    format!("<ul class=\"warnings\">\n{items}</ul>\n")
+}
+
+fn figure(title: &str, plot: Option<String>, caption: &str) -> String {
+    let Some(plot) = plot else { return String::new() };
+    format!("<h2>{title}</h2>\n<figure>\n{plot}<figcaption>{caption}</figcaption>\n</figure>\n")
+}
+
+/// All tables of a result, and its experts.
+fn details(result: &BenchResult, label: &str, open: bool) -> String {
+    let tables: String = sections(result).iter().map(Table::to_html).collect();
+    let experts = experts::plot(result).map_or_else(String::new, |plot| {
+        format!(
+            "<figure>\n{plot}<figcaption>Share of the tokens that each expert was sent: blank is none, full colour twice an even share and more.</figcaption>\n</figure>\n"
+        )
+    });
+    let open = if open { " open" } else { "" };
+    format!("<details{open}>\n<summary>{}</summary>\n{tables}{experts}</details>\n", html(label))
+}
+
+#[cfg(test)]
+mod tests;
