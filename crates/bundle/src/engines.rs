@@ -193,8 +193,10 @@ pub struct EngineEntry {
     pub profile: BTreeMap<String, ShapeRange>,
     /// SHA-256 of all that it was built of.
     pub key: String,
-    /// What it is made of.
+    /// What its network was made of.
     pub contents: EngineContents,
+    /// What the builder said of it.
+    pub figures: EngineFigures,
 }
 
 /// The shapes that an engine takes at one input.
@@ -223,4 +225,20 @@ pub struct EngineContents {
     pub f32_products: Vec<String>,
     /// Outputs that are an input's memory: caches that are updated in place.
     pub caches_in_place: usize,
+}
+
+/// What TensorRT's builder said of an engine in its log, none of what it did not say. It is known
+/// without a device, for the largest shapes of the profile; what a loaded engine says counts more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineFigures {
+    /// Device memory for what is between the layers, workspaces too, in bytes: a context needs it as
+    /// it runs, and contexts that run one after another can share it.
+    pub activation_bytes: Option<u64>,
+    /// Device memory that a context keeps beside it, in bytes.
+    pub persistent_bytes: Option<u64>,
+    /// Constants in the engine, in bytes.
+    pub weights_bytes: Option<u64>,
+    /// How long the build took, in milliseconds of wall-clock time.
+    pub build_milliseconds: u64,
 }

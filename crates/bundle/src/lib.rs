@@ -32,9 +32,9 @@ mod write;
 
 pub use block::Block;
 pub use engines::{
-    ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineContents, EngineEntry, EngineLimits,
-    EngineOptions, EnginesManifest, Pass, PluginFacts, ShapeRange, TensorrtFacts, TensorrtFlavour,
-    WeightsFiles, compute_capability_name,
+    ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineContents, EngineEntry, EngineFigures,
+    EngineLimits, EngineOptions, EnginesManifest, Pass, PluginFacts, ShapeRange, TensorrtFacts,
+    TensorrtFlavour, WeightsFiles, compute_capability_name,
 };
 pub use engines_open::{Engines, Machine};
 pub use engines_write::EnginesWriter;

@@ -4,24 +4,25 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use cumo_bundle::{EngineContents, EngineEntry, EnginesWriter};
-use cumo_tensorrt::{BuildOptions, Builder, Built, Flavour, Profile};
+use cumo_bundle::{EngineEntry, EnginesWriter};
+use cumo_tensorrt::{BuildOptions, Builder, EngineBytes, Flavour, Profile, Severity};
 use serde_json::json;
 
 use super::contents::contents;
 use super::error::Error;
+use super::figures::figures;
 use super::fixed::fix;
 use super::job::Job;
 use super::messages::Findings;
 use super::options::EngineOptions;
 use super::progress::EngineProgress;
 use super::source::{Source, hash};
-use super::store::{Store, write_whole};
+use super::store::{Made, Store, write_whole};
 use super::tensorrt::Toolkit;
 
 /// Raised when what is built of the same inputs changes, so that engines of earlier builds are not
 /// taken.
-const KEY_VERSION: u32 = 1;
+const KEY_VERSION: u32 = 2;
 
 /// A build under way.
 pub(super) struct Attempt<'a> {
@@ -82,19 +83,17 @@ impl<'a> Attempt<'a> {
             return Err(Error::Interrupted);
         }
         let key = self.key(job);
-        let (contents, bytes, reused) = match self.store.find(&key) {
-            Some((bytes, contents)) => {
-                let entry = writer.write_bytes(&job.file(), &bytes)?;
-                self.store.keep(&key, &bytes, &entry, &contents)?;
-                (contents, bytes.len(), true)
+        let (made, bytes, reused) = match self.store.find(&key) {
+            Some((bytes, made)) => {
+                self.put(job, writer, &key, &bytes, &made)?;
+                (made, bytes.len(), true)
             }
             None => {
-                let (built, contents) = self.build(job, progress)?;
-                let bytes = built.engine.as_slice();
-                let entry = writer.write_bytes(&job.file(), bytes)?;
-                self.store.keep(&key, bytes, &entry, &contents)?;
+                let (engine, made) = self.build(job, progress)?;
+                let bytes = engine.as_slice();
+                self.put(job, writer, &key, bytes, &made)?;
                 self.built += 1;
-                (contents, bytes.len(), false)
+                (made, bytes.len(), false)
             }
         };
         progress.end(&job.name(), bytes, start.elapsed().as_secs_f64(), reused);
@@ -105,8 +104,25 @@ impl<'a> Attempt<'a> {
             attended: job.attended,
             profile: job.profile.clone(),
             key,
-            contents,
+            contents: made.contents,
+            figures: made.figures,
         })
+    }
+
+    /// Writes an engine's file, and keeps it for later builds.
+    ///
+    /// # Errors
+    /// [`Error`].
+    fn put(
+        &self,
+        job: &Job,
+        writer: &mut EnginesWriter,
+        key: &str,
+        bytes: &[u8],
+        made: &Made,
+    ) -> Result<(), Error> {
+        let entry = writer.write_bytes(&job.file(), bytes)?;
+        self.store.keep(key, bytes, &entry, made)
     }
 
     /// The hash of all that an engine is built of.
@@ -135,7 +151,8 @@ impl<'a> Attempt<'a> {
         &mut self,
         job: &Job,
         progress: &dyn EngineProgress,
-    ) -> Result<(Built, EngineContents), Error> {
+    ) -> Result<(EngineBytes, Made), Error> {
+        let start = Instant::now();
         let refused = |cause| match cause {
             cumo_tensorrt::Error::Cancelled => Error::Interrupted,
             cause => Error::Build {
@@ -151,7 +168,7 @@ impl<'a> Attempt<'a> {
             refused(cumo_tensorrt::Error::Parse { reason, errors: Vec::new() })
         })?;
         let path = self.source.path(&job.graph);
-        let builder = Builder::new(&self.toolkit.library);
+        let builder = Builder::new(&self.toolkit.library).messages(Severity::Info);
         let mut network = builder.parse(&model, path.as_deref()).map_err(refused)?;
         let contents = contents(&network).map_err(refused)?;
         let options = self.build_options(job);
@@ -169,7 +186,8 @@ impl<'a> Attempt<'a> {
         if let (Some(timings), Some(new)) = (&mut self.timings, &built.timing_cache) {
             timings.bytes = Some(new.as_slice().to_vec());
         }
-        Ok((built, contents))
+        let figures = figures(&built.messages, start.elapsed());
+        Ok((built.engine, Made { contents, figures }))
     }
 
     fn build_options(&self, job: &Job) -> BuildOptions {

@@ -6,11 +6,13 @@
 mod attempt;
 mod contents;
 mod error;
+mod figures;
 mod fixed;
 mod job;
 mod link;
 mod messages;
 mod options;
+mod program;
 mod progress;
 mod source;
 mod store;
@@ -28,6 +30,7 @@ use cumo_bundle::{
 pub use error::Error;
 pub use messages::{Advice, Finding, Findings};
 pub use options::{EngineInput, EngineOptions, Sizes, WeightsPlace};
+pub use program::CompiledProgram;
 pub use progress::{EngineProgress, Silent};
 pub use tensorrt::{LAYOUT_VERSION, PORTABLE_DEVICES};
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use cumo_bundle::{EngineContents, Engines, FileEntry};
+use cumo_bundle::{EngineContents, EngineFigures, Engines, FileEntry};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
@@ -16,11 +16,20 @@ pub(super) struct Store {
     folder: Option<PathBuf>,
 }
 
+/// What is said of an engine in the manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Made {
+    /// What its network was made of.
+    pub(super) contents: EngineContents,
+    /// What the builder said of it.
+    pub(super) figures: EngineFigures,
+}
+
 /// An engine in the folder that keeps them, in JSON beside it.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     file: FileEntry,
-    contents: EngineContents,
+    made: Made,
 }
 
 impl Store {
@@ -32,22 +41,23 @@ impl Store {
     }
 
     /// The engine of this key, if it is there unaltered.
-    pub(super) fn find(&self, key: &str) -> Option<(Vec<u8>, EngineContents)> {
+    pub(super) fn find(&self, key: &str) -> Option<(Vec<u8>, Made)> {
         self.in_replaced(key).or_else(|| self.in_folder(key))
     }
 
-    fn in_replaced(&self, key: &str) -> Option<(Vec<u8>, EngineContents)> {
+    fn in_replaced(&self, key: &str) -> Option<(Vec<u8>, Made)> {
         let replaced = self.replaced.as_ref()?;
         let engine = replaced.manifest.engines.iter().find(|engine| engine.key == key)?;
-        Some((replaced.read(engine).ok()?, engine.contents.clone()))
+        let made = Made { contents: engine.contents.clone(), figures: engine.figures };
+        Some((replaced.read(engine).ok()?, made))
     }
 
-    fn in_folder(&self, key: &str) -> Option<(Vec<u8>, EngineContents)> {
+    fn in_folder(&self, key: &str) -> Option<(Vec<u8>, Made)> {
         let folder = self.folder.as_ref()?;
         let kept = fs::read(folder.join(format!("{key}.json"))).ok()?;
         let kept: Kept = serde_json::from_slice(&kept).ok()?;
         let bytes = fs::read(folder.join(format!("{key}.engine"))).ok()?;
-        (hash(&bytes) == kept.file.sha256).then_some((bytes, kept.contents))
+        (hash(&bytes) == kept.file.sha256).then_some((bytes, kept.made))
     }
 
     /// Keeps an engine in the folder for it, if there is one.
@@ -59,10 +69,10 @@ impl Store {
         key: &str,
         bytes: &[u8],
         file: &FileEntry,
-        contents: &EngineContents,
+        made: &Made,
     ) -> Result<(), Error> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let kept = Kept { file: file.clone(), contents: contents.clone() };
+        let kept = Kept { file: file.clone(), made: made.clone() };
         let text = serde_json::to_vec(&kept).unwrap_or_default();
         fs::create_dir_all(folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
         // The description comes last: without it, there is nothing.
@@ -98,10 +108,13 @@ mod tests {
     fn an_engine_is_found_by_its_key_unless_it_was_altered() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Some(&folder.path().join("cache")), &folder.path().join("none"));
-        let contents = EngineContents { caches_in_place: 2, ..Default::default() };
+        let made = Made {
+            contents: EngineContents { caches_in_place: 2, ..Default::default() },
+            figures: EngineFigures { activation_bytes: Some(7), ..Default::default() },
+        };
         assert!(store.find("key").is_none());
-        store.keep("key", b"engine", &entry(b"engine"), &contents).unwrap();
-        assert_eq!(store.find("key"), Some((b"engine".to_vec(), contents)));
+        store.keep("key", b"engine", &entry(b"engine"), &made).unwrap();
+        assert_eq!(store.find("key"), Some((b"engine".to_vec(), made)));
         assert!(store.find("other").is_none());
         fs::write(folder.path().join("cache/key.engine"), b"Engine").unwrap();
         assert!(store.find("key").is_none());

@@ -4,8 +4,8 @@ use std::fs;
 use super::*;
 use crate::validate::tests::layered;
 use crate::{
-    Dim, EngineContents, EngineLimits, EngineOptions, EnginesWriter, Graph, Phase, PluginFacts,
-    ShapeRange, TensorrtFacts, TensorrtFlavour,
+    Dim, EngineContents, EngineFigures, EngineLimits, EngineOptions, EnginesWriter, Graph, Phase,
+    PluginFacts, ShapeRange, TensorrtFacts, TensorrtFlavour,
 };
 
 const HERE: Machine<'static> = Machine {
@@ -76,6 +76,7 @@ pub(crate) fn manifest() -> EnginesManifest {
                         profile,
                         key: "0".repeat(64),
                         contents: EngineContents::default(),
+                        figures: EngineFigures::default(),
                     });
                 }
             }

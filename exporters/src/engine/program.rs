@@ -1,0 +1,225 @@
+//! What TensorRT-RTX compiled: the steps of an engine, which its file holds as text.
+//!
+//! The form is NVIDIA's and not documented. It was read in engines of TensorRT-RTX 1.7.1, and what
+//! is found here is for people and tests; nothing that runs depends on it. A program has a `header`
+//! with names of inputs and outputs, `descriptors` with the type of every tensor, and `main`, a
+//! line a step. Fused products that are compiled on the device are programs of their own behind the
+//! first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The largest engine that is looked through; with weights as inputs they have some 2 MB.
+const MOST: usize = 64 << 20;
+
+const HEADER: &[u8] = b"header {\n  version = ";
+const MAIN: &[u8] = b"\nmain {\n";
+const END: &[u8] = b"\n}\n";
+
+/// Steps that launch nothing.
+const WITHOUT_KERNEL: [&str; 3] = ["shape_call", "signal", "wait"];
+
+/// What an engine's compiled program is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct CompiledProgram {
+    /// Steps that launch kernels, plugins among them.
+    pub kernels: usize,
+    /// Plugin nodes.
+    pub plugins: usize,
+    /// Matrix products and attentions by the type of their operands. Those of one row are often
+    /// part of a fused kernel, and not among them.
+    pub products: BTreeMap<String, usize>,
+    /// Outputs that are an input's memory: caches that are updated in place.
+    pub in_place: usize,
+}
+
+impl CompiledProgram {
+    /// Reads it out of an engine; none where there is none, as in engines of other flavours, or
+    /// with very large ones.
+    pub fn read(engine: &[u8]) -> Option<CompiledProgram> {
+        if engine.len() > MOST {
+            return None;
+        }
+        let starts = positions(engine, HEADER);
+        let ends = starts.iter().skip(1).copied().chain([engine.len()]);
+        let mut found = CompiledProgram::default();
+        let mut is_there = false;
+        for (start, end) in starts.iter().zip(ends) {
+            if let Some(text) = Text::of(engine.get(*start..end).unwrap_or_default()) {
+                is_there = true;
+                found.add(&text);
+            }
+        }
+        is_there.then_some(found)
+    }
+
+    fn add(&mut self, text: &Text) {
+        let types = text.types();
+        // A fused product's own program runs where the main one has its step.
+        if !text.is_fused() {
+            let (inputs, outputs) = (text.names("  inputs={"), text.names("  outputs={"));
+            self.in_place += inputs.intersection(&outputs).count();
+        }
+        for line in text.main.lines() {
+            let Some((kind, step)) = line.trim_start().split_once("={ name=") else { continue };
+            let is_step =
+                line.starts_with("  ") && kind.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            if !is_step {
+                continue;
+            }
+            if !text.is_fused() {
+                self.kernels += usize::from(!WITHOUT_KERNEL.contains(&kind));
+                self.plugins += usize::from(kind == "custom_layer");
+            }
+            let operands = match kind {
+                "fully_connected" => quoted(step, " input={"),
+                "function" if step.split(' ').next().is_some_and(|it| it.contains("_mha_")) => {
+                    quoted(step, " input_args={")
+                }
+                _ => continue,
+            };
+            let operands = operands.into_iter().take(2).map(|name| types.get(name).copied());
+            let dtype = operands.max_by_key(|dtype| *dtype == Some("float"));
+            *self.products.entry(type_name(dtype.flatten()).to_owned()).or_default() += 1;
+        }
+    }
+}
+
+/// One program.
+struct Text {
+    /// Its header and descriptors.
+    head: String,
+    /// Its steps.
+    main: String,
+}
+
+impl Text {
+    fn of(bytes: &[u8]) -> Option<Text> {
+        let main = *positions(bytes, MAIN).first()?;
+        let (head, rest) = bytes.split_at_checked(main)?;
+        let rest = rest.get(MAIN.len()..)?;
+        let end = positions(rest, END).first().copied().unwrap_or(rest.len());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some(Text { head: text(head), main: text(rest.get(..end)?) })
+    }
+
+    /// Whether it is that of a fused product, for any device.
+    fn is_fused(&self) -> bool {
+        self.head.lines().any(|line| line == "  accelerators={*}")
+    }
+
+    /// Names in a list of the header.
+    fn names(&self, list: &str) -> BTreeSet<&str> {
+        let line = self.head.lines().find(|line| line.starts_with(list));
+        line.map(|line| quoted(line, list)).unwrap_or_default().into_iter().collect()
+    }
+
+    /// The type of every tensor by its name.
+    fn types(&self) -> BTreeMap<&str, &str> {
+        let tensors = self
+            .head
+            .lines()
+            .filter(|line| line.starts_with("  tensor={") || line.starts_with("  sub_tensor={"));
+        tensors.filter_map(tensor_type).collect()
+    }
+}
+
+/// The name and type of a line of the descriptors.
+fn tensor_type(line: &str) -> Option<(&str, &str)> {
+    let (_, behind_name) = line.split_once(" name=\"")?;
+    let (name, _) = behind_name.split_once('"')?;
+    let (_, dtype) = line.rsplit_once(" type=")?;
+    Some((name, dtype.split(' ').next()?))
+}
+
+/// The quoted names between `list`, which ends with a brace, and its closing brace; names may hold
+/// braces themselves.
+fn quoted<'t>(text: &'t str, list: &str) -> Vec<&'t str> {
+    let Some((_, mut rest)) = text.split_once(list) else { return Vec::new() };
+    let mut names = Vec::new();
+    while let Some(name) = rest.trim_start().strip_prefix('"') {
+        let Some((name, after)) = name.split_once('"') else { break };
+        names.push(name);
+        rest = after;
+    }
+    names
+}
+
+/// A type's name as ours.
+fn type_name(dtype: Option<&str>) -> &str {
+    match dtype {
+        Some("half") => "f16",
+        Some("float") => "f32",
+        Some("bfloat16") => "bf16",
+        Some(other) => other,
+        None => "unknown",
+    }
+}
+
+/// Where `pattern` is in `bytes`.
+fn positions(bytes: &[u8], pattern: &[u8]) -> Vec<usize> {
+    let places = bytes.windows(pattern.len()).enumerate();
+    places.filter(|(_, window)| *window == pattern).map(|(place, _)| place).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENGINE: &str = "ftrt\u{0}header {
+  version = 5
+  accelerators={sm80 }
+  inputs={ \"x.1\" \"present_key.1\" \"{ForeignNode[a...b]}_shapeInput.1\" }
+  outputs={ \"present_key.1\" \"y.1\" }
+}
+descriptors {
+  tensor={ alignment=2 dims={ 1 \"n\" } name=\"x.1\" offset=0 strides={ 1 } type=half }
+  tensor={ alignment=2 dims={ 1 } name=\"wide\" offset=0 strides={ 1 } type=float }
+  sub_tensor={ base=\"w\" name=\"w^deref\" offset=0 type=half }
+}
+main {
+ label bb1: 
+  shape_call={ name=\"shapes\" stream=0 }
+  function={ name=_gemm_mha_v2 fqn=_gemm args={ \"x.1\" } input_args={ \"x.1\" \"x.1\" } stream=0 }
+  function={ name=__myl_Cast args={ \"wide\" } input_args={ \"wide\" } stream=0 layers=\"[ONNX Layer: a]
+[ONNX Layer: b]\" swap_ab=false }
+  fully_connected={ name=\"o\" output={\"y\" } input={\"x.1\" \"w^deref\" \"alpha\" } stream=0 }
+  fully_connected={ name=\"p\" output={\"y\" } input={\"x.1\" \"wide\" } stream=0 }
+  runtime_fusion={ name=__myl_Fc input_args={ \"x.1\" \"w^deref\" } stream=0 }
+  custom_layer={ name=\"moe\" output={\"y\" } input={\"x.1\" } }
+}
+shape_main {
+  mul={ name=\"m\" output={\"y\" } input={\"x.1\" } }
+}
+\u{1}header {
+  version = 4
+  accelerators={*}
+  inputs={ \"x\" }
+  outputs={ \"x\" }
+}
+descriptors {
+  tensor={ name=\"x\" type=half }
+}
+main {
+  fully_connected={ name=\"q\" output={\"y\" } input={\"x\" \"x\" } stream=0 }
+}
+";
+
+    #[test]
+    fn kernels_plugins_products_and_caches_are_counted() {
+        let program = CompiledProgram::read(ENGINE.as_bytes()).unwrap();
+        assert_eq!((program.kernels, program.plugins, program.in_place), (6, 1, 1));
+        assert_eq!(program.products, [("f16".to_owned(), 3), ("f32".to_owned(), 1)].into());
+        assert_eq!(CompiledProgram::read(b"an engine of another flavour"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_changed_engine_is_read_or_not(place in 0..ENGINE.len(), byte: u8, cut in 0..ENGINE.len()) {
+            let mut bytes = ENGINE.as_bytes().to_vec();
+            bytes[place] = byte;
+            let _ = CompiledProgram::read(&bytes);
+            let _ = CompiledProgram::read(&bytes[cut..]);
+            let _ = CompiledProgram::read(&bytes[..cut]);
+        }
+    }
+}
