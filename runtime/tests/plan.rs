@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use cumo_bundle::{
-    Bundle, Dim, ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineContents, EngineEntry, EngineLimits,
+    Bundle, Dim, ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineContents, EngineFigures, EngineEntry, EngineLimits,
     EngineOptions, EnginesManifest, FileEntry, Manifest, Pass, Phase, Target, TensorrtFacts,
     TensorrtFlavour, WeightsFiles, names,
 };
@@ -103,6 +103,7 @@ fn engines(folder: &Path, bundle: Manifest, max_context: usize) -> PathBuf {
                         profile: BTreeMap::new(),
                         key: "0".repeat(64),
                         contents: EngineContents::default(),
+                        figures: EngineFigures::default(),
                     };
                     engines.insert(file, entry);
                 }

@@ -70,7 +70,7 @@ fn is_within(shape: &[i64], min: &[usize], max: &[usize]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cumo_bundle::{EngineContents, ShapeRange};
+    use cumo_bundle::{EngineContents, EngineFigures, ShapeRange};
     use std::collections::BTreeMap;
 
     fn entry(graph: &str, pass: Pass, min: &[usize], max: &[usize]) -> EngineEntry {
@@ -83,6 +83,7 @@ mod tests {
             profile: BTreeMap::from([("x".to_owned(), range)]),
             key: String::new(),
             contents: EngineContents::default(),
+            figures: EngineFigures::default(),
         }
     }
 
