@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "binds memory by ONNX Runtime's C API")]
 
 use std::collections::BTreeMap;
+use std::env;
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::ptr::{self, NonNull};
