@@ -117,7 +117,7 @@ fn a_model_that_does_not_fit_is_refused_with_what_is_missing_before_it_is_alloca
     let needed = plan.needed;
     assert!(needed.weights > 0 && needed.cache > 0 && needed.buffers > 0, "{needed:?}");
     let text = error.to_string();
-    for part in ["are missing", "--max-context (now 256)", "--max-images (now 1)", "precision"] {
+    for part in ["are missing", "--max-context (now 256)", "--max-images (now 2)", "precision"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     setup.nothing_is_wrong();

@@ -21,7 +21,7 @@ pub(crate) const CONTEXT: usize = 256;
 pub(crate) const MAX_PROMPT: usize = 24;
 
 /// Images of one vision call: fewer than a conversation may have.
-pub(crate) const MAX_IMAGES: usize = 1;
+pub(crate) const MAX_IMAGES: usize = 2;
 
 /// A golden's engines, and a stand-in to run them.
 pub(crate) struct Setup {

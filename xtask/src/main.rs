@@ -3,6 +3,7 @@
 
 mod bench;
 mod demo;
+mod features;
 mod flags;
 mod gpu;
 mod layers;

@@ -27,6 +27,19 @@ pub(crate) struct Header {
     pub(crate) profiles: Vec<Profile>,
     /// Outputs that are an input's memory.
     pub(crate) aliases: BTreeMap<String, String>,
+    /// Symbols of outputs that no input has.
+    #[serde(default)]
+    pub(crate) derived: BTreeMap<String, Derived>,
+}
+
+/// A size that follows from another: crops from images, as many for each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Derived {
+    /// The symbol of an input.
+    pub(crate) from: String,
+    /// Sizes of it and of this one that go together.
+    pub(crate) sizes: [i64; 2],
 }
 
 /// Shapes of inputs: smallest, most frequent, largest.
@@ -146,10 +159,18 @@ impl Header {
                 }
             }
         }
+        let derive = |symbol: &str| {
+            let Derived { from, sizes: [size, own] } = self.derived.get(symbol)?;
+            symbols.get(from.as_str())?.0.checked_mul(*own)?.checked_div(*size)
+        };
+        let resolve = |symbol: &str| match symbols.get(symbol) {
+            Some((size, _)) => *size,
+            None => derive(symbol).unwrap_or(-1),
+        };
         let shape = |port: &Port| {
             let sizes = port.shape.iter().map(|size| match size {
                 Size::Fixed(size) => *size,
-                Size::Symbol(symbol) => symbols.get(symbol.as_str()).map_or(-1, |known| known.0),
+                Size::Symbol(symbol) => resolve(symbol),
             });
             (port.name.clone(), sizes.collect())
         };

@@ -93,9 +93,9 @@ impl Memory {
         self.freed.insert(address, allocation.bytes);
         let Block::Owned(lines) = &allocation.block else { return Ok(()) };
         self.used_bytes -= allocation.bytes;
-        let bytes = lines.iter().flat_map(|line| line.0);
         let end = usize::try_from(allocation.bytes).unwrap_or(usize::MAX);
-        match bytes.skip(end).all(|byte| byte == POISON) {
+        let rest = lines.get(end / 64..).unwrap_or_default().iter().flat_map(|line| line.0);
+        match rest.skip(end % 64).all(|byte| byte == POISON) {
             true => Ok(()),
             false => Err(format!(
                 "something wrote past the end of {} bytes at {address:#x}",

@@ -9,8 +9,9 @@ use cumo_onnx::proto::tensor_shape_proto::dimension::Value as Dimension;
 use cumo_onnx::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto, type_proto};
 use prost::Message;
 
-use crate::engine::{Dtype, Header, Port, Profile, Size};
+use crate::engine::{Derived, Dtype, Header, Port, Profile, Size};
 use crate::fault::{Fault, RefusedNode, Result};
+use crate::session::Session;
 use crate::sys::{MAX_RANK, code};
 
 /// A parsed model.
@@ -101,6 +102,8 @@ impl Network {
                 })?;
             }
         }
+        let model = self.model.clone()?;
+        let derived = self.derived(&profiles[0], &model)?;
         let header = Header {
             version: version.to_owned(),
             graph: self.graph.clone(),
@@ -110,8 +113,49 @@ impl Network {
             outputs: self.outputs.clone(),
             profiles,
             aliases: self.aliases.clone(),
+            derived,
         };
-        Ok(header.encode(&self.model.clone()?))
+        Ok(header.encode(&model))
+    }
+
+    /// What follows of the sizes of outputs that no input has, at the largest of a profile.
+    fn derived(&self, profile: &Profile, model: &[u8]) -> Result<BTreeMap<String, Derived>> {
+        let mut largest = BTreeMap::new();
+        let mut varying = None;
+        for input in &self.inputs {
+            let Some([min, _, max]) = profile.get(&input.name) else { continue };
+            for ((size, min), max) in input.shape.iter().zip(min).zip(max) {
+                if let Size::Symbol(symbol) = size {
+                    largest.insert(symbol.as_str(), *max);
+                    if min != max {
+                        varying = Some((symbol, *max));
+                    }
+                }
+            }
+        }
+        let open = |port: &Port| {
+            let unknown = |size: &Size| matches!(size, Size::Symbol(symbol) if !largest.contains_key(symbol.as_str()));
+            port.shape.iter().any(unknown)
+        };
+        let Some((from, size)) = varying.filter(|_| self.outputs.iter().any(open)) else {
+            return Ok(BTreeMap::new());
+        };
+        let shapes = Session::output_shapes(model, &largest)
+            .map_err(|why| Fault::new(code::BUILD, format!("shapes of `{}`: {why}", self.graph)))?;
+        let mut derived = BTreeMap::new();
+        for output in &self.outputs {
+            let Some(shape) = shapes.get(&output.name) else { continue };
+            for (own, found) in output.shape.iter().zip(shape) {
+                if let Size::Symbol(symbol) = own
+                    && !largest.contains_key(symbol.as_str())
+                    && *found > 0
+                {
+                    let sizes = [size, *found];
+                    derived.insert(symbol.clone(), Derived { from: from.clone(), sizes });
+                }
+            }
+        }
+        Ok(derived)
     }
 
     fn input(&self, name: &str) -> Option<&Port> {

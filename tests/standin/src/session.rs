@@ -1,11 +1,12 @@
 //! Graphs on ONNX Runtime, over memory of this process.
 #![allow(unsafe_code, reason = "binds memory by ONNX Runtime's C API")]
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::ptr::{self, NonNull};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::AsPointer;
 use ort::environment::Environment;
@@ -13,6 +14,7 @@ use ort::memory::MemoryInfo;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{RunOptions, Session as OrtSession};
 use ort::sys;
+use ort::value::{Outlet, ValueType};
 
 use crate::engine::Dtype;
 
@@ -28,12 +30,33 @@ pub(crate) struct Bound<'a> {
     pub(crate) place: NonNull<u8>,
 }
 
+/// Graphs that this process loaded, by their bytes: tests load the same engines many times, and a
+/// graph is without state.
+static LOADED: Mutex<BTreeMap<Vec<u8>, Arc<Session>>> = Mutex::new(BTreeMap::new());
+
+/// The most that are kept; more is the sign of a test of its own kind.
+const MOST_LOADED: usize = 512;
+
 impl Session {
-    /// Loads a model.
+    /// A model's graph, loaded now or before.
     ///
     /// # Errors
     /// ONNX Runtime is missing, or refuses the model.
-    pub(crate) fn load(model: &[u8]) -> Result<Session, String> {
+    pub(crate) fn of(model: &[u8]) -> Result<Arc<Session>, String> {
+        let loaded = || LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = loaded().get(model) {
+            return Ok(session.clone());
+        }
+        let session = Arc::new(Session::load(model)?);
+        let mut all = loaded();
+        if all.len() >= MOST_LOADED {
+            all.clear();
+        }
+        all.insert(model.to_vec(), session.clone());
+        Ok(session)
+    }
+
+    fn load(model: &[u8]) -> Result<Session, String> {
         let environment = environment()?;
         let text = |error: &dyn std::error::Error| error.to_string();
         let builder = OrtSession::builder(environment).map_err(|error| text(&error))?;
@@ -43,6 +66,29 @@ impl Session {
         let builder = builder.with_intra_threads(1).map_err(|error| text(&error))?;
         let mut builder = builder.with_memory_pattern(false).map_err(|error| text(&error))?;
         builder.commit_from_memory(model).map(Session).map_err(|error| text(&error))
+    }
+
+    /// The shapes of a model's outputs where its symbols have these sizes, as far as ONNX Runtime
+    /// infers them; -1 where it does not.
+    ///
+    /// # Errors
+    /// ONNX Runtime is missing, or refuses the model.
+    pub(crate) fn output_shapes(
+        model: &[u8],
+        sizes: &BTreeMap<&str, i64>,
+    ) -> Result<BTreeMap<String, Vec<i64>>, String> {
+        let text = |error: &dyn std::error::Error| error.to_string();
+        let mut builder = OrtSession::builder(environment()?).map_err(|error| text(&error))?;
+        for (symbol, size) in sizes {
+            builder =
+                builder.with_dimension_override(symbol, *size).map_err(|error| text(&error))?;
+        }
+        let session = builder.commit_from_memory(model).map_err(|error| text(&error))?;
+        let shape = |outlet: &Outlet| match outlet.dtype() {
+            ValueType::Tensor { shape, .. } => shape.iter().copied().collect(),
+            _ => Vec::new(),
+        };
+        Ok(session.outputs().iter().map(|it| (it.name().to_owned(), shape(it))).collect())
     }
 
     /// Runs the graph over all of its inputs and outputs.

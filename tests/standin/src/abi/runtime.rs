@@ -176,13 +176,13 @@ fn load(runtime: &Runtime, file: &[u8]) -> Result<Engine> {
     }
     let bytes = file.len() as u64;
     device.allocation(&mut state, bytes, "an engine")?;
-    let session = Session::load(model).map_err(wrong)?;
+    let session = Session::of(model).map_err(wrong)?;
     state.memory.used_bytes += bytes;
     drop(state);
     let names = header.inputs.iter().chain(&header.outputs).map(|port| c_text(&port.name));
     let aliases = header.aliases.iter().map(|(output, input)| (output.clone(), c_text(input)));
     let (names, aliases) = (names.collect(), aliases.collect());
-    let (header, session) = (Arc::new(header), Arc::new(session));
+    let header = Arc::new(header);
     Ok(Engine { device, header, session, names, aliases, bytes })
 }
 
