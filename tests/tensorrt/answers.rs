@@ -101,21 +101,27 @@ fn a_conversation_goes_on_in_the_cache_and_back() {
 }
 
 #[test]
-fn only_a_row_of_logits_comes_back_and_only_ids_go_over() {
+fn only_what_sampling_needs_comes_back_and_only_ids_go_over() {
     let golden = golden("mistral-moe");
     let setup = Setup::new(&golden, MoeKind::Plugin);
-    let transfers = |tokens: usize| {
+    let transfers = |tokens: usize, logprobs: Option<usize>| {
         setup.stand_in.forget();
         let mut model = setup.open().unwrap();
         let prompt = &golden.prompts["text_only"];
-        answer(&mut model, &prompt.input_ids, &[], tokens).unwrap();
+        let mut options = greedy(tokens);
+        options.sampling.logprobs = logprobs;
+        let cancel = CancelToken::new();
+        model.generate(&prompt.input_ids, &[], &options, &cancel, &mut |_| ()).unwrap();
         let vocab = model.facts().llm.vocab_size as u64;
         let summary = setup.finish(model);
         (summary.bytes_to_device, summary.bytes_to_host, vocab)
     };
-    let (short, long) = (transfers(10), transfers(30));
-    // An id, a position and an index, of 8 bytes each; logits of 4.
+    let (short, long) = (transfers(10, None), transfers(30, None));
+    // An id, a position and an index, of 8 bytes each; the best token's logit and its id.
     assert_eq!(long.0 - short.0, 20 * 3 * 8);
+    assert_eq!(long.1 - short.1, 20 * (4 + 8));
+    // Log-probabilities need a row of logits.
+    let (short, long) = (transfers(10, Some(0)), transfers(30, Some(0)));
     assert_eq!(long.1 - short.1, 20 * short.2 * 4);
 }
 

@@ -65,7 +65,7 @@ impl Default for DeviceSettings {
     fn default() -> Self {
         DeviceSettings {
             name: "Stand-in".to_owned(),
-            compute_capability: 87,
+            compute_capability: 89,
             driver: 13000,
             multiprocessors: 8,
             is_integrated: false,
