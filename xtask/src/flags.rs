@@ -15,8 +15,11 @@ Usage: cargo xtask <command>
                           headers (0.3 GB to fetch, under NVIDIA's licences), CMake where missing
   native                  build the CMake project native/ and run its tests
   gpu [--output FILE]     on a machine with an NVIDIA GPU: build everything for it, run every case of
-                          the kernels and the engines of the goldens on it, and print one table;
+                          the kernels and the engines of the goldens on it, time the plugin against
+                          the dense form, and print one table;
                           --output: and write the table to FILE, for benches/results/.
+                          Needs no network after `cargo fetch --locked` and `setup --python
+                          --tensorrt`, or where CUDA and TensorRT are installed.
                           Exit status 0: what ran held; 1: something did not, or was slower than
                           aimed at; 77: no GPU, so that things were built and nothing ran
   demo                    export the sample and ask it three questions about three images
