@@ -71,6 +71,15 @@ pub enum Error {
         /// Files that are not there.
         tried: Vec<String>,
     },
+    /// The plugin does not run on a device that was asked for.
+    #[error(
+        "the graphs hold CumoMoE nodes, whose kernels need compute capability 8.0 or later, not \
+         {device}: export with --moe function"
+    )]
+    PluginDevice {
+        /// The device's compute capability.
+        device: String,
+    },
     /// A graph's input has a size that no option gives.
     #[error("graph `{graph}`: its input `{input}` depends on `{symbol}`, which no option gives")]
     Symbol {

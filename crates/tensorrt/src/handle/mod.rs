@@ -12,12 +12,14 @@ mod builder;
 pub(crate) mod fake;
 mod library;
 mod log;
+mod plugin;
 mod runtime;
 mod stream;
 
 pub(crate) use builder::{BlobHandle, NetworkHandle, RawBuildOptions};
 pub(crate) use library::LibraryHandle;
 pub(crate) use log::LogTarget;
+pub(crate) use plugin::layout_version;
 pub(crate) use runtime::{ContextHandle, EngineHandle, RuntimeHandle};
 pub(crate) use stream::{BufferHandle, EventHandle, GraphHandle, StreamHandle};
 
