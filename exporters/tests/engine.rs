@@ -310,6 +310,11 @@ fn bundles_of_other_targets_and_forms_are_refused() {
     assert!(message.contains("hold experts as plugin, and --moe function"), "{message}");
     let message = refused(&bundle, &["--plugin", "/nonexistent/libcumo_plugin.so"]);
     assert!(message.contains("/nonexistent/libcumo_plugin.so: No such file"), "{message}");
+    let message = refused(&bundle, &["--device", "8.6,8.7"]);
+    assert!(message.contains(": --device: TensorRT-RTX cannot build for"), "{message}");
+    assert!(message.contains("compute capability 8.7 ahead of time; it can for 7.5"), "{message}");
+    let message = refused(&bundle, &["--workspace", "1"]);
+    assert!(message.contains("The limit is that of --workspace"), "{message}");
     let message = refused(&bundle, &["--device", "8.6,7.5"]);
     let says = "CumoMoE nodes, whose kernels need compute capability 8.0 or later, not 7.5";
     assert!(message.contains(says) && message.contains("--moe function"), "{message}");

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use cumo_bundle::{
     PluginFacts, TensorrtFacts, TensorrtFlavour, compute_capability_name, hash_reader,
 };
-use cumo_tensorrt::{DeviceInfo, Flavour, Library};
+use cumo_onnx::{DType, GraphBuilder, dims};
+use cumo_tensorrt::{BuildOptions, Builder, DeviceInfo, Flavour, Library};
 
 use super::error::Error;
 use super::options::EngineOptions;
+use crate::export::PRODUCER;
 use crate::moe::PLUGIN;
 
 /// The least compute capability that the plugin's kernels run on.
@@ -53,6 +55,7 @@ impl Toolkit {
                 return Err(Error::Toolkit { what, cause: Box::new(cause), advice });
             }
         };
+        try_devices(&library, &options.devices)?;
         Ok(Toolkit { library, device, plugin: None })
     }
 
@@ -87,6 +90,27 @@ fn open(flavour: Flavour) -> Result<Library, Error> {
         cause: Box::new(cause),
         advice: "",
     })
+}
+
+/// Builds one addition for the devices that were named, so that TensorRT refuses those that it does
+/// not build for before anything is exported.
+fn try_devices(library: &Library, devices: &[u32]) -> Result<(), Error> {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let refused = |error: &dyn std::fmt::Display| Error::Option(format!("--device: {error}"));
+    let mut graph = GraphBuilder::new();
+    let sum = graph
+        .input("x", DType::F16, dims![8])
+        .and_then(|x| graph.add_values(&x, &x))
+        .map_err(|error| refused(&error))?;
+    graph.output("y", &sum, DType::F16, dims![8]).map_err(|error| refused(&error))?;
+    let model = graph.finish().encode("devices", "devices.data", PRODUCER);
+    let devices: Vec<i32> = devices.iter().filter_map(|it| i32::try_from(*it).ok()).collect();
+    let built = Builder::new(library)
+        .parse(&model, None)
+        .and_then(|mut network| network.build(&BuildOptions::new().compute_capabilities(&devices)));
+    built.map(drop).map_err(|error| refused(&error))
 }
 
 /// A full TensorRT where there is one and a device for it; else TensorRT-RTX.
