@@ -1,5 +1,6 @@
 //! What the benchmarks share: numbers to work on, and what is said about times.
 
+pub mod moe_engine;
 mod random;
 mod times;
 

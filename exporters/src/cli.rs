@@ -138,8 +138,13 @@ pub(crate) struct OnnxArguments {
   cumo-export engine --explain cumo-7b.engines
 
 A checkpoint is exported first, to the bundle ENGINES.bundle beside the engines, which refer to its
-weights. TensorRT-RTX builds on machines without a GPU; the other flavours need the GPU that the
-engines are for.")]
+weights. TensorRT-RTX builds on machines without a GPU, for compute capability 8.0, 8.6, 8.9, 12.0
+and later, or for those of --device; the other flavours need the GPU that the engines are for. The
+plugin's kernels need 8.0: for 7.5, export with --moe function.
+
+--explain tells the network as TensorRT parsed it, before it fused layers, and what became of it: the
+kernels of the compiled engine, read from its file, and the memory that the builder told. Where
+there is a device for the engines, they are loaded and asked.")]
 pub(crate) struct EngineArguments {
     /// A bundle of target tensorrt or tensorrt-10.3, or a checkpoint's folder; with --explain a
     /// folder of engines.
@@ -148,7 +153,8 @@ pub(crate) struct EngineArguments {
     /// The folder to write. It appears when everything is in it, or not at all.
     #[arg(short, long, value_name = "ENGINES", required_unless_present = "explain")]
     pub output: Option<PathBuf>,
-    /// Say what engines are made of: steps, layers, plugin nodes, precisions, weights, memory.
+    /// Say what engines became: steps, layers as parsed, kernels as compiled, plugin nodes,
+    /// precisions, weights, memory.
     #[arg(long, conflicts_with_all = ["output", "shapes_only"])]
     pub explain: bool,
     /// Build from a checkpoint's config.json alone: engines whose weights are exported later.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use cumo_bundle::{
-    Binding, CacheUpdate, Dim, EngineEntry, Engines, Phase, WeightsFiles, compute_capability_name,
-    names,
+    Binding, CacheUpdate, Dim, EngineContents, EngineEntry, EngineFigures, Engines, Phase,
+    WeightsFiles, names,
 };
+use cumo_export::engine::{CompiledProgram, LoadedEngine, Loader};
 use serde::Serialize;
 
 use crate::size;
@@ -16,11 +18,13 @@ use crate::size;
 pub(crate) struct Explanation {
     folder: String,
     tensorrt: String,
-    devices: Vec<String>,
+    devices: String,
     plugin: Option<String>,
     limits: cumo_bundle::EngineLimits,
     steps: BTreeMap<&'static str, Vec<Steps>>,
     engines: Vec<EngineLine>,
+    /// Why no engine was loaded; none where they were.
+    not_loaded: Option<String>,
     f32_products: Vec<String>,
     weights: Weights,
     cache: Cache,
@@ -38,12 +42,23 @@ struct Steps {
 struct EngineLine {
     file: String,
     bytes: u64,
-    layers: usize,
-    layers_by_kind: BTreeMap<String, usize>,
-    plugins: BTreeMap<String, usize>,
-    products: BTreeMap<String, usize>,
-    caches_in_place: usize,
     shapes: BTreeMap<String, String>,
+    /// The network as TensorRT parsed it, before its layers were fused.
+    parsed: EngineContents,
+    /// What became of it, as far as its file tells.
+    compiled: Option<CompiledProgram>,
+    /// What the builder said.
+    builder: EngineFigures,
+    /// What it says where it is loaded.
+    loaded: Option<LoadedEngine>,
+}
+
+impl EngineLine {
+    /// Device memory for activations, in bytes: of the loaded engine, else by the builder.
+    fn activation_bytes(&self) -> Option<u64> {
+        let loaded = self.loaded.as_ref().map(|loaded| loaded.activation_bytes);
+        loaded.or(self.builder.activation_bytes)
+    }
 }
 
 /// The weights.
@@ -59,34 +74,53 @@ struct Weights {
 struct Cache {
     slots: usize,
     bytes: u64,
+    /// By the plan and the networks as parsed.
     in_place: bool,
+    /// By the compiled engines; none where these do not tell.
+    compiled_in_place: Option<bool>,
 }
 
 impl Explanation {
-    /// Explains a folder.
-    pub(crate) fn of(engines: &Engines) -> Explanation {
+    /// Explains a folder; reads every engine and, where there is a device for them, loads it.
+    ///
+    /// # Errors
+    /// What [`Engines::read`] gives of engines that were cut or altered.
+    pub(crate) fn of(
+        engines: &Engines,
+        plugin_file: Option<&Path>,
+    ) -> Result<Explanation, cumo_bundle::Error> {
         let manifest = &engines.manifest;
         let facts = &manifest.tensorrt;
-        let devices = facts.compute_capabilities.iter().copied().map(compute_capability_name);
+        let loader = Loader::open(manifest, plugin_file);
+        let mut not_loaded = loader.as_ref().err().map(ToString::to_string);
+        let mut lines = Vec::new();
+        for engine in &manifest.engines {
+            let bytes = engines.read(engine)?;
+            let loaded = loader.as_ref().ok().map(|loader| loader.ask(&bytes));
+            let loaded = loaded
+                .and_then(|asked| asked.map_err(|error| not_loaded = Some(error.to_string())).ok());
+            lines.push(line(engine, &bytes, loaded));
+        }
         let plugin = manifest.plugin.as_ref();
         let products = |engine: &EngineEntry| -> Vec<String> {
             let layers = engine.contents.f32_products.iter();
             layers.map(|layer| format!("{}: {layer}", engine.file)).collect()
         };
-        Explanation {
+        Ok(Explanation {
             folder: engines.path.display().to_string(),
             tensorrt: format!("{} {}", facts.flavour, facts.version),
-            devices: devices.collect(),
+            devices: facts.devices(),
             plugin: plugin.map(|it| {
                 format!("{} version {}, layout {}", it.name, it.version, it.layout_version)
             }),
             limits: manifest.limits.clone(),
             steps: steps(engines),
-            engines: manifest.engines.iter().map(|engine| line(engines, engine)).collect(),
+            cache: cache(engines, &lines),
+            engines: lines,
+            not_loaded,
             f32_products: manifest.engines.iter().flat_map(products).collect(),
             weights: weights(engines),
-            cache: cache(engines),
-        }
+        })
     }
 }
 
@@ -109,7 +143,7 @@ fn steps(engines: &Engines) -> BTreeMap<&'static str, Vec<Steps>> {
     phases.into_iter().map(|(name, phase)| (name, of(phase))).collect()
 }
 
-fn line(engines: &Engines, engine: &EngineEntry) -> EngineLine {
+fn line(engine: &EngineEntry, bytes: &[u8], loaded: Option<LoadedEngine>) -> EngineLine {
     let shape =
         |sizes: &[usize]| sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
     let shapes = engine.profile.iter().map(|(input, range)| {
@@ -121,13 +155,12 @@ fn line(engines: &Engines, engine: &EngineEntry) -> EngineLine {
     });
     EngineLine {
         file: engine.file.clone(),
-        bytes: engines.manifest.files.get(&engine.file).map_or(0, |file| file.bytes),
-        layers: engine.contents.layers.values().sum(),
-        layers_by_kind: engine.contents.layers.clone(),
-        plugins: engine.contents.plugins.clone(),
-        products: engine.contents.products.clone(),
-        caches_in_place: engine.contents.caches_in_place,
+        bytes: bytes.len() as u64,
         shapes: shapes.collect(),
+        parsed: engine.contents.clone(),
+        compiled: CompiledProgram::read(bytes),
+        builder: engine.figures,
+        loaded,
     }
 }
 
@@ -140,7 +173,7 @@ fn weights(engines: &Engines) -> Weights {
     }
 }
 
-fn cache(engines: &Engines) -> Cache {
+fn cache(engines: &Engines, lines: &[EngineLine]) -> Cache {
     let (plan, limits) = (&engines.manifest.bundle.plan, &engines.manifest.limits);
     let size = |dim: &Dim| match dim {
         Dim::Fixed(size) => *size as u64,
@@ -155,7 +188,20 @@ fn cache(engines: &Engines) -> Cache {
         slots: plan.cache.len(),
         bytes: bytes.fold(0, u64::saturating_add),
         in_place: is_in_place(engines),
+        compiled_in_place: is_compiled_in_place(lines),
     }
+}
+
+/// Whether the compiled engines update every cache in place that their networks do; the loaded
+/// engine's word counts more than its file's.
+fn is_compiled_in_place(lines: &[EngineLine]) -> Option<bool> {
+    let mut all = true;
+    for line in lines {
+        let loaded = line.loaded.as_ref().map(|loaded| loaded.in_place);
+        let found = loaded.or(line.compiled.as_ref().map(|compiled| compiled.in_place))?;
+        all &= found == line.parsed.caches_in_place;
+    }
+    Some(all)
 }
 
 /// Whether every slot is updated where it lies: the plan says so, and the engines that write slots
@@ -178,11 +224,7 @@ fn is_in_place(engines: &Engines) -> bool {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let devices = match self.devices.is_empty() {
-            true => "all devices that it builds for at once".to_owned(),
-            false => format!("compute capability {}", self.devices.join(", ")),
-        };
-        writeln!(f, "{}: {}, for {devices}", self.folder, self.tensorrt)?;
+        writeln!(f, "{}: {}, for {}", self.folder, self.tensorrt, self.devices)?;
         writeln!(f, "plugin   {}", self.plugin.as_deref().unwrap_or("none"))?;
         let limits = &self.limits;
         writeln!(
@@ -200,16 +242,50 @@ impl fmt::Display for Explanation {
                 .collect();
             writeln!(f, "{phase} {}", steps.join(", "))?;
         }
+        self.table(f)?;
+        self.totals(f)
+    }
+}
+
+impl Explanation {
+    /// A line an engine: its network as parsed, and what became of it.
+    fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.engines.iter().map(|engine| engine.file.len()).max().unwrap_or(0);
-        writeln!(f, "\n{:width$}  {:>9}  layers  products, plugins", "engine", "size")?;
+        writeln!(f, "\n{:width$}             parsed                        compiled", "")?;
+        let (engine, head) = ("engine", "size  layers  products, plugins     kernels     memory");
+        writeln!(f, "{engine:width$}       {head}")?;
         for engine in &self.engines {
-            let products = engine.products.iter().map(|(dtype, count)| format!("{count} {dtype}"));
-            let plugins = engine.plugins.iter().map(|(name, count)| format!("{count} {name}"));
-            let made: Vec<String> = products.chain(plugins).collect();
-            let (file, bytes, layers) = (&engine.file, size::bytes(engine.bytes), engine.layers);
-            writeln!(f, "{file:width$}  {bytes:>9}  {layers:>6}  {}", made.join(", "))?;
+            let parsed = &engine.parsed;
+            let products = parsed.products.iter().map(|(dtype, count)| format!("{count} {dtype}"));
+            let plugins = parsed.plugins.iter().map(|(name, count)| format!("{count} {name}"));
+            let made = products.chain(plugins).collect::<Vec<_>>().join(", ");
+            let layers: usize = parsed.layers.values().sum();
+            let loaded = engine.loaded.as_ref().map(|loaded| loaded.layers.len());
+            let kernels = loaded.or(engine.compiled.as_ref().map(|compiled| compiled.kernels));
+            let kernels = kernels.map_or_else(|| "?".to_owned(), |count| count.to_string());
+            let memory = engine.activation_bytes().map_or_else(|| "?".to_owned(), size::bytes);
+            let (file, bytes) = (&engine.file, size::bytes(engine.bytes));
+            writeln!(
+                f,
+                "{file:width$}  {bytes:>9}  {layers:>6}  {made:<20}  {kernels:>7}  {memory:>9}"
+            )?;
         }
-        writeln!(f)?;
+        writeln!(
+            f,
+            "parsed: the network before TensorRT fused its layers; compiled: read from the engine's \
+             file; memory: activations at the largest shapes, by the builder"
+        )?;
+        match &self.not_loaded {
+            None => writeln!(f, "the engines were loaded: layers and memory are what they say\n"),
+            Some(why) => {
+                let why = why.lines().next().unwrap_or_default();
+                writeln!(f, "not loaded, so not asked themselves: {why}\n")
+            }
+        }
+    }
+
+    /// Sums over all engines.
+    fn totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total: u64 = self.engines.iter().map(|engine| engine.bytes).sum();
         writeln!(f, "engines  {} in {} files", size::bytes(total), self.engines.len())?;
         let place = match self.weights.place {
@@ -220,12 +296,34 @@ impl fmt::Display for Explanation {
         };
         let (tensors, bytes) = (self.weights.tensors, size::bytes(self.weights.bytes));
         writeln!(f, "weights  {tensors} tensors, {bytes}, {place}")?;
-        let update = if self.cache.in_place { "updated in place" } else { "not updated in place" };
+        let compiled = match self.cache.compiled_in_place {
+            Some(true) => ", in the compiled engines too",
+            Some(false) => ", BUT NOT IN ALL COMPILED ENGINES",
+            None => "; the compiled engines do not tell",
+        };
+        let update = match self.cache.in_place {
+            true => format!("updated in place by plan and networks{compiled}"),
+            false => "not updated in place".to_owned(),
+        };
         let (slots, bytes) = (self.cache.slots, size::bytes(self.cache.bytes));
         writeln!(f, "cache    {slots} slots, {bytes} at most, {update}")?;
-        match self.f32_products.is_empty() {
-            true => writeln!(f, "no matrix product in f32"),
-            false => writeln!(f, "MATRIX PRODUCTS IN F32:\n  {}", self.f32_products.join("\n  ")),
+        let most = self.engines.iter().filter_map(EngineLine::activation_bytes).max();
+        if let Some(most) = most {
+            let most = size::bytes(most);
+            writeln!(
+                f,
+                "memory   {most} of activations at most; contexts in one stream share them"
+            )?;
+        }
+        let compiled = self.engines.iter().filter_map(|engine| engine.compiled.as_ref());
+        let in_f32: usize = compiled.filter_map(|compiled| compiled.products.get("f32")).sum();
+        match self.f32_products.is_empty() && in_f32 == 0 {
+            true => writeln!(f, "no matrix product in f32, as parsed or as compiled"),
+            false => writeln!(
+                f,
+                "MATRIX PRODUCTS IN F32: {in_f32} compiled; as parsed:\n  {}",
+                self.f32_products.join("\n  ")
+            ),
         }
     }
 }

@@ -11,7 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use cumo_bundle::{Engines, EnginesManifest, Pass, WeightsFiles};
+use cumo_bundle::{EngineFigures, Engines, EnginesManifest, Pass, WeightsFiles};
+use cumo_export::engine::CompiledProgram;
 use cumo_tensorrt::{Flavour, Library};
 use support::{cumo_export, export, golden, names, stderr};
 
@@ -78,13 +79,25 @@ fn plugin_nodes(manifest: &EnginesManifest, graph: &str) -> Vec<usize> {
     engines.map(|engine| engine.contents.plugins.get("CumoMoE").copied().unwrap_or(0)).collect()
 }
 
-/// What every folder of engines must hold: no f32 product, and caches updated where they lie.
-fn check_engines(manifest: &EnginesManifest) {
+/// What every folder of engines must hold: no f32 product, caches updated where they lie, and plugin
+/// nodes, in the network as parsed and in what TensorRT compiled of it; and figures of its memory.
+fn check_engines(engines: &Engines) {
+    let manifest = &engines.manifest;
     for engine in &manifest.engines {
-        let f32_products = &engine.contents.f32_products;
-        assert!(f32_products.is_empty(), "{}: {f32_products:?}", engine.file);
+        let (file, parsed) = (&engine.file, &engine.contents);
+        assert!(parsed.f32_products.is_empty(), "{file}: {:?}", parsed.f32_products);
         let caches = if engine.graph == "decoder_layer" { 2 } else { 0 };
-        assert_eq!(engine.contents.caches_in_place, caches, "{}", engine.file);
+        assert_eq!(parsed.caches_in_place, caches, "{file}");
+        let compiled = CompiledProgram::read(&engines.read(engine).unwrap());
+        let compiled = compiled.unwrap_or_else(|| panic!("{file}: its program is not read"));
+        assert_eq!(compiled.in_place, caches, "{file}");
+        assert_eq!(compiled.plugins, parsed.plugins.values().sum::<usize>(), "{file}");
+        assert!(compiled.products.keys().all(|dtype| dtype == "f16"), "{file}: {compiled:?}");
+        assert!(compiled.kernels > compiled.plugins, "{file}: {compiled:?}");
+        let EngineFigures { activation_bytes, persistent_bytes, weights_bytes, .. } =
+            engine.figures;
+        let figures = [activation_bytes, persistent_bytes, weights_bytes];
+        assert!(figures.iter().all(Option::is_some), "{file}: {figures:?}");
     }
     let rungs: Vec<_> = manifest
         .engines
@@ -110,7 +123,7 @@ fn every_engine_of_the_goldens_is_built_with_plugins_or_functions() {
             let small = ["--max-context", "256", "--max-prompt", "64", "--max-images", "2"];
             let engines = built(&bundle, &folder.path().join("engines"), &small);
             let manifest = &engines.manifest;
-            check_engines(manifest);
+            check_engines(&engines);
             assert_eq!(manifest.limits.attended, [64, 128, 256], "{name}");
             assert_eq!(plugin_nodes(manifest, "vision_layer"), [tower * nodes], "{name} {moe}");
             assert_eq!(plugin_nodes(manifest, "connector"), [tower * nodes], "{name} {moe}");
@@ -122,9 +135,28 @@ fn every_engine_of_the_goldens_is_built_with_plugins_or_functions() {
     }
 }
 
-/// The published models: every engine within 512 MiB, without weights.
 #[test]
-fn engines_of_real_shapes_need_little_memory() {
+fn every_engine_of_the_sample_is_built_with_plugins_or_functions() {
+    if !tensorrt() {
+        return;
+    }
+    let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/shapes/checkpoint");
+    for (moe, nodes) in [("plugin", 1), ("function", 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = folder.path().join("bundle");
+        let result = export(&checkpoint, &bundle, &["--target", "tensorrt", "--moe", moe]);
+        assert!(result.status.success(), "{}", stderr(&result));
+        let engines = built(&bundle, &folder.path().join("engines"), &[]);
+        check_engines(&engines);
+        for graph in ["vision_layer", "connector"] {
+            assert_eq!(plugin_nodes(&engines.manifest, graph), [nodes], "{graph} {moe}");
+        }
+    }
+}
+
+/// The published models: every engine within 512 MiB and 60 s, without weights.
+#[test]
+fn engines_of_real_shapes_need_little_memory_and_time() {
     if !tensorrt() {
         return;
     }
@@ -143,8 +175,11 @@ fn engines_of_real_shapes_need_little_memory() {
         let summary: serde_json::Value = serde_json::from_slice(&result.stdout).unwrap();
         let peak = summary["peak_memory_bytes"].as_u64().unwrap();
         assert!(peak <= 512 << 20, "{model}: {peak} bytes");
+        // Not of the clock on the wall: other tests run meanwhile.
+        let seconds = summary["processor_seconds"].as_f64().unwrap();
+        assert!(seconds > 0.0 && seconds <= 60.0, "{model}: {seconds} s of processor time");
         let engines = Engines::open(&output).unwrap();
-        check_engines(&engines.manifest);
+        check_engines(&engines);
         let ladder = &engines.manifest.limits.attended;
         assert_eq!(*ladder, [512, 1024, 2048, 4096, 8192, 16384, 32768][..rungs]);
         assert_eq!(plugin_nodes(&engines.manifest, "decoder_layer"), vec![decoder; rungs + 1]);
@@ -153,7 +188,7 @@ fn engines_of_real_shapes_need_little_memory() {
             flavour: cumo_bundle::TensorrtFlavour::Rtx,
             version: &engines.manifest.tensorrt.version,
             compute_capability: Some(86),
-            plugin_layout: Some(cumo_export::engine::LAYOUT_VERSION),
+            plugin_layout: engines.manifest.plugin.as_ref().map(|plugin| plugin.layout_version),
         };
         let message = engines.check_machine(&machine).unwrap_err().to_string();
         assert!(message.contains("shapes alone"), "{message}");
@@ -217,7 +252,9 @@ fn constant_weights_and_devices_are_built_and_explained() {
         "for compute capability 8.6, 8.9",
         "CumoMoE version 1, layout 1",
         "llm.decode.64.engine",
-        "updated in place",
+        "before TensorRT fused its layers",
+        "updated in place by plan and networks, in the compiled engines too",
+        "of activations at most",
         "no matrix product in f32",
         "in the engines",
     ] {
@@ -273,6 +310,15 @@ fn bundles_of_other_targets_and_forms_are_refused() {
     assert!(message.contains("hold experts as plugin, and --moe function"), "{message}");
     let message = refused(&bundle, &["--plugin", "/nonexistent/libcumo_plugin.so"]);
     assert!(message.contains("/nonexistent/libcumo_plugin.so: No such file"), "{message}");
+    let message = refused(&bundle, &["--device", "8.6,8.7"]);
+    assert!(message.contains(": --device: TensorRT-RTX cannot build for"), "{message}");
+    assert!(message.contains("compute capability 8.7 ahead of time; it can for 7.5"), "{message}");
+    let message = refused(&bundle, &["--workspace", "1"]);
+    assert!(message.contains("The limit is that of --workspace"), "{message}");
+    let message = refused(&bundle, &["--device", "8.6,7.5"]);
+    let says = "CumoMoE nodes, whose kernels need compute capability 8.0 or later, not 7.5";
+    assert!(message.contains(says) && message.contains("--moe function"), "{message}");
+    assert!(!message.contains("built before") && !message.contains(" s\n"), "{message}");
     let output = engine(&bundle, &folder.path().join("engines"), &["--device", "8.6.1"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("such as 8.6"), "{}", stderr(&output));

@@ -174,6 +174,8 @@ fn check(
 ) -> Vec<String> {
     let runtime = Runtime::new(&toolkit.library, device.ordinal).unwrap();
     let limit = Tolerances::read().f16;
+    let capability = u32::try_from(device.compute_capability).unwrap();
+    let is_for = engines.manifest.tensorrt.is_for(capability);
     let mut faults = Vec::new();
     for entry in &engines.manifest.engines {
         let name = format!("{} {}", golden.name, entry.file.trim_end_matches(".engine"));
@@ -185,14 +187,20 @@ fn check(
         match replay(&runtime, &bytes, calls, limit) {
             Ok(outcome) => {
                 let result = if outcome.faults.is_empty() { "held" } else { "FAILED" };
+                let said = entry.figures.activation_bytes;
                 let figure = format!(
-                    "{} calls, error {:.1e} of at most {limit:.0e}, {:.4} ms",
-                    outcome.calls, outcome.error, outcome.milliseconds
+                    "{} calls, error {:.1e} of at most {limit:.0e}, {:.4} ms, activations {} B \
+                     (the builder said {})",
+                    outcome.calls,
+                    outcome.error,
+                    outcome.milliseconds,
+                    outcome.activation_bytes,
+                    said.map_or_else(|| "nothing".to_owned(), |bytes| format!("{bytes} B")),
                 );
                 row(&name, result, &figure);
                 faults.extend(outcome.faults.iter().map(|fault| format!("{name}: {fault}")));
             }
-            Err(Error::WrongEngine { reason }) if !is_for(toolkit, device) => {
+            Err(Error::WrongEngine { reason }) if !is_for => {
                 row(&name, "skipped", &format!("TensorRT does not run it here: {reason}"));
                 say(&format!("skipped: {name} is not for this device: {reason}"));
             }
@@ -203,13 +211,6 @@ fn check(
         }
     }
     faults
-}
-
-/// Whether engines are known to be for a device: TensorRT-RTX says it of some and of later ones.
-fn is_for(toolkit: &Toolkit, device: &DeviceInfo) -> bool {
-    let known = [80, 86, 89];
-    let capability = device.compute_capability;
-    toolkit.library.flavour() != Flavour::Rtx || known.contains(&capability) || capability >= 120
 }
 
 #[test]

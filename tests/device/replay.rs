@@ -41,9 +41,20 @@ pub(crate) struct Outcome {
     pub(crate) faults: Vec<String>,
     /// The median time of the last call.
     pub(crate) milliseconds: f32,
+    /// Device memory that the loaded engine says its activations need.
+    pub(crate) activation_bytes: u64,
 }
 
 impl Outcome {
+    /// Compares the input whose memory an output is to share with the one that the engine says.
+    fn check_alias(&mut self, output: &str, want: Option<&str>, got: Option<&str>) {
+        if want != got {
+            let name = |input: Option<&str>| input.unwrap_or("no input").to_owned();
+            let (want, got) = (name(want), name(got));
+            self.faults.push(format!("`{output}` shares the memory of {got}, not of {want}"));
+        }
+    }
+
     /// Compares what a call gave with what ONNX Runtime gave.
     pub(crate) fn add(&mut self, call: &Call, outputs: &[Recorded], limit: f64) {
         self.calls += 1;
@@ -120,7 +131,15 @@ pub(crate) fn replay(
     let engine = runtime.load(engine)?;
     let stream = runtime.stream()?;
     let mut context = engine.context()?;
-    let mut outcome = Outcome::default();
+    let activation_bytes = engine.activation_bytes(0)?;
+    let mut outcome = Outcome { activation_bytes, ..Outcome::default() };
+    for call in calls.iter().take(1) {
+        for (output, in_place) in call.outputs.iter().zip(&call.in_place) {
+            let input = in_place.map(|input| call.inputs[input].name.clone());
+            let alias = engine.aliased_input(&output.name)?;
+            outcome.check_alias(&output.name, input.as_deref(), alias.as_deref());
+        }
+    }
     for call in calls {
         let buffers = bind(runtime, &stream, &mut context, call)?;
         context.enqueue(&stream)?;
@@ -206,6 +225,19 @@ mod tests {
         let found = outcome("y", &[4.0, 1.5], &[4.0, 1.0]);
         assert_eq!(found.faults, ["`y` at 1 is 1.5, not 1 (1.25e-1)"]);
         assert_eq!(outcome("y", &[f32::NAN], &[1.0]).faults.len(), 1);
+    }
+
+    #[test]
+    fn a_cache_that_is_not_updated_in_place_is_named() {
+        let mut outcome = Outcome::default();
+        outcome.check_alias("present_key", Some("past_key"), Some("past_key"));
+        outcome.check_alias("logits", None, None);
+        assert_eq!(outcome.faults, [""; 0]);
+        outcome.check_alias("present_key", Some("past_key"), None);
+        assert_eq!(
+            outcome.faults,
+            ["`present_key` shares the memory of no input, not of past_key"]
+        );
     }
 
     #[test]

@@ -19,10 +19,16 @@ enum Kind {
     Script,
 }
 
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 5] = [
     Bench {
         name: "moe",
         about: "one MoE layer at CLIP's sizes in ONNX Runtime: sparse against dense",
+        kind: Kind::Cargo,
+    },
+    Bench {
+        name: "moe_engine",
+        about: "[--rows N] [--runs N] [--tensor-tflops N]: the same through TensorRT on a GPU: plugin \
+                against dense",
         kind: Kind::Cargo,
     },
     Bench {

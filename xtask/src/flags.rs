@@ -15,8 +15,11 @@ Usage: cargo xtask <command>
                           headers (0.3 GB to fetch, under NVIDIA's licences), CMake where missing
   native                  build the CMake project native/ and run its tests
   gpu [--output FILE]     on a machine with an NVIDIA GPU: build everything for it, run every case of
-                          the kernels and the engines of the goldens on it, and print one table;
+                          the kernels and the engines of the goldens on it, time the plugin against
+                          the dense form, and print one table;
                           --output: and write the table to FILE, for benches/results/.
+                          Needs no network after `cargo fetch --locked` and `setup --python
+                          --tensorrt`, or where CUDA and TensorRT are installed.
                           Exit status 0: what ran held; 1: something did not, or was slower than
                           aimed at; 77: no GPU, so that things were built and nothing ran
   demo                    export the sample and ask it three questions about three images
@@ -24,6 +27,7 @@ Usage: cargo xtask <command>
                           Python's onnx and onnxruntime;
                           --quick: Rust tests only, without those that need TensorRT
   lint                    formatting, tidy, licences, clippy, docs
+  format                  write Rust, C, C++ and CUDA as lint wants them
   licences                licences and duplicates of all dependencies, from the lock file
   tidy                    file sizes, leftovers, direction of dependencies
   bench [NAME [ARGS]..]   list the benchmarks, or run one
@@ -50,6 +54,8 @@ pub(crate) enum Command {
     Demo,
     /// All checks that run no test.
     Lint,
+    /// Writes all sources as they are to be formatted.
+    Format,
     /// Licences alone.
     Licences,
     /// Repository checks alone.
@@ -78,6 +84,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
         }
         "demo" => none(name, rest, Command::Demo)?,
         "lint" => none(name, rest, Command::Lint)?,
+        "format" => none(name, rest, Command::Format)?,
         "licences" | "licenses" => none(name, rest, Command::Licences)?,
         "tidy" => none(name, rest, Command::Tidy)?,
         "bench" => Command::Bench {
@@ -131,6 +138,7 @@ mod tests {
         assert_eq!(parse("setup --tensorrt --python").unwrap(), both);
         assert_eq!(parse("test --quick").unwrap(), Command::Test { quick: true });
         assert_eq!(parse("gpu").unwrap(), Command::Gpu { output: None });
+        assert_eq!(parse("format").unwrap(), Command::Format);
         let written = Command::Gpu { output: Some("table.md".into()) };
         assert_eq!(parse("gpu --output table.md").unwrap(), written);
         let bench = Command::Bench { name: Some("moe".into()), args: vec!["--rows".into()] };

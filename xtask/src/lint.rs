@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{features, licences, process, tidy};
+use crate::{features, licences, native, process, tidy};
 
 type Check = fn(&Workspace) -> Result<()>;
 
@@ -34,8 +34,22 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// Writes Rust, C, C++ and CUDA as [`formatting`] wants them.
+///
+/// # Errors
+/// A formatter is not there, or fails.
+pub(crate) fn format(workspace: &Workspace) -> Result<()> {
+    process::run(process::cargo().args(["fmt", "--all"]).current_dir(&workspace.root))?;
+    native::format::write(workspace)
+}
+
 fn formatting(workspace: &Workspace) -> Result<()> {
-    process::run(process::cargo().args(["fmt", "--all", "--check"]).current_dir(&workspace.root))
+    let rust = process::run(
+        process::cargo().args(["fmt", "--all", "--check"]).current_dir(&workspace.root),
+    );
+    // Both are told, also where the first fails.
+    let cxx = native::format::check(workspace);
+    rust.and(cxx)
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {

@@ -53,6 +53,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Native => native::run(&workspace),
         Command::Demo => demo::run(&workspace),
         Command::Lint => lint::run(&workspace),
+        Command::Format => lint::format(&workspace),
         Command::Licences => licences::run(&workspace),
         Command::Tidy => tidy::run(&workspace),
         Command::Bench { name, args } => bench::run(&workspace, name.as_deref(), &args),

@@ -88,16 +88,17 @@ pub(crate) fn shims(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
     files
 }
 
-/// Files that may be the plugins for a flavour, in order. Only `named` counts where it is set.
+/// Files that may be the plugins for a flavour, in order. Only `named` counts where it is set; a
+/// shim that is named has its plugins beside it, as both are built together.
 pub(crate) fn plugins(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
     let variable = env::var_os("CUMO_TRT_PLUGIN").map(PathBuf::from);
     if let Some(file) = named.map(Path::to_owned).or(variable) {
         return vec![file];
     }
-    let places = ["../lib/cumo-edge", "../native-build/plugin", "../../native-build/plugin"]
-        .map(|place| Path::new(place).join(flavour.name()));
-    let folders = beside_program(&places).into_iter();
-    folders.map(|folder| folder.join("libcumo_plugin.so")).collect()
+    let places = ["../lib/cumo-edge", "../native-build/plugin", "../../native-build/plugin"];
+    let beside_shim = env::var_os("CUMO_TRT_SHIM").map(|shim| Path::new(&shim).join("../plugin"));
+    let folders = beside_shim.into_iter().chain(beside_program(&places.map(PathBuf::from)));
+    folders.map(|folder| folder.join(flavour.name()).join("libcumo_plugin.so")).collect()
 }
 
 /// Folders that may hold TensorRT, in order; none: where the system's loader looks. Only `named`

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::flavour::{self, Flavour};
-use crate::handle::{LibraryHandle, Shim};
+use crate::handle::{self, LibraryHandle, Shim};
 
 /// A loaded TensorRT. Cheap to clone; builders and runtimes keep it alive.
 #[derive(Clone)]
@@ -80,8 +80,9 @@ impl Library {
     }
 
     /// Loads this project's plugins and gives their file: `named`, or `$CUMO_TRT_PLUGIN`, or
-    /// `libcumo_plugin.so` in a folder of the flavour's name, in `../lib/cumo-edge` beside the
-    /// program or where `cargo xtask native` builds.
+    /// `libcumo_plugin.so` in a folder of the flavour's name: in `../plugin` beside the shim that
+    /// `$CUMO_TRT_SHIM` names, in `../lib/cumo-edge` beside the program, or where `cargo xtask
+    /// native` builds.
     ///
     /// # Errors
     /// [`Error::Plugin`] where there are none, or TensorRT refuses them.
@@ -108,6 +109,15 @@ impl Library {
     /// [`Error::Plugin`].
     pub fn load_plugins(&self, path: &Path) -> Result<(), Error> {
         self.handle.load_plugins(path)
+    }
+
+    /// The layout version of the engines that this project's plugins in a shared object make and
+    /// read.
+    ///
+    /// # Errors
+    /// [`Error::Plugin`] where it does not say.
+    pub fn plugin_layout(&self, path: &Path) -> Result<u32, Error> {
+        handle::layout_version(path)
     }
 
     /// Judges the bytes of an engine by their header, on a machine without a device: whether they

@@ -4,11 +4,10 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
-use cumo_bundle::{Bundle, Engines, Target, WeightsFiles, compute_capability_name, names};
+use cumo_bundle::{Bundle, Engines, Target, WeightsFiles, names};
 use cumo_checkpoint::Sources;
 use cumo_export::engine::{
-    Advice, EngineInput, EngineOptions, EngineSummary, Findings, PORTABLE_DEVICES, Sizes,
-    WeightsPlace, build_engines,
+    Advice, EngineInput, EngineOptions, EngineSummary, Findings, Sizes, WeightsPlace, build_engines,
 };
 use cumo_tensorrt::{Flavour, LibraryPlaces};
 
@@ -29,11 +28,7 @@ pub(crate) fn run(arguments: &EngineArguments) -> anyhow::Result<()> {
 
 fn explain(arguments: &EngineArguments) -> anyhow::Result<String> {
     let engines = Engines::open(&arguments.input)?;
-    for engine in &engines.manifest.engines {
-        // What is said is of the engines that were built, so these must be there.
-        engines.read(engine)?;
-    }
-    let explanation = Explanation::of(&engines);
+    let explanation = Explanation::of(&engines, arguments.plugin.as_deref())?;
     Ok(match arguments.json {
         true => serde_json::to_string_pretty(&explanation)? + "\n",
         false => explanation.to_string(),
@@ -137,27 +132,21 @@ fn warn(findings: &Findings) {
 
 /// For which devices engines are, in words.
 fn devices(summary: &EngineSummary) -> String {
-    let names = |list: &[u32]| {
-        let names: Vec<_> = list.iter().copied().map(compute_capability_name).collect();
-        names.join(", ")
-    };
     let facts = &summary.manifest.tensorrt;
-    let good = match facts.compute_capabilities.as_slice() {
-        [] => format!("compute capability {} and later RTX devices", names(&PORTABLE_DEVICES)),
-        some => format!("compute capability {}", names(some)),
-    };
+    let (flavour, version, devices) = (facts.flavour, &facts.version, facts.devices());
     match summary.without_device {
-        true => format!(
-            "built without a GPU, by {} {}, for {good}; not tried on one",
-            facts.flavour, facts.version
-        ),
-        false => format!("built by {} {} for {good}", facts.flavour, facts.version),
+        true => {
+            format!("built without a GPU, by {flavour} {version}, for {devices}; not tried on one")
+        }
+        false => format!("built by {flavour} {version} for {devices}"),
     }
 }
 
 fn text(options: &EngineOptions, summary: &EngineSummary) -> String {
     let memory = size::peak_memory()
         .map_or_else(String::new, |bytes| format!(", peak memory {}", size::mebibytes(bytes)));
+    let processor = size::processor_seconds()
+        .map_or_else(String::new, |seconds| format!(" ({seconds:.1} s of processor time)"));
     let weights = match summary.manifest.weights_files {
         WeightsFiles::Link => "weights are links to the bundle's, which must stay where it is",
         WeightsFiles::Copy => "weights were copied",
@@ -165,7 +154,7 @@ fn text(options: &EngineOptions, summary: &EngineSummary) -> String {
         WeightsFiles::Absent => "no weights: built of shapes alone",
     };
     format!(
-        "wrote {}: {} engines ({} built, {} from before), {} in {:.1} s{memory}\n{}\n{weights}\n",
+        "wrote {}: {} engines ({} built, {} from before), {} in {:.1} s{processor}{memory}\n{}\n{weights}\n",
         options.output.display(),
         summary.built + summary.reused,
         summary.built,
@@ -199,6 +188,7 @@ fn json(options: &EngineOptions, summary: &EngineSummary) -> anyhow::Result<Stri
         "reused": summary.reused,
         "bytes": summary.bytes,
         "seconds": summary.seconds,
+        "processor_seconds": size::processor_seconds(),
         "peak_memory_bytes": size::peak_memory(),
         "without_device": summary.without_device,
         "warnings": findings,

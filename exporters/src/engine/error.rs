@@ -71,6 +71,15 @@ pub enum Error {
         /// Files that are not there.
         tried: Vec<String>,
     },
+    /// The plugin does not run on a device that was asked for.
+    #[error(
+        "the graphs hold CumoMoE nodes, whose kernels need compute capability 8.0 or later, not \
+         {device}: export with --moe function"
+    )]
+    PluginDevice {
+        /// The device's compute capability.
+        device: String,
+    },
     /// A graph's input has a size that no option gives.
     #[error("graph `{graph}`: its input `{input}` depends on `{symbol}`, which no option gives")]
     Symbol {
@@ -140,7 +149,11 @@ impl From<cumo_bundle::Error> for Error {
 
 /// TensorRT's refusal: of a parser's the nodes, each on a line.
 fn refusal(error: &cumo_tensorrt::Error) -> String {
-    let cumo_tensorrt::Error::Parse { errors, .. } = error else { return error.to_string() };
+    let cumo_tensorrt::Error::Parse { errors, .. } = error else {
+        let text = error.to_string();
+        let advice = "\nThe limit is that of --workspace, without which it is TensorRT's own";
+        return if text.contains("workspace limit") { text + advice } else { text };
+    };
     let nodes = errors.iter().filter(|error| error.index.is_some() || !error.operator.is_empty());
     let lines: Vec<String> = nodes
         .map(|error| {

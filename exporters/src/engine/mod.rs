@@ -10,6 +10,7 @@ mod figures;
 mod fixed;
 mod job;
 mod link;
+mod loaded;
 mod messages;
 mod options;
 mod program;
@@ -28,11 +29,11 @@ use cumo_bundle::{
 };
 
 pub use error::Error;
+pub use loaded::{LoadedEngine, Loader};
 pub use messages::{Advice, Finding, Findings};
 pub use options::{EngineInput, EngineOptions, Sizes, WeightsPlace};
 pub use program::CompiledProgram;
 pub use progress::{EngineProgress, Silent};
-pub use tensorrt::{LAYOUT_VERSION, PORTABLE_DEVICES};
 
 use crate::export::PRODUCER;
 use attempt::Attempt;
@@ -74,7 +75,7 @@ pub fn build_engines(
     let source = Source::open(options, progress)?;
     let limits = job::limits(&source.manifest, &options.sizes)?;
     if source.needs_plugin() {
-        toolkit.load_plugin(options.plugin.as_deref())?;
+        toolkit.load_plugin(options)?;
     }
     let jobs = job::jobs(&source.manifest, &limits)?;
     let store = Store::open(options.cache.as_deref(), &options.output);

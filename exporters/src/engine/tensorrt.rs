@@ -2,20 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use cumo_bundle::{PluginFacts, TensorrtFacts, TensorrtFlavour, hash_reader};
-use cumo_tensorrt::{DeviceInfo, Flavour, Library, LibraryPlaces};
+use cumo_bundle::{
+    PluginFacts, TensorrtFacts, TensorrtFlavour, compute_capability_name, hash_reader,
+};
+use cumo_onnx::{DType, GraphBuilder, dims};
+use cumo_tensorrt::{BuildOptions, Builder, DeviceInfo, Flavour, Library, LibraryPlaces};
 
 use super::error::Error;
 use super::options::EngineOptions;
+use crate::export::PRODUCER;
 use crate::moe::PLUGIN;
 
-/// The form of fields and inputs that the plugin's engines have: `kLayoutVersion` of
-/// `native/plugin/src/fields.h`.
-pub const LAYOUT_VERSION: u32 = 1;
-
-/// Compute capabilities of the devices that TensorRT-RTX's engines are for where none are named.
-/// Later ones than the last run too.
-pub const PORTABLE_DEVICES: [u32; 4] = [80, 86, 89, 120];
+/// The least compute capability that the plugin's kernels run on.
+const PLUGIN_DEVICES: u32 = 80;
 
 /// The name of the plugin's library.
 const PLUGIN_FILE: &str = "libcumo_plugin.so";
@@ -56,15 +55,20 @@ impl Toolkit {
                 return Err(Error::Toolkit { what, cause: Box::new(cause), advice });
             }
         };
+        try_devices(&library, &options.devices)?;
         Ok(Toolkit { library, device, plugin: None })
     }
 
-    /// Loads the plugin, the one at `named` or the one beside the program.
+    /// Loads the plugin, the one that the options name or the one beside the program.
     ///
     /// # Errors
-    /// [`Error::NoPlugin`], [`Error::Toolkit`], [`Error::Io`].
-    pub(super) fn load_plugin(&mut self, named: Option<&Path>) -> Result<(), Error> {
-        self.plugin = Some(load_plugin(&self.library, named)?);
+    /// [`Error::PluginDevice`], [`Error::NoPlugin`], [`Error::Toolkit`], [`Error::Io`].
+    pub(super) fn load_plugin(&mut self, options: &EngineOptions) -> Result<(), Error> {
+        let devices = self.facts(options).compute_capabilities;
+        if let Some(device) = devices.into_iter().find(|device| *device < PLUGIN_DEVICES) {
+            return Err(Error::PluginDevice { device: compute_capability_name(device) });
+        }
+        self.plugin = Some(load_plugin(&self.library, options.plugin.as_deref())?);
         Ok(())
     }
 
@@ -88,6 +92,27 @@ fn open(flavour: Flavour, places: &LibraryPlaces) -> Result<Library, Error> {
     })
 }
 
+/// Builds one addition for the devices that were named, so that TensorRT refuses those that it does
+/// not build for before anything is exported.
+fn try_devices(library: &Library, devices: &[u32]) -> Result<(), Error> {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let refused = |error: &dyn std::fmt::Display| Error::Option(format!("--device: {error}"));
+    let mut graph = GraphBuilder::new();
+    let sum = graph
+        .input("x", DType::F16, dims![8])
+        .and_then(|x| graph.add_values(&x, &x))
+        .map_err(|error| refused(&error))?;
+    graph.output("y", &sum, DType::F16, dims![8]).map_err(|error| refused(&error))?;
+    let model = graph.finish().encode("devices", "devices.data", PRODUCER);
+    let devices: Vec<i32> = devices.iter().filter_map(|it| i32::try_from(*it).ok()).collect();
+    let built = Builder::new(library)
+        .parse(&model, None)
+        .and_then(|mut network| network.build(&BuildOptions::new().compute_capabilities(&devices)));
+    built.map(drop).map_err(|error| refused(&error))
+}
+
 /// A full TensorRT where there is one and a device for it; else TensorRT-RTX.
 fn automatic(places: &LibraryPlaces) -> Result<Library, Error> {
     for flavour in [Flavour::V11, Flavour::V10] {
@@ -107,14 +132,15 @@ fn load_plugin(library: &Library, named: Option<&Path>) -> Result<PluginFacts, E
         None => find_plugin(library.flavour())?,
     };
     let path = path.canonicalize().map_err(|source| Error::Io { path, source })?;
-    library.load_plugins(&path).map_err(|cause| Error::Toolkit {
+    let loaded = library.load_plugins(&path).and_then(|()| library.plugin_layout(&path));
+    let layout_version = loaded.map_err(|cause| Error::Toolkit {
         what: format!("the plugin {}", path.display()),
         cause: Box::new(cause),
         advice: "",
     })?;
     let sha256 = hash_file(&path).map_err(|source| Error::Io { path, source })?;
     let (name, version) = (PLUGIN.to_owned(), "1".to_owned());
-    Ok(PluginFacts { name, version, layout_version: LAYOUT_VERSION, sha256 })
+    Ok(PluginFacts { name, version, layout_version, sha256 })
 }
 
 /// The plugin's library beside the program or in the build folder. One over the kernels' emulation
@@ -141,16 +167,4 @@ fn find_plugin(flavour: Flavour) -> Result<PathBuf, Error> {
 /// SHA-256 of a file.
 pub(super) fn hash_file(path: &Path) -> std::io::Result<String> {
     hash_reader(std::fs::File::open(path)?, |_| ())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_layout_version_is_the_plugins() {
-        let header = concat!(env!("CARGO_MANIFEST_DIR"), "/../native/plugin/src/fields.h");
-        let text = std::fs::read_to_string(header).unwrap();
-        assert!(text.contains(&format!("kLayoutVersion = {LAYOUT_VERSION};")));
-    }
 }

@@ -1,6 +1,8 @@
-// What the library shows: the two functions that TensorRT's plugin registry looks up.
+// What the library shows: the two functions that TensorRT's plugin registry looks up, and one for
+// who asks which engines it reads.
 
 #include "creator.h"
+#include "fields.h"
 #include "log.h"
 
 #include <NvInferRuntime.h>
@@ -19,3 +21,6 @@ CUMO_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count
 CUMO_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
   cumo::set_logger_finder(finder);
 }
+
+/// The layout version of the engines that this library makes and reads.
+CUMO_EXPORT int32_t cumo_plugin_layout_version() noexcept { return cumo::kLayoutVersion; }

@@ -2,18 +2,16 @@
 
 extern "C" {
 
-void const* cumo_trt_blob_data(cumo_trt_blob const* blob) {
-    if (blob == nullptr) return nullptr;
-    return blob->memory ? blob->memory->data() : blob->text.data();
+const void* cumo_trt_blob_data(const cumo_trt_blob* blob) {
+  if (blob == nullptr) return nullptr;
+  return blob->memory ? blob->memory->data() : blob->text.data();
 }
 
-size_t cumo_trt_blob_bytes(cumo_trt_blob const* blob) {
-    if (blob == nullptr) return 0;
-    return blob->memory ? blob->memory->size() : blob->text.size();
+size_t cumo_trt_blob_bytes(const cumo_trt_blob* blob) {
+  if (blob == nullptr) return 0;
+  return blob->memory ? blob->memory->size() : blob->text.size();
 }
 
-void cumo_trt_blob_free(cumo_trt_blob* blob) {
-    delete blob;
-}
+void cumo_trt_blob_free(cumo_trt_blob* blob) { delete blob; }
 
 }  // extern "C"

@@ -10,6 +10,6 @@
 
 /// See cumo_trt_blob_data. One of the two is set.
 struct cumo_trt_blob {
-    std::unique_ptr<nvinfer1::IHostMemory> memory;
-    std::string text;
+  std::unique_ptr<nvinfer1::IHostMemory> memory;
+  std::string text;
 };

@@ -14,49 +14,49 @@
 
 /// See cumo_trt_builder_create.
 struct cumo_trt_builder {
-    cumo_trt_builder(cumo_trt_library& library, cumo_trt_log const* log);
+  cumo_trt_builder(cumo_trt_library& library, const cumo_trt_log* log);
 
-    cumo_trt_library& library;
-    cumo::trt::Sink sink;
+  cumo_trt_library& library;
+  cumo::trt::Sink sink;
 #if !defined(CUMO_TRT_FLAVOUR_RTX)
-    cumo::trt::Device device{0};
+  cumo::trt::Device device{0};
 #endif
-    std::unique_ptr<nvinfer1::IBuilder> builder;
+  std::unique_ptr<nvinfer1::IBuilder> builder;
 };
 
 /// See cumo_trt_network_parse. The parser holds the weights that the network points to.
 struct cumo_trt_network {
-    explicit cumo_trt_network(cumo_trt_builder& builder);
+  explicit cumo_trt_network(cumo_trt_builder& builder);
 
-    /// Parses; throws with every error that the parser names.
-    void parse(void const* model, size_t model_bytes, char const* model_path);
+  /// Parses; throws with every error that the parser names.
+  void parse(const void* model, size_t model_bytes, const char* model_path);
 
-    cumo_trt_builder& builder;
-    std::unique_ptr<nvinfer1::INetworkDefinition> network;
-    std::unique_ptr<nvonnxparser::IParser> parser;
+  cumo_trt_builder& builder;
+  std::unique_ptr<nvinfer1::INetworkDefinition> network;
+  std::unique_ptr<nvonnxparser::IParser> parser;
 };
 
 namespace cumo::trt {
 
 /// The name of the plugin in a layer, or an empty text.
-char const* plugin_name(nvinfer1::ILayer& layer) noexcept;
+const char* plugin_name(nvinfer1::ILayer& layer) noexcept;
 
 /// What belongs around every call into a builder: its messages, and its device where it needs one.
 class BuilderScope {
-public:
-    explicit BuilderScope(cumo_trt_builder& builder)
-        : mLog{builder.sink}
+ public:
+  explicit BuilderScope(cumo_trt_builder& builder)
+      : mLog{builder.sink}
 #if !defined(CUMO_TRT_FLAVOUR_RTX)
-          ,
-          mDevice{builder.device}
+        ,
+        mDevice{builder.device}
 #endif
-    {
-    }
+  {
+  }
 
-private:
-    LogScope mLog;
+ private:
+  LogScope mLog;
 #if !defined(CUMO_TRT_FLAVOUR_RTX)
-    OnDevice mDevice;
+  OnDevice mDevice;
 #endif
 };
 

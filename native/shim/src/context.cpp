@@ -14,103 +14,109 @@ using cumo::trt::RuntimeScope;
 namespace {
 
 /// The fault of a call that TensorRT refused, with its errors.
-Fault refused(cumo_trt_context const& context, std::string const& what) {
-    return Fault{CUMO_TRT_CODE_RUN, context.engine.runtime.sink.explain(what)};
+Fault refused(const cumo_trt_context& context, const std::string& what) {
+  return Fault{CUMO_TRT_CODE_RUN, context.engine.runtime.sink.explain(what)};
 }
 
 /// Runs `body` with the context's device and log around it.
 template <class Body>
-cumo_trt_status* with(cumo_trt_context const* context, Body&& body) noexcept {
-    return guarded([&] {
-        RuntimeScope const scope{required(context, "context").engine.runtime};
-        body(*context->context);
-    });
+cumo_trt_status* with(const cumo_trt_context* context, Body&& body) noexcept {
+  return guarded([&] {
+    const RuntimeScope scope{required(context, "context").engine.runtime};
+    body(*context->context);
+  });
 }
 
 }  // namespace
 
 extern "C" {
 
-cumo_trt_status* cumo_trt_context_create(cumo_trt_engine* engine, int32_t is_user_managed, cumo_trt_context** out) {
-    return guarded([&] {
-        using Strategy = nvinfer1::ExecutionContextAllocationStrategy;
-        required(out, "out") = nullptr;
-        RuntimeScope const scope{required(engine, "engine").runtime};
-        auto const strategy = is_user_managed != 0 ? Strategy::kUSER_MANAGED : Strategy::kSTATIC;
-        std::unique_ptr<nvinfer1::IExecutionContext> made{engine->engine->createExecutionContext(strategy)};
-        if (!made) {
-            std::string text = engine->runtime.sink.explain("TensorRT gives no execution context");
-            bool const memory = text.find("ut of memory") != std::string::npos;
-            throw Fault{memory ? CUMO_TRT_CODE_OUT_OF_MEMORY : CUMO_TRT_CODE_RUN, std::move(text)};
-        }
-        *out = new cumo_trt_context{*engine, std::move(made)};
-    });
+cumo_trt_status* cumo_trt_context_create(cumo_trt_engine* engine, int32_t is_user_managed,
+                                         cumo_trt_context** out) {
+  return guarded([&] {
+    using Strategy = nvinfer1::ExecutionContextAllocationStrategy;
+    required(out, "out") = nullptr;
+    const RuntimeScope scope{required(engine, "engine").runtime};
+    const auto strategy = is_user_managed != 0 ? Strategy::kUSER_MANAGED : Strategy::kSTATIC;
+    std::unique_ptr<nvinfer1::IExecutionContext> made{
+        engine->engine->createExecutionContext(strategy)};
+    if (!made) {
+      std::string text = engine->runtime.sink.explain("TensorRT gives no execution context");
+      const bool memory = text.find("ut of memory") != std::string::npos;
+      throw Fault{memory ? CUMO_TRT_CODE_OUT_OF_MEMORY : CUMO_TRT_CODE_RUN, std::move(text)};
+    }
+    *out = new cumo_trt_context{*engine, std::move(made)};
+  });
 }
 
-cumo_trt_status* cumo_trt_context_set_memory(cumo_trt_context* context, uint64_t address, uint64_t bytes) {
-    return with(context, [&](nvinfer1::IExecutionContext& which) {
-        which.setDeviceMemoryV2(reinterpret_cast<void*>(address), static_cast<int64_t>(bytes));
-    });
+cumo_trt_status* cumo_trt_context_set_memory(cumo_trt_context* context, uint64_t address,
+                                             uint64_t bytes) {
+  return with(context, [&](nvinfer1::IExecutionContext& which) {
+    which.setDeviceMemoryV2(reinterpret_cast<void*>(address), static_cast<int64_t>(bytes));
+  });
 }
 
-cumo_trt_status* cumo_trt_context_set_profile(cumo_trt_context* context, size_t profile, cumo_trt_stream* stream) {
-    return with(context, [&](nvinfer1::IExecutionContext& which) {
-        auto const handle = static_cast<cudaStream_t>(required(stream, "stream").handle);
-        if (!which.setOptimizationProfileAsync(static_cast<int32_t>(profile), handle)) {
-            throw refused(*context, "TensorRT refuses profile " + std::to_string(profile));
-        }
-    });
+cumo_trt_status* cumo_trt_context_set_profile(cumo_trt_context* context, size_t profile,
+                                              cumo_trt_stream* stream) {
+  return with(context, [&](nvinfer1::IExecutionContext& which) {
+    const auto handle = static_cast<cudaStream_t>(required(stream, "stream").handle);
+    if (!which.setOptimizationProfileAsync(static_cast<int32_t>(profile), handle)) {
+      throw refused(*context, "TensorRT refuses profile " + std::to_string(profile));
+    }
+  });
 }
 
-cumo_trt_status* cumo_trt_context_set_shape(cumo_trt_context* context, char const* input, int64_t const* shape,
-                                            size_t rank) {
-    return with(context, [&](nvinfer1::IExecutionContext& which) {
-        auto const dims = cumo::trt::dims(shape, rank);
-        if (!which.setInputShape(&required(input, "input"), dims)) {
-            throw refused(*context, std::string{"TensorRT refuses the shape "} + cumo::trt::show(dims) +
-                                        " of input `" + input + "`");
-        }
-    });
+cumo_trt_status* cumo_trt_context_set_shape(cumo_trt_context* context, const char* input,
+                                            const int64_t* shape, size_t rank) {
+  return with(context, [&](nvinfer1::IExecutionContext& which) {
+    const auto dims = cumo::trt::dims(shape, rank);
+    if (!which.setInputShape(&required(input, "input"), dims)) {
+      throw refused(*context, std::string{"TensorRT refuses the shape "} + cumo::trt::show(dims) +
+                                  " of input `" + input + "`");
+    }
+  });
 }
 
-cumo_trt_status* cumo_trt_context_shape(cumo_trt_context const* context, char const* tensor, int64_t* shape,
-                                        size_t* rank) {
-    return with(context, [&](nvinfer1::IExecutionContext const& which) {
-        required(rank, "rank") = 0;
-        auto const dims = which.getTensorShape(&required(tensor, "tensor"));
-        if (dims.nbDims < 0) throw refused(*context, std::string{"there is no tensor `"} + tensor + "`");
-        std::copy_n(dims.d, dims.nbDims, &required(shape, "shape"));
-        *rank = static_cast<size_t>(dims.nbDims);
-    });
+cumo_trt_status* cumo_trt_context_shape(const cumo_trt_context* context, const char* tensor,
+                                        int64_t* shape, size_t* rank) {
+  return with(context, [&](const nvinfer1::IExecutionContext& which) {
+    required(rank, "rank") = 0;
+    const auto dims = which.getTensorShape(&required(tensor, "tensor"));
+    if (dims.nbDims < 0)
+      throw refused(*context, std::string{"there is no tensor `"} + tensor + "`");
+    std::copy_n(dims.d, dims.nbDims, &required(shape, "shape"));
+    *rank = static_cast<size_t>(dims.nbDims);
+  });
 }
 
-cumo_trt_status* cumo_trt_context_set_address(cumo_trt_context* context, char const* tensor, uint64_t address) {
-    return with(context, [&](nvinfer1::IExecutionContext& which) {
-        if (!which.setTensorAddress(&required(tensor, "tensor"), reinterpret_cast<void*>(address))) {
-            throw refused(*context, std::string{"TensorRT refuses the address of `"} + tensor + "`");
-        }
-    });
+cumo_trt_status* cumo_trt_context_set_address(cumo_trt_context* context, const char* tensor,
+                                              uint64_t address) {
+  return with(context, [&](nvinfer1::IExecutionContext& which) {
+    if (!which.setTensorAddress(&required(tensor, "tensor"), reinterpret_cast<void*>(address))) {
+      throw refused(*context, std::string{"TensorRT refuses the address of `"} + tensor + "`");
+    }
+  });
 }
 
 cumo_trt_status* cumo_trt_context_activation_bytes(cumo_trt_context* context, uint64_t* out) {
-    return with(context, [&](nvinfer1::IExecutionContext& which) {
-        required(out, "out") = 0;
-        *out = which.updateDeviceMemorySizeForShapes();
-    });
+  return with(context, [&](nvinfer1::IExecutionContext& which) {
+    required(out, "out") = 0;
+    *out = which.updateDeviceMemorySizeForShapes();
+  });
 }
 
 cumo_trt_status* cumo_trt_context_enqueue(cumo_trt_context* context, cumo_trt_stream* stream) {
-    return with(context, [&](nvinfer1::IExecutionContext& which) {
-        if (!which.enqueueV3(static_cast<cudaStream_t>(required(stream, "stream").handle))) {
-            throw refused(*context, "TensorRT cannot run the engine");
-        }
-    });
+  return with(context, [&](nvinfer1::IExecutionContext& which) {
+    if (!which.enqueueV3(static_cast<cudaStream_t>(required(stream, "stream").handle))) {
+      throw refused(*context, "TensorRT cannot run the engine");
+    }
+  });
 }
 
 void cumo_trt_context_free(cumo_trt_context* context) {
-    if (context == nullptr) return;
-    cumo_trt_status_free(with(context, [&](auto&) { context->context.reset(); }));
-    delete context;
+  if (context == nullptr) return;
+  cumo_trt_status_free(with(context, [&](auto&) { context->context.reset(); }));
+  delete context;
 }
 
 }  // extern "C"

@@ -13,57 +13,59 @@ namespace cumo::trt {
 
 /// Receives the messages of one builder or runtime, and keeps the errors for the status.
 class Sink {
-public:
-    /// `log` may be null: errors are kept all the same.
-    explicit Sink(cumo_trt_log const* log);
-    ~Sink();
-    Sink(Sink const&) = delete;
-    Sink& operator=(Sink const&) = delete;
+ public:
+  /// `log` may be null: errors are kept all the same.
+  explicit Sink(const cumo_trt_log* log);
+  ~Sink();
+  Sink(const Sink&) = delete;
+  Sink& operator=(const Sink&) = delete;
 
-    void receive(int32_t severity, char const* text) noexcept;
+  void receive(int32_t severity, const char* text) noexcept;
 
-    /// The errors since the last call, a line each, after `sentence`.
-    std::string explain(std::string sentence);
+  /// The errors since the last call, a line each, after `sentence`.
+  std::string explain(std::string sentence);
 
-    /// TensorRT's warning of a profile that the network cannot run with, since the last call; empty if there was none.
-    std::string take_profile_warning();
+  /// TensorRT's warning of a profile that the network cannot run with, since the last call; empty
+  /// if there was none.
+  std::string take_profile_warning();
 
-    /// Forgets errors and warnings that were of something else.
-    void forget() noexcept;
+  /// Forgets errors and warnings that were of something else.
+  void forget() noexcept;
 
-private:
-    cumo_trt_log mLog;
-    std::mutex mMutex;
-    std::vector<std::string> mErrors;
-    std::string mProfileWarning;
+ private:
+  cumo_trt_log mLog;
+  std::mutex mMutex;
+  std::vector<std::string> mErrors;
+  std::string mProfileWarning;
 };
 
 /// While it lives, messages of this thread go to one sink.
 class LogScope {
-public:
-    explicit LogScope(Sink& sink) noexcept;
-    ~LogScope();
-    LogScope(LogScope const&) = delete;
-    LogScope& operator=(LogScope const&) = delete;
+ public:
+  explicit LogScope(Sink& sink) noexcept;
+  ~LogScope();
+  LogScope(const LogScope&) = delete;
+  LogScope& operator=(const LogScope&) = delete;
 
-private:
-    Sink* mBefore;
+ private:
+  Sink* mBefore;
 };
 
-/// While it lives, it is one sink's turn to build: no other builds, and messages of threads that TensorRT started go to
-/// this sink alone. What others' work left in the sink before is forgotten.
+/// While it lives, it is one sink's turn to build: no other builds, and messages of threads that
+/// TensorRT started go to this sink alone. What others' work left in the sink before is forgotten.
 class BuildTurn {
-public:
-    explicit BuildTurn(Sink& sink);
-    ~BuildTurn();
-    BuildTurn(BuildTurn const&) = delete;
-    BuildTurn& operator=(BuildTurn const&) = delete;
+ public:
+  explicit BuildTurn(Sink& sink);
+  ~BuildTurn();
+  BuildTurn(const BuildTurn&) = delete;
+  BuildTurn& operator=(const BuildTurn&) = delete;
 
-private:
-    std::unique_lock<std::mutex> mTurn;
+ private:
+  std::unique_lock<std::mutex> mTurn;
 };
 
-/// The logger for all of TensorRT, which keeps a pointer to the first that it sees: it lives as long as the process.
+/// The logger for all of TensorRT, which keeps a pointer to the first that it sees: it lives as
+/// long as the process.
 nvinfer1::ILogger& logger() noexcept;
 
 }  // namespace cumo::trt

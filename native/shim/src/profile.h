@@ -7,8 +7,10 @@
 
 namespace cumo::trt {
 
-/// Adds the profiles to the configuration. Throws CUMO_TRT_CODE_PROFILE and names input, dimension and numbers.
-void add_profiles(nvinfer1::IBuilder& builder, nvinfer1::INetworkDefinition const& network,
-                  nvinfer1::IBuilderConfig& config, cumo_trt_profile const* profiles, size_t num_profiles);
+/// Adds the profiles to the configuration. Throws CUMO_TRT_CODE_PROFILE and names input, dimension
+/// and numbers.
+void add_profiles(nvinfer1::IBuilder& builder, const nvinfer1::INetworkDefinition& network,
+                  nvinfer1::IBuilderConfig& config, const cumo_trt_profile* profiles,
+                  size_t num_profiles);
 
 }  // namespace cumo::trt

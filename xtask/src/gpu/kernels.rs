@@ -6,6 +6,13 @@ use super::table::{Outcome, Row};
 const TOO_SLOW: i32 = 4;
 pub(super) const NO_DEVICE: i32 = 77;
 
+/// The card's rate as a run states it: `at most 64 TFLOP/s`.
+pub(super) fn tensor_tflops(text: &str) -> Option<f64> {
+    let line = text.lines().find(|line| line.contains("compute capability"))?;
+    let rate = line.split("at most ").nth(1)?.split(" TFLOP/s").next()?.parse::<f64>().ok()?;
+    Some(rate).filter(|rate| *rate > 0.0 && rate.is_finite())
+}
+
 /// The rows of a run, by its standard output and exit status.
 pub(super) fn rows(text: &str, status: i32) -> Vec<Row> {
     if status == NO_DEVICE {
@@ -86,6 +93,16 @@ Some Card, compute capability 8.6, 26 multiprocessors, at most 64 TFLOP/s, 288 G
         ];
         assert_eq!(outcomes, want);
         assert!(rows[1].figure.starts_with("0.3021 ms, 64.1 TFLOP/s, 50.3 % of the card's"));
+    }
+
+    #[test]
+    fn the_cards_rate_is_read() {
+        assert_eq!(tensor_tflops(TEXT), Some(64.0));
+        assert_eq!(
+            tensor_tflops("card, compute capability 8.6, at most 0 TFLOP/s, 288 GB/s"),
+            None
+        );
+        assert_eq!(tensor_tflops("skipped: no device"), None);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `cargo xtask gpu`: all that needs a GPU, in one table. Not yet seen on a GPU.
 
 mod card;
+mod crates;
+mod engines;
 mod kernels;
 mod table;
 
@@ -12,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
-use crate::{native, onnxruntime, process};
+use crate::{native, process};
 use card::Card;
 use table::{Outcome, Table};
 
@@ -41,10 +43,12 @@ pub(crate) fn run(workspace: &Workspace, output: Option<&Path>) -> Result<ExitCo
     }
     let mut table = Table::default();
     let mut head = vec![format!("NVIDIA GPU: {name}"), format!("commit: {}", commit(workspace))];
+    crates::ensure(workspace, &mut table);
     packages(workspace, &mut table);
-    let has_device = kernels(workspace, card.as_ref(), &mut table, &mut head);
+    let device = kernels(workspace, card.as_ref(), &mut table, &mut head);
     programs(workspace, &mut table);
-    engines(workspace, &mut table)?;
+    engines::goldens(workspace, &mut table)?;
+    engines::mixture(workspace, device.tensor_tflops, &mut table)?;
 
     let head: String = head.iter().map(|line| format!("- {line}\n")).collect();
     let text = format!("# cargo xtask gpu\n\n{head}\n{}", table.markdown());
@@ -53,14 +57,22 @@ pub(crate) fn run(workspace: &Workspace, output: Option<&Path>) -> Result<ExitCo
         fs::write(file, &text).with_context(|| format!("cannot write {}", file.display()))?;
         println!("written to {}", file.display());
     }
-    Ok(match (table.holds(), has_device) {
-        (false, _) => ExitCode::FAILURE,
-        (true, true) => ExitCode::SUCCESS,
-        (true, false) => {
-            println!("no device: nothing was run on one (exit status {NO_DEVICE})");
-            ExitCode::from(NO_DEVICE)
+    let (status, conclusion) = conclusion(&table, device.is_there);
+    println!("{conclusion} (exit status {status})");
+    Ok(ExitCode::from(status))
+}
+
+/// The exit status, and what it means this time.
+fn conclusion(table: &Table, has_device: bool) -> (u8, &'static str) {
+    let engine_ran = table.rows.iter().any(|row| row.is_engine && row.outcome == Outcome::Held);
+    match (table.holds(), has_device, engine_ran) {
+        (false, _, _) => (1, "not all held: see the rows that say FAILED"),
+        (true, false, _) => (NO_DEVICE, "no device: things were built, and nothing was run on one"),
+        (true, true, true) => (0, "all held that ran"),
+        (true, true, false) => {
+            (0, "the kernels held, and NO ENGINE RAN on the device: the skipped rows say why")
         }
-    })
+    }
 }
 
 /// The checkout's commit, and whether files differ from it.
@@ -94,23 +106,32 @@ fn step(table: &mut Table, name: &str, work: impl FnOnce() -> Result<()>) -> boo
     }
 }
 
-/// Packages that are not here are fetched; without a network, what is installed has to do.
+/// NVIDIA's packages that are not here are fetched; without a network, what is installed has to do.
 fn packages(workspace: &Workspace, table: &mut Table) {
     println!("== packages");
     if let Err(error) = native::setup(workspace) {
-        let figure = format!("not all are here, and they could not be fetched: {error:#}");
+        let prepare = crates::PREPARE;
+        let figure = format!("not all are here, and not to be fetched: {error:#}; {prepare}");
         table.add("packages", Outcome::Skipped, &figure);
     }
 }
 
-/// Builds `native/` for the GPU and runs `device_test`; whether there is a device.
+/// What is known of the device once something ran on it.
+struct Device {
+    is_there: bool,
+    /// The rate of its tensor cores in f16, in 10^12 operations a second.
+    tensor_tflops: Option<f64>,
+}
+
+/// Builds `native/` for the GPU and runs `device_test`.
 fn kernels(
     workspace: &Workspace,
     card: Option<&Card>,
     table: &mut Table,
     head: &mut Vec<String>,
-) -> bool {
+) -> Device {
     let name = "native/: kernels, plugin, shim";
+    let unknown = Device { is_there: card.is_some(), tensor_tflops: None };
     let folder = native::gpu_folder(workspace);
     let built = step(table, name, || {
         let known = native::known_code(workspace)?;
@@ -127,7 +148,7 @@ fn kernels(
     if !built {
         let figure = "native/ was not built";
         table.add("cases of the kernels", Outcome::Skipped, figure);
-        return card.is_some();
+        return unknown;
     }
     let cases = workspace.root.join("native/emulation/cases.txt");
     match process::watch(Command::new(&device_test).arg(cases)) {
@@ -135,11 +156,12 @@ fn kernels(
             table.rows.extend(kernels::rows(&text, status));
             let line = text.lines().find(|line| line.contains("compute capability"));
             head.extend(line.map(|line| format!("device: {line}")));
-            status != kernels::NO_DEVICE
+            let tensor_tflops = kernels::tensor_tflops(&text);
+            Device { is_there: status != kernels::NO_DEVICE, tensor_tflops }
         }
         Err(error) => {
             table.add("cases of the kernels", Outcome::Failed, &format!("{error:#}"));
-            card.is_some()
+            unknown
         }
     }
 }
@@ -147,55 +169,30 @@ fn kernels(
 fn programs(workspace: &Workspace, table: &mut Table) {
     step(table, "cumo-export and cumo", || {
         let mut cargo = process::cargo();
-        cargo.args(["build", "--locked", "--package", "cumo-export", "--package", "cumo-runtime"]);
-        process::run(cargo.arg("--bins").current_dir(&workspace.root))
+        cargo.args(["build", "--locked", "--offline", "--bins"]);
+        cargo.args(["--package", "cumo-export", "--package", "cumo-runtime"]);
+        process::run(cargo.current_dir(&workspace.root))
     });
 }
 
-/// Runs the goldens' engines against ONNX Runtime: the test `device`, which gives a row an engine.
-fn engines(workspace: &Workspace, table: &mut Table) -> Result<()> {
-    println!("== engines of the goldens");
-    let library = match onnxruntime::ensure(workspace) {
-        Ok(library) => library,
-        Err(error) => {
-            let figure = format!("there is nothing to compare with: {error:#}");
-            table.add("engines of the goldens", Outcome::Skipped, &figure);
-            return Ok(());
-        }
-    };
-    let rows = tempfile::NamedTempFile::new()?;
-    let mut cargo = process::cargo();
-    cargo.args(["test", "--locked", "--package", "cumo-tests", "--test", "device"]);
-    cargo.current_dir(&workspace.root).env("CUMO_GPU_ROWS", rows.path());
-    cargo.env(onnxruntime::DYLIB_PATH, &library);
-    let shim = native::gpu_folder(workspace).join("shim");
-    if shim.is_dir() {
-        cargo.env("CUMO_TRT_SHIM", shim);
-    }
-    let result = process::run(&mut cargo);
-    let written = fs::read_to_string(rows.path())?;
-    for line in written.lines() {
-        let mut fields = line.splitn(3, '|');
-        let [name, result, figure] = [(); 3].map(|()| fields.next().unwrap_or_default());
-        let outcome = match result {
-            "held" => Outcome::Held,
-            "skipped" | "not run" => Outcome::Skipped,
-            _ => Outcome::Failed,
-        };
-        table.add(name, outcome, figure);
-    }
-    match result {
-        Ok(()) => table.add("engines of the goldens", held_or_skipped(table), "as above"),
-        Err(error) => table.add("engines of the goldens", Outcome::Failed, &format!("{error:#}")),
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use table::Row;
 
-/// Held, where a row of an engine is.
-fn held_or_skipped(table: &Table) -> Outcome {
-    let engine = |row: &&table::Row| row.figure.contains(" calls, error ");
-    match table.rows.iter().filter(engine).any(|row| row.outcome == Outcome::Held) {
-        true => Outcome::Held,
-        false => Outcome::Skipped,
+    #[test]
+    fn the_exit_status_says_what_ran() {
+        let table = |rows: Vec<Row>| Table { rows };
+        let kernels = Row::new("cases of the kernels", Outcome::Held, "");
+        let engine = |outcome| Row { is_engine: true, ..Row::new("engine", outcome, "") };
+        let status = |rows: Vec<Row>, device| conclusion(&table(rows), device);
+        assert_eq!(status(vec![kernels.clone(), engine(Outcome::Held)], true).0, 0);
+        let (none, text) = status(vec![kernels.clone(), engine(Outcome::Skipped)], true);
+        assert!(none == 0 && text.contains("NO ENGINE RAN"), "{text}");
+        let (none, text) = status(vec![kernels.clone(), engine(Outcome::NotRun)], true);
+        assert!(none == 0 && text.contains("NO ENGINE RAN"), "{text}");
+        assert_eq!(status(vec![engine(Outcome::NotRun)], false).0, 77);
+        assert_eq!(status(vec![kernels, engine(Outcome::Failed)], true).0, 1);
+        assert_eq!(status(vec![engine(Outcome::Failed)], false).0, 1);
     }
 }

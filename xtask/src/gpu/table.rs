@@ -11,6 +11,8 @@ pub(super) enum Outcome {
     Failed,
     /// A figure that is held to nothing.
     Measured,
+    /// It was built and did not run, as there is no device.
+    NotRun,
     /// It did not run; the figure says why.
     Skipped,
 }
@@ -21,6 +23,7 @@ impl fmt::Display for Outcome {
             Outcome::Held => "held",
             Outcome::Failed => "FAILED",
             Outcome::Measured => "measured",
+            Outcome::NotRun => "not run",
             Outcome::Skipped => "skipped",
         })
     }
@@ -32,13 +35,15 @@ pub(super) struct Row {
     pub(super) name: String,
     pub(super) outcome: Outcome,
     pub(super) figure: String,
+    /// Whether it is of what ran, or was to run, through TensorRT's engines.
+    pub(super) is_engine: bool,
 }
 
 impl Row {
     pub(super) fn new(name: &str, outcome: Outcome, figure: &str) -> Row {
         // One line, and no bar that would look like a column's end.
         let figure = figure.split(['\n', '|']).map(str::trim).collect::<Vec<_>>().join("; ");
-        Row { name: name.to_owned(), outcome, figure }
+        Row { name: name.to_owned(), outcome, figure, is_engine: false }
     }
 }
 

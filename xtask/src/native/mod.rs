@@ -4,6 +4,7 @@
 //! `target/native`, and are neither committed nor shipped.
 
 mod build;
+pub(crate) mod format;
 mod headers;
 mod packages;
 mod system;

@@ -185,6 +185,23 @@ const CMAKE: Folder = Folder {
     needed: &["bin/cmake", "bin/ctest", "bin/ninja"],
 };
 
+/// For `cargo xtask lint` and `format` only; another version may write files otherwise.
+pub(super) const CLANG_FORMAT: Folder = Folder {
+    name: "clang-format",
+    what: "clang-format",
+    wheels: &[Wheel {
+        package: "clang-format",
+        version: "20.1.8",
+        sha256: &[
+            ("x86_64", "7c6bcb7e01ba4f05a4c980fda147b330f7e4833c2aea8c92a0c2df9573ae7afe"),
+            ("aarch64", "34de32fe53452a07497793d5faf3fd03f7cf8b960b915417471ae81227461a39"),
+        ],
+    }],
+    only: None,
+    links: &[],
+    needed: &["clang_format/data/bin/clang-format"],
+};
+
 /// The file that says from which wheels a folder was made.
 const RECORD: &str = "wheels.sha256";
 
@@ -310,7 +327,9 @@ mod tests {
 
     #[test]
     fn every_wheel_is_pinned_by_a_sha256() {
-        for folder in [&CUDA, &TENSORRT_RTX, &TENSORRT_LEAN_10, &TENSORRT_LEAN_11, &CMAKE] {
+        let tools = [&CMAKE, &CLANG_FORMAT];
+        let folders = [&CUDA, &TENSORRT_RTX, &TENSORRT_LEAN_10, &TENSORRT_LEAN_11];
+        for folder in folders.into_iter().chain(tools) {
             for wheel in folder.wheels {
                 for (arch, hash) in wheel.sha256 {
                     let digits = hash.bytes().filter(u8::is_ascii_hexdigit).count();

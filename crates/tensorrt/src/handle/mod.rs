@@ -13,6 +13,7 @@ pub(crate) mod fake;
 mod host;
 mod library;
 mod log;
+mod plugin;
 mod runtime;
 mod stream;
 
@@ -20,6 +21,7 @@ pub(crate) use builder::{BlobHandle, NetworkHandle, RawBuildOptions};
 pub(crate) use host::{MapError, PinnedHandle};
 pub(crate) use library::LibraryHandle;
 pub(crate) use log::LogTarget;
+pub(crate) use plugin::layout_version;
 pub(crate) use runtime::{ContextHandle, EngineHandle, RuntimeHandle};
 pub(crate) use stream::{BufferHandle, EventHandle, GraphHandle, StreamHandle};
 
