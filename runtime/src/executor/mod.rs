@@ -92,6 +92,14 @@ impl Executor {
         self.backend.take_notes()
     }
 
+    /// Waits until everything that was asked for has been computed.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub fn finish(&mut self) -> Result<(), Error> {
+        Ok(self.backend.finish()?)
+    }
+
     /// A way to stop the graph that runs.
     pub fn interrupt(&self) -> Option<Interrupt> {
         self.backend.interrupt()
