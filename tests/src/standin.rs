@@ -48,12 +48,18 @@ impl EngineFolder {
         if let Some(folder) = folders.get(&key).and_then(Weak::upgrade) {
             return folder;
         }
-        let folder = Arc::new(EngineFolder::build(golden, moe, sizes));
+        let folder = Arc::new(EngineFolder::build(golden, moe, sizes, false));
         folders.insert(key, Arc::downgrade(&folder));
         folder
     }
 
-    fn build(golden: &Golden, moe: MoeKind, sizes: Sizes) -> EngineFolder {
+    /// Builds a golden's engines with the weights in them, one a phase and pass.
+    pub fn with_constants(golden: &Golden, sizes: Sizes) -> EngineFolder {
+        // Joined graphs have no twins that the stand-in could run.
+        EngineFolder::build(golden, MoeKind::Function, sizes, true)
+    }
+
+    fn build(golden: &Golden, moe: MoeKind, sizes: Sizes, constant_weights: bool) -> EngineFolder {
         let exported = Exported::new(golden, Target::Tensorrt, FloatType::F16, Some(moe));
         let folder = tempfile::tempdir().unwrap();
         let (stand_in, libraries, _own) = stand_in(&Settings::default());
@@ -67,7 +73,7 @@ impl EngineFolder {
             workspace_bytes: None,
             timing_cache: None,
             devices: Vec::new(),
-            constant_weights: false,
+            constant_weights,
             constant_layers: None,
             moe: None,
             plugin: Some(stand_in.plugin()),
