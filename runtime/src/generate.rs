@@ -324,6 +324,8 @@ impl Generator {
             if cancel.is_cancelled() || !self.forward(chunk, images)? {
                 return Ok(false);
             }
+            // A device works behind its caller, which is not to be a whole prompt ahead of it.
+            self.executor.finish()?;
         }
         Ok(true)
     }

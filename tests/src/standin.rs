@@ -16,7 +16,9 @@ use crate::golden::Golden;
 /// A stand-in in a folder of its own, and where it is to be looked for. What it writes down is of
 /// the programs and tests that are given this folder, and of no other.
 pub fn stand_in(settings: &Settings) -> (StandIn, LibraryPlaces, tempfile::TempDir) {
-    assert!(cfg!(debug_assertions), "no build without debug assertions loads the stand-in");
+    if cfg!(not(debug_assertions)) {
+        panic!("a build without debug assertions does not load the stand-in");
+    }
     let folder = tempfile::tempdir().unwrap();
     let stand_in = StandIn::create(folder.path(), settings).unwrap();
     let place = Some(stand_in.folder().to_owned());
@@ -48,12 +50,18 @@ impl EngineFolder {
         if let Some(folder) = folders.get(&key).and_then(Weak::upgrade) {
             return folder;
         }
-        let folder = Arc::new(EngineFolder::build(golden, moe, sizes));
+        let folder = Arc::new(EngineFolder::build(golden, moe, sizes, false));
         folders.insert(key, Arc::downgrade(&folder));
         folder
     }
 
-    fn build(golden: &Golden, moe: MoeKind, sizes: Sizes) -> EngineFolder {
+    /// Builds a golden's engines with the weights in them, one a phase and pass.
+    pub fn with_constants(golden: &Golden, sizes: Sizes) -> EngineFolder {
+        // Joined graphs have no twins that the stand-in could run.
+        EngineFolder::build(golden, MoeKind::Function, sizes, true)
+    }
+
+    fn build(golden: &Golden, moe: MoeKind, sizes: Sizes, constant_weights: bool) -> EngineFolder {
         let exported = Exported::new(golden, Target::Tensorrt, FloatType::F16, Some(moe));
         let folder = tempfile::tempdir().unwrap();
         let (stand_in, libraries, _own) = stand_in(&Settings::default());
@@ -67,7 +75,7 @@ impl EngineFolder {
             workspace_bytes: None,
             timing_cache: None,
             devices: Vec::new(),
-            constant_weights: false,
+            constant_weights,
             constant_layers: None,
             moe: None,
             plugin: Some(stand_in.plugin()),

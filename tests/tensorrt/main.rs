@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod answers;
+mod constants;
 mod faults;
 mod opening;
+mod rows;
 mod support;

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use cumo_bundle::{Binding, CacheSlot, Graph, Manifest, Phase, Step, Value, WeightEntry, names};
 use cumo_onnx::proto::{
-    GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto,
-    tensor_proto::DataLocation,
+    FunctionProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+    ValueInfoProto, tensor_proto::DataLocation,
 };
 use prost::Message;
 
@@ -193,6 +193,7 @@ impl<'a> Joined<'a> {
                 renamed.insert(value.name.clone(), name);
             }
         }
+        let operators = self.take_operators(model)?;
         let rename = |name: &String| match renamed.get(name) {
             _ if name.is_empty() => String::new(),
             Some(renamed) => renamed.clone(),
@@ -203,10 +204,12 @@ impl<'a> Joined<'a> {
                 let text = format!("node `{}` of `{}` holds a graph", node.name(), step.graph);
                 return Err(Error::Link(text));
             }
+            let called = (node.domain().to_owned(), node.op_type().to_owned());
             self.graph.node.push(NodeProto {
                 input: node.input.iter().map(rename).collect(),
                 output: node.output.iter().map(rename).collect(),
                 name: Some(format!("{prefix}{}", node.name())),
+                op_type: operators.get(&called).cloned().or_else(|| node.op_type.clone()),
                 ..node.clone()
             });
         }
@@ -214,22 +217,53 @@ impl<'a> Joined<'a> {
             let name = Some(rename(&constant.name().to_owned()));
             self.graph.initializer.push(TensorProto { name, ..constant.clone() });
         }
-        self.take_operators(model);
         self.activations.extend(made);
         Ok(())
     }
 
-    /// The operator sets and functions of a step's graph.
-    fn take_operators(&mut self, model: &ModelProto) {
+    /// Takes the operator sets and functions of a step's graph. Gives, by domain and name, the
+    /// names that functions have here: where another graph has one of the same name and another
+    /// body, a new one.
+    fn take_operators(
+        &mut self,
+        model: &ModelProto,
+    ) -> Result<BTreeMap<(String, String), String>, Error> {
         self.model.ir_version = self.model.ir_version.max(model.ir_version);
         for opset in &model.opset_import {
             if !self.model.opset_import.contains(opset) {
                 self.model.opset_import.push(opset.clone());
             }
         }
+        let mut names = BTreeMap::new();
         for function in &model.functions {
-            if !self.model.functions.contains(function) {
-                self.model.functions.push(function.clone());
+            let is_called = |node: &NodeProto| {
+                model.functions.iter().any(|other| is_named(other, node.domain(), node.op_type()))
+            };
+            if function.node.iter().any(is_called) {
+                let text = format!("function `{}` calls another", function.name());
+                return Err(Error::Link(text));
+            }
+            let name = self.take_function(function);
+            names.insert((function.domain().to_owned(), function.name().to_owned()), name);
+        }
+        Ok(names)
+    }
+
+    /// Takes a function, unless it is there; gives the name that it has here.
+    fn take_function(&mut self, function: &FunctionProto) -> String {
+        let (domain, name) = (function.domain(), function.name());
+        let mut number = 1;
+        loop {
+            let own = if number == 1 { name.to_owned() } else { format!("{name}_{number}") };
+            let function = FunctionProto { name: Some(own.clone()), ..function.clone() };
+            let there = self.model.functions.iter().find(|other| is_named(other, domain, &own));
+            match there {
+                None => {
+                    self.model.functions.push(function);
+                    return own;
+                }
+                Some(there) if *there == function => return own,
+                Some(_) => number += 1,
             }
         }
     }
@@ -325,6 +359,10 @@ impl<'a> Joined<'a> {
         };
         (self.model.encode_to_vec(), graph, step)
     }
+}
+
+fn is_named(function: &FunctionProto, domain: &str, name: &str) -> bool {
+    function.domain() == domain && function.name() == name
 }
 
 /// What a graph says of one of its inputs.

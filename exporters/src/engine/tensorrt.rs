@@ -59,7 +59,8 @@ impl Toolkit {
         Ok(Toolkit { library, device, plugin: None })
     }
 
-    /// Loads the plugin, the one that the options name or the one beside the program.
+    /// Loads the plugin: the one that the options name, or the one at `$CUMO_TRT_PLUGIN`, or the one
+    /// beside the program.
     ///
     /// # Errors
     /// [`Error::PluginDevice`], [`Error::NoPlugin`], [`Error::Toolkit`], [`Error::Io`].
@@ -127,8 +128,9 @@ fn automatic(places: &LibraryPlaces) -> Result<Library, Error> {
 }
 
 fn load_plugin(library: &Library, named: Option<&Path>) -> Result<PluginFacts, Error> {
-    let path = match named {
-        Some(path) => path.to_owned(),
+    let variable = || std::env::var_os("CUMO_TRT_PLUGIN").map(PathBuf::from);
+    let path = match named.map(Path::to_owned).or_else(variable) {
+        Some(path) => path,
         None => find_plugin(library.flavour())?,
     };
     let path = path.canonicalize().map_err(|source| Error::Io { path, source })?;

@@ -34,7 +34,11 @@ impl Executor {
         self.make_room(Phase::EncodeImages, self.image_sizes(batch))?;
         let mut embeds = Vec::new();
         for chunk in pixels.chunks(image_values * batch) {
-            if let Err(error) = self.encode_batch(chunk, chunk.len() / image_values, &mut embeds) {
+            let result = self
+                .encode_batch(chunk, chunk.len() / image_values, &mut embeds)
+                // A device works behind its caller, which is not to be many images ahead of it.
+                .and_then(|()| self.finish());
+            if let Err(error) = result {
                 embeds.into_iter().for_each(|embeds| self.release_images(embeds));
                 return Err(error);
             }
