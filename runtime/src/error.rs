@@ -1,5 +1,8 @@
 //! What can go wrong in the runtime.
 
+use std::io;
+use std::path::PathBuf;
+
 use cumo_bundle::Dtype;
 
 use crate::backend::BackendError;
@@ -16,6 +19,14 @@ pub enum Error {
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// A file beside the bundle could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The request's prompt cannot be answered.
     #[error(transparent)]
     Prompt(#[from] PromptError),
