@@ -302,6 +302,17 @@ fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
     assert_eq!(names, ["vision, 1 image", "tg 4 behind 638"]);
     assert!(stages.iter().all(|stage| (stage.share - 0.5).abs() < 1e-6), "{stages:?}");
     assert!(measured.to_string().contains("50.0 %"));
+    assert!(measured.measured.unwrap().notes.is_empty());
+
+    result.environment.device = Some(cumo_results::schema::Device {
+        name: "NVIDIA GeForce RTX 4090".to_owned(),
+        ..cumo_results::schema::Device::default()
+    });
+    result.environment.power_mode = Some("450 W".to_owned());
+    let measured = plan.clone().with_result(&subject, &result).unwrap();
+    let text = measured.to_string();
+    assert!(text.contains("measured on rtx-4090, the bounds are those of agx-orin-64gb"), "{text}");
+    assert!(text.contains("in mode 450 W, the bounds are those of 30W"), "{text}");
 
     result.model.target = "tensorrt-99".to_owned();
     let error = plan.clone().with_result(&subject, &result).unwrap_err();
