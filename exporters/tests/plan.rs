@@ -159,8 +159,12 @@ fn the_documentation_shows_what_the_program_prints() {
         command.args(["--device", device, "--mode", mode]).args(json);
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
-    let example = print("cumo-mistral-7b", "agx-orin-64gb", "MAXN", &[]);
-    assert!(example.len() > 1000 && page.contains(&example), "{example}");
+    let examples =
+        [("cumo-mistral-7b", "agx-orin-64gb", "MAXN"), ("cumo-mixtral-8x7b", "thor-t5000", "120W")];
+    for (model, device, mode) in examples {
+        let example = print(model, device, mode, &[]);
+        assert!(example.len() > 1000 && page.contains(&example), "{example}");
+    }
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")).filter(|row| {
         Device::all().iter().any(|device| row.starts_with(&format!("{}`", device.id)))
     });

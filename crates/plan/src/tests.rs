@@ -123,6 +123,17 @@ fn a_processor_holds_f16_weights_as_f32_and_a_device_as_they_are() {
 }
 
 #[test]
+fn of_equal_precisions_the_one_that_needs_least_is_best() {
+    let custom =
+        CustomDevice { memory_gb: 64.0, bandwidth_gbs: 50.0, f16_tflops: 1.0, watts: None };
+    let device = Device::custom(custom).unwrap();
+    let subject = Subject::of_model(&mistral_7b_facts()).unwrap();
+    let best = plan(&subject, &device, &request()).unwrap().best.unwrap();
+    let single = Precision { target: Target::OrtCpu, dtype: FloatType::F32 };
+    assert_eq!((best.precision, best.context), (single, 32768));
+}
+
+#[test]
 fn what_does_not_fit_says_by_how_much_and_what_would() {
     let plan = on("orin-nano-8gb-super", &mistral_7b_facts(), &request());
     assert_eq!(plan.best, None);
@@ -144,6 +155,7 @@ fn the_longest_context_fits_and_one_more_position_does_not() {
     });
     let device = device.unwrap();
     let best = plan(&subject, &device, &request()).unwrap().best.unwrap();
+    assert_eq!(best.precision.target, Target::Tensorrt);
     assert!(best.fits_request && best.context > 4096 && best.context < 32768, "{best:?}");
     let fits = |context| {
         let request = Request { context: Some(context), ..request() };
