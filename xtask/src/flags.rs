@@ -23,7 +23,8 @@ Usage: cargo xtask <command>
   test [--quick]          setup --tensorrt, native, Rust tests, then the exported files under
                           Python's onnx and onnxruntime;
                           --quick: Rust tests only, without those that need TensorRT
-  lint                    formatting, tidy, licences, clippy, docs
+  bench-readme            README's table of results, from benches/results
+  lint                    formatting, tidy, licences, README's results, clippy, docs
   licences                licences and duplicates of all dependencies, from the lock file
   tidy                    file sizes, leftovers, direction of dependencies
   bench [NAME [ARGS]..]   list the benchmarks, or run one
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Test { quick: bool },
     /// The sample, from checkpoint to answers.
     Demo,
+    /// README's section on performance.
+    BenchReadme,
     /// All checks that run no test.
     Lint,
     /// Licences alone.
@@ -77,6 +80,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
             Command::Test { quick }
         }
         "demo" => none(name, rest, Command::Demo)?,
+        "bench-readme" => none(name, rest, Command::BenchReadme)?,
         "lint" => none(name, rest, Command::Lint)?,
         "licences" | "licenses" => none(name, rest, Command::Licences)?,
         "tidy" => none(name, rest, Command::Tidy)?,

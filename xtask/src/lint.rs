@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{licences, process, tidy};
+use crate::{licences, performance, process, tidy};
 
 type Check = fn(&Workspace) -> Result<()>;
 
@@ -12,10 +12,11 @@ type Check = fn(&Workspace) -> Result<()>;
 /// # Errors
 /// Names the checks that failed; their output stands above.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    let checks: [(&str, Check); 5] = [
+    let checks: [(&str, Check); 6] = [
         ("formatting", formatting),
         ("tidy", tidy::run),
         ("licences", licences::run),
+        ("results", performance::check),
         ("clippy", clippy),
         ("docs", docs),
     ];

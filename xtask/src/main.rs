@@ -11,6 +11,7 @@ mod lint;
 mod metadata;
 mod native;
 mod onnxruntime;
+mod performance;
 mod pinned;
 mod process;
 mod python;
@@ -49,6 +50,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Test { quick } => test::run(&workspace, quick),
         Command::Native => native::run(&workspace),
         Command::Demo => demo::run(&workspace),
+        Command::BenchReadme => performance::write(&workspace),
         Command::Lint => lint::run(&workspace),
         Command::Licences => licences::run(&workspace),
         Command::Tidy => tidy::run(&workspace),
