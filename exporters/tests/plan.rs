@@ -150,6 +150,52 @@ fn a_configuration_alone_is_planned() {
 }
 
 #[test]
+fn the_documentation_shows_what_the_program_prints() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(here.join("../docs/plan.md")).unwrap();
+    let print = |model: &str, device: &str, mode: &str, json: &[&str]| {
+        let mut command = cumo_export();
+        command.arg("plan").arg(here.join("tests/data").join(model));
+        command.args(["--device", device, "--mode", mode]).args(json);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let examples =
+        [("cumo-mistral-7b", "agx-orin-64gb", "MAXN"), ("cumo-mixtral-8x7b", "thor-t5000", "120W")];
+    for (model, device, mode) in examples {
+        let example = print(model, device, mode, &[]);
+        assert!(example.len() > 1000 && page.contains(&example), "{example}");
+    }
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")).filter(|row| {
+        Device::all().iter().any(|device| row.starts_with(&format!("{}`", device.id)))
+    });
+    let mut checked = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [device, mode, room, seven, mixtral] = cells.try_into().unwrap();
+        for (model, cell) in [("cumo-mistral-7b", seven), ("cumo-mixtral-8x7b", mixtral)] {
+            let text = print(model, device.trim_end_matches('`'), mode, &["--json"]);
+            let plan: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let gib = |value: &serde_json::Value| value.as_f64().unwrap() / f64::from(1 << 30);
+            assert_eq!(room, format!("{:.1} GiB", gib(&plan["available_bytes"])), "{row}");
+            let own = &plan["precisions"][0];
+            let first = &own["bounds"]["first_token_milliseconds"];
+            let rate = &own["bounds"]["decode"][0]["tokens_per_second"];
+            let printed = match own["fits"].as_bool() {
+                Some(true) => format!(
+                    "first token {:.0} ms, {:.1} tok/s",
+                    first.as_f64().unwrap(),
+                    rate.as_f64().unwrap()
+                ),
+                _ => format!("{:.1} GiB too much", gib(&own["missing_bytes"])),
+            };
+            assert_eq!(cell.trim_end_matches(" |"), printed, "{row}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 20, "{checked} cells");
+}
+
+#[test]
 fn json_is_one_object_with_its_format() {
     let arguments = ["plan", "--device", "rtx-4090", "--prompt-tokens", "8", "--json"];
     let output = cumo_export().args(arguments).arg(golden("mixtral-moe")).output().unwrap();

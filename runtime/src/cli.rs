@@ -1,5 +1,6 @@
 //! What can be typed after `cumo`.
 
+mod bench;
 mod plan;
 
 use std::num::NonZeroUsize;
@@ -13,6 +14,7 @@ use cumo_runtime::machine::max_threads;
 use cumo_runtime::{GenerateOptions, ModelOptions, SamplingOptions};
 
 use crate::backend_options::backend_options;
+pub(crate) use bench::{BenchArgs, BenchCommand, CompareArgs, CompareFormat, ReportArgs};
 pub(crate) use plan::PlanArgs;
 
 /// Answers questions about images with CuMo models.
@@ -30,6 +32,7 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     Tokenize(TokenizeArgs),
     Verify(VerifyArgs),
+    Bench(BenchArgs),
     Plan(PlanArgs),
     Doctor(DoctorArgs),
 }

@@ -1,5 +1,6 @@
 //! What can go wrong in the runtime.
 
+use std::io;
 use std::path::PathBuf;
 
 use cumo_bundle::Dtype;
@@ -33,6 +34,14 @@ pub enum Error {
         feature: &'static str,
         /// What can be done without it.
         instead: &'static str,
+    },
+    /// A file beside the bundle could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
     },
     /// The request's prompt cannot be answered.
     #[error(transparent)]

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Chat(args) => commands::chat::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
         Command::Tokenize(args) => commands::tokenize::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
         Command::Verify(args) => commands::verify::run(&args),
         Command::Plan(args) => commands::plan::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),

@@ -193,6 +193,22 @@ impl Model {
     }
 }
 
+#[cfg(test)]
+impl Model {
+    /// A model without a tokenizer on an executor of a test's.
+    pub(crate) fn on(executor: Executor) -> Self {
+        let facts = executor.manifest().model.clone();
+        Model {
+            tokenizer: None,
+            processor: ImageProcessor::new(&facts.image),
+            limits: ImageLimits::default(),
+            generator: Generator::new(executor, facts.clone()),
+            facts,
+            load: Duration::ZERO,
+        }
+    }
+}
+
 /// The text of a question with its images: where it has no `<image>` mark, one is put before it for
 /// each image, as the original's command line does.
 ///

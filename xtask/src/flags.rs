@@ -26,7 +26,8 @@ Usage: cargo xtask <command>
   test [--quick]          setup --tensorrt, native, Rust tests, then the exported files under
                           Python's onnx and onnxruntime;
                           --quick: Rust tests only, without those that need TensorRT
-  lint                    formatting, tidy, licences, clippy, docs
+  bench-readme            README's table of results, from benches/results
+  lint                    formatting, tidy, licences, features, README's results, clippy, docs
   format                  write Rust, C, C++ and CUDA as lint wants them
   licences                licences and duplicates of all dependencies, from the lock file
   tidy                    file sizes, leftovers, direction of dependencies
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Test { quick: bool },
     /// The sample, from checkpoint to answers.
     Demo,
+    /// README's section on performance.
+    BenchReadme,
     /// All checks that run no test.
     Lint,
     /// Writes all sources as they are to be formatted.
@@ -83,6 +86,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
             Command::Test { quick }
         }
         "demo" => none(name, rest, Command::Demo)?,
+        "bench-readme" => none(name, rest, Command::BenchReadme)?,
         "lint" => none(name, rest, Command::Lint)?,
         "format" => none(name, rest, Command::Format)?,
         "licences" | "licenses" => none(name, rest, Command::Licences)?,

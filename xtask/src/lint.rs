@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{features, licences, native, process, tidy};
+use crate::{features, licences, native, performance, process, tidy};
 
 type Check = fn(&Workspace) -> Result<()>;
 
@@ -12,11 +12,12 @@ type Check = fn(&Workspace) -> Result<()>;
 /// # Errors
 /// Names the checks that failed; their output stands above.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 7] = [
         ("formatting", formatting),
         ("tidy", tidy::run),
         ("licences", licences::run),
         ("features", features::run),
+        ("results", performance::check),
         ("clippy", clippy),
         ("docs", docs),
     ];

@@ -12,6 +12,7 @@ mod lint;
 mod metadata;
 mod native;
 mod onnxruntime;
+mod performance;
 mod pinned;
 mod process;
 mod python;
@@ -52,6 +53,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Test { quick } => test::run(&workspace, quick),
         Command::Native => native::run(&workspace),
         Command::Demo => demo::run(&workspace),
+        Command::BenchReadme => performance::write(&workspace),
         Command::Lint => lint::run(&workspace),
         Command::Format => lint::format(&workspace),
         Command::Licences => licences::run(&workspace),

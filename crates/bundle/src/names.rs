@@ -79,3 +79,8 @@ pub fn router_probs(module: &str) -> String {
 pub fn router_experts(module: &str) -> String {
     format!("router.{module}.experts")
 }
+
+/// Whether a name is one of [`router_experts`].
+pub fn is_router_experts(name: &str) -> bool {
+    name.starts_with("router.") && name.ends_with(".experts")
+}

@@ -31,7 +31,8 @@ pub struct Bound {
     pub milliseconds: f64,
     /// What sets it.
     pub limit: Limit,
-    /// Joules at the mode's watts over that time; none where the mode names no watts.
+    /// Joules at the mode's watts over that time; none where the mode names no watts. No bound: a
+    /// device may draw less than its mode allows.
     pub joules: Option<f64>,
 }
 

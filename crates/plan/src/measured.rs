@@ -2,12 +2,12 @@
 
 use cumo_bundle::{FloatType, Target};
 use cumo_results::BenchResult;
-use cumo_results::schema::Prefill;
+use cumo_results::schema::{Environment, Prefill};
 use cumo_results::statistics::percentile;
 use serde::Serialize;
 
 use crate::bounds::{Bound, Bounding, Units};
-use crate::device::{Device, Mode};
+use crate::device::{Device, Mode, Runs, same_mode};
 use crate::error::Error;
 use crate::plan::{Plan, Planning, RunsOn};
 use crate::precision::Precision;
@@ -26,6 +26,9 @@ pub struct Measured {
     pub runs_on: RunsOn,
     /// Every stage that was measured.
     pub stages: Vec<MeasuredStage>,
+    /// Where device or mode of the result are others than the plan's: a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A stage's median and its bound.
@@ -86,7 +89,32 @@ fn measured(
         on: name.or_else(|| environment.processor.name.clone()),
         runs_on,
         stages,
+        notes: differences(device, mode, environment),
     })
+}
+
+/// What the measuring machine has that the planned device has not.
+fn differences(device: &Device, mode: &Mode, environment: &Environment) -> Vec<String> {
+    let mut notes = Vec::new();
+    let board =
+        environment.board.as_ref().map(|board| (&board.name, environment.main_memory_bytes));
+    let card = environment.device.as_ref().map(|device| (&device.name, device.memory_bytes));
+    let known = board.or(card).and_then(|(name, memory)| Device::by_system_name(name, memory));
+    if let Some(known) = known.filter(|known| device.runs == Runs::Engines && known.id != device.id)
+    {
+        notes.push(format!(
+            "it was measured on {}, the bounds are those of {}",
+            known.id, device.id
+        ));
+    }
+    let measured = environment.power_mode.as_deref().filter(|_| device.runs == Runs::Engines);
+    if let Some(measured) = measured.filter(|measured| !same_mode(&mode.name, measured)) {
+        notes.push(format!(
+            "it was measured in mode {measured}, the bounds are those of {}",
+            mode.name
+        ));
+    }
+    notes
 }
 
 fn precision_of(result: &BenchResult) -> Result<Precision, Error> {

@@ -1,5 +1,7 @@
 //! What fits best, and what would.
 
+use std::cmp::Reverse;
+
 use serde::Serialize;
 
 use crate::device::Device;
@@ -31,7 +33,8 @@ pub(crate) fn best(plans: &[PrecisionPlan], question: &Question) -> Option<Best>
         let fits = plan.fits == Some(true);
         // Where nothing has room for the request, the longest context wins.
         let bits = if fits { plan.precision.dtype.stored().size() } else { 0 };
-        (fits, bits, context, plan.made)
+        // Of equals the one that needs least.
+        (fits, bits, context, plan.made, Reverse(plan.total_bytes))
     };
     let best_on = |runs_on| {
         // Of equals the first, which is the order of the targets.

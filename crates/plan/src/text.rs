@@ -234,6 +234,9 @@ fn against_bounds(measured: &Measured) -> String {
         &["median of", "measured", "bound", "over bound", "share", "set by"],
         &rows,
     ));
+    for note in &measured.notes {
+        text.push_str(&format!("{note}\n"));
+    }
     text
 }
 

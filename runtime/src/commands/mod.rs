@@ -1,5 +1,6 @@
 //! The program's commands, one file each.
 
+pub(crate) mod bench;
 mod board;
 pub(crate) mod chat;
 pub(crate) mod console;

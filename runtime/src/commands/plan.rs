@@ -67,7 +67,8 @@ fn device(args: &PlanArgs) -> Result<(Device, Option<String>)> {
              them), or describe one with --memory-gb, --bandwidth-gbs and --f16-tflops"
         )
     };
-    let current = machine.power_mode().and_then(|mode| mode.name);
+    let modes = machine.power_mode();
+    let current = modes.and_then(|modes| modes.name);
     let current = current.filter(|mode| device.mode(Some(mode)).is_ok());
     Ok((device, mode.or(current)))
 }
@@ -76,8 +77,59 @@ fn device(args: &PlanArgs) -> Result<(Device, Option<String>)> {
 fn this_device(machine: &Machine) -> Option<Device> {
     if let Some(jetson) = machine.jetson() {
         let memory = machine.memory().map(|memory| memory.total_bytes);
-        return Device::by_system_name(&jetson.board, memory);
+        let device = Device::by_system_name(&jetson.board, memory)?;
+        let modes = machine.power_mode().map(|mode| mode.modes).unwrap_or_default();
+        return Some(match modes.iter().any(|mode| mode.name == "MAXN_SUPER") {
+            true => device.in_super_mode(),
+            false => device,
+        });
     }
     let cards = machine.nvidia().cards;
     cards.iter().find_map(|card| Device::by_system_name(card, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The device that a machine with these files is.
+    fn found(files: &[(&str, &str)]) -> Option<String> {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        this_device(&Machine::below(root.path())).map(|device| device.id)
+    }
+
+    #[test]
+    fn a_board_is_known_by_its_tree_its_memory_and_its_modes() {
+        let tree = ("proc/device-tree/compatible", "nvidia,p3768-0000\0nvidia,tegra234\0");
+        let model = (
+            "proc/device-tree/model",
+            "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit\0",
+        );
+        let memory = ("proc/meminfo", "MemTotal: 7802880 kB\nMemAvailable: 6500000 kB\n");
+        let less = ("proc/meminfo", "MemTotal: 3700000 kB\nMemAvailable: 3000000 kB\n");
+        assert_eq!(found(&[tree, model, memory]).as_deref(), Some("orin-nano-8gb"));
+        assert_eq!(found(&[tree, model, less]), None);
+        let modes = (
+            "etc/nvpmodel.conf",
+            "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n",
+        );
+        let name = found(&[tree, model, memory, modes]);
+        assert_eq!(name.as_deref(), Some("orin-nano-8gb-super"));
+    }
+
+    #[test]
+    fn a_card_is_known_by_its_drivers_name_for_it() {
+        let card = |name| ("proc/driver/nvidia/gpus/0000:01:00.0/information", name);
+        let name = found(&[card("Model: \t\t NVIDIA GeForce RTX 4090\nIRQ: 16\n")]);
+        assert_eq!(name.as_deref(), Some("rtx-4090"));
+        assert_eq!(found(&[card("Model: NVIDIA GeForce RTX 4090 Laptop GPU\n")]), None);
+        assert_eq!(found(&[]), None);
+    }
 }

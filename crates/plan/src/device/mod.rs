@@ -113,6 +113,13 @@ impl Device {
         DEVICES.iter().filter(fits).max_by_key(|row| row.words.len()).map(Device::of)
     }
 
+    /// The same board in the configuration with higher clocks, which has a mode called
+    /// `MAXN_SUPER`; the device itself where it has none.
+    #[must_use]
+    pub fn in_super_mode(self) -> Device {
+        Device::by_id(&format!("{}-super", self.id)).unwrap_or(self)
+    }
+
     /// A device by its numbers. Its memory is taken to be free but for what a card's driver needs.
     ///
     /// # Errors
@@ -199,8 +206,8 @@ fn positive(option: &'static str, value: f64) -> Result<f64, Error> {
     }
 }
 
-/// `25W`, `25` and `MODE_25W` are one mode.
-fn same_mode(known: &str, typed: &str) -> bool {
+/// `25W`, `25`, `25 W` and `MODE_25W` are one mode.
+pub(crate) fn same_mode(known: &str, typed: &str) -> bool {
     let plain = |name: &str| {
         let name = plain(name);
         let name = name.strip_prefix("mode").unwrap_or(&name).to_owned();

@@ -12,6 +12,7 @@ pub use verdict::Verdict;
 
 use crate::json::to_json;
 use crate::metric::{FIRST_TOKEN, Group, Metric, Unit, metrics};
+use crate::render::escape::{markdown, presentable};
 use crate::render::number::change;
 use crate::render::table::Table;
 use crate::render::{in_unit, metric_name};
@@ -136,12 +137,12 @@ impl Comparison {
 
     /// As a table for a terminal, the warnings before it and what it says behind.
     pub fn to_text(&self) -> String {
-        self.shown(Table::to_text, |warning| format!("warning: {warning}\n"))
+        self.shown(Table::to_text, |warning| format!("warning: {}\n", presentable(warning)))
     }
 
     /// As a table in Markdown.
     pub fn to_markdown(&self) -> String {
-        self.shown(Table::to_markdown, |warning| format!("**Warning:** {warning}\n\n"))
+        self.shown(Table::to_markdown, |warning| format!("**Warning:** {}\n\n", markdown(warning)))
     }
 
     fn shown(&self, table: impl Fn(&Table) -> String, warning: impl Fn(&str) -> String) -> String {
@@ -180,9 +181,12 @@ impl Comparison {
         };
         let undecided = self.rows.iter().filter(|row| row.verdict == Verdict::Undecided).count();
         let mut text = format!(
-            "{} in {} metrics: what is worse by more than {} and beyond noise (Welch's t, 5 % for all rows together).",
+            "{} in {}: what is worse by more than {} and beyond noise (Welch's t, 5 % for all rows together).",
             count(self.regressions().count()),
-            self.rows.len(),
+            match self.rows.len() {
+                1 => "1 metric".to_owned(),
+                many => format!("{many} metrics"),
+            },
             change(self.threshold).trim_start_matches('+'),
         );
         if undecided > 0 {

@@ -1,6 +1,8 @@
 //! Several results in one table, a column each.
 
+use super::comparable::reservations;
 use crate::metric::metrics;
+use crate::render::escape::{markdown, presentable};
 use crate::render::label::{labels, precision, short};
 use crate::render::table::Table;
 use crate::render::{metric_name, summary_in_unit};
@@ -9,6 +11,8 @@ use crate::schema::BenchResult;
 /// Several results in one table, a column each; what one has not measured is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SideBySide {
+    /// Why the columns may not be comparable, a sentence each.
+    warnings: Vec<String>,
     table: Table,
 }
 
@@ -16,6 +20,7 @@ impl SideBySide {
     /// The table of results, in their order.
     pub fn of(results: &[BenchResult]) -> SideBySide {
         let names = labels(results);
+        let warnings = reservations(results, &names);
         let columns = std::iter::once(String::new()).chain(names);
         let mut table = Table::new("", columns);
         for (what, value) in facts() {
@@ -39,20 +44,22 @@ impl SideBySide {
             let cells = all.iter().map(|list| cell(list).unwrap_or_default());
             table.row(std::iter::once(metric_name(key)).chain(cells));
         }
-        SideBySide { table }
+        SideBySide { warnings, table }
     }
 
     /// For a terminal.
     pub fn to_text(&self) -> String {
-        self.table.to_text()
+        let warning = |warning: &String| format!("warning: {}\n", presentable(warning));
+        self.warnings.iter().map(warning).collect::<String>() + &self.table.to_text()
     }
 
     /// In Markdown.
     pub fn to_markdown(&self) -> String {
-        self.table.to_markdown()
+        let warning = |warning: &String| format!("**Warning:** {}\n\n", markdown(warning));
+        self.warnings.iter().map(warning).collect::<String>() + &self.table.to_markdown()
     }
 
-    /// For a page.
+    /// For a page, without the warnings.
     pub(crate) fn to_html(&self) -> String {
         self.table.to_html()
     }

@@ -198,6 +198,21 @@ fn several_results_have_a_column_each() {
     assert_eq!(energy.matches("0.6250 ± 0.0000 J").count(), 2, "{energy}");
 }
 
+#[test]
+fn a_column_of_another_model_is_warned_about_and_its_name_stays_text() {
+    let (a, mut b) = (testing::result(), testing::result());
+    b.model.name = "x\u{1b}[2J <b>".to_owned();
+    let table = SideBySide::of(&[a.clone(), b.clone()]);
+    assert!(table.to_text().starts_with("warning: "), "{}", table.to_text());
+    let comparison = compare(&a, &b);
+    for text in
+        [table.to_text(), table.to_markdown(), comparison.to_text(), comparison.to_markdown()]
+    {
+        assert!(!text.contains('\u{1b}') && text.contains("\\u{1b}"), "{text}");
+    }
+    assert!(!table.to_markdown().contains("<b>") && !comparison.to_markdown().contains("<b>"));
+}
+
 proptest! {
     #[test]
     fn any_two_results_are_compared_without_a_number_that_is_none(

@@ -4,10 +4,12 @@ mod csv;
 pub(crate) mod escape;
 pub(crate) mod label;
 pub(crate) mod number;
+mod overview;
 pub(crate) mod sections;
 pub(crate) mod table;
 
 pub use csv::to_csv;
+pub use overview::overview_markdown;
 pub(crate) use sections::{in_unit, metric_name, sections, summary_in_unit};
 
 use crate::schema::BenchResult;

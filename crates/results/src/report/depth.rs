@@ -8,9 +8,12 @@ use crate::statistics::Summary;
 const LEFT: f64 = 52.0;
 const TALL: f64 = 280.0;
 
+/// Depths and what was measured at them, in their order.
+type Points = Vec<(f64, Summary)>;
+
 /// The lines; none where no result has tokens at a depth.
 pub(super) fn plot(results: &[BenchResult], labels: &[String]) -> Option<String> {
-    let lines: Vec<(usize, &str, Vec<(f64, Summary)>)> = results
+    let lines: Vec<(usize, &str, Points)> = results
         .iter()
         .zip(labels)
         .enumerate()
@@ -55,9 +58,9 @@ pub(super) fn plot(results: &[BenchResult], labels: &[String]) -> Option<String>
     Some(svg.finish(bottom + 44.0, "Tokens a second over the context's depth"))
 }
 
-/// Depths and what was measured at them, in their order.
-fn points(result: &BenchResult) -> Vec<(f64, Summary)> {
-    let mut points: Vec<(f64, Summary)> = result
+/// A result's points.
+fn points(result: &BenchResult) -> Points {
+    let mut points: Points = result
         .generation
         .iter()
         .filter_map(|row| Some((row.depth_tokens as f64, Summary::of(&row.tokens_per_second())?)))

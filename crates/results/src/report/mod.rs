@@ -40,7 +40,7 @@ pub fn to_html(results: &[BenchResult]) -> String {
         depth::plot(results, &labels),
         "Tokens generated a second, by the positions that were in the cache before. Bars are the 95 % interval of the mean over repetitions.",
     );
-    if !results.is_empty() {
+    if results.len() > 1 {
         body += "<h2>Side by side</h2>\n";
         body += &SideBySide::of(results).to_html();
     }

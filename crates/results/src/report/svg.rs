@@ -86,7 +86,7 @@ impl Svg {
         let mut x = 0.0;
         for (class, name) in entries {
             let name = shortened(name, 100);
-            let width = 18.0 + text_width(&name) + 18.0;
+            let width = 18.0 + text_width(&name) + 12.0;
             if x > 0.0 && x + width > WIDTH {
                 x = 0.0;
                 y += 20.0;
@@ -114,7 +114,7 @@ fn titled(title: &str) -> String {
 
 /// About how wide text is, in the units of a picture: fonts differ.
 pub(super) fn text_width(text: &str) -> f64 {
-    text.chars().map(|character| if character.is_ascii() { 6.8 } else { 9.0 }).sum()
+    text.chars().map(|character| if character.is_ascii() { 6.6 } else { 9.0 }).sum()
 }
 
 /// Text of so many characters at most.

@@ -93,3 +93,6 @@ impl Default for BenchResult {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! Counts against published numbers, and what must hold of every plan.
 
+mod properties;
+mod results;
+
 use cumo_bundle::{FloatType, MoeFacts, Target};
-use proptest::prelude::*;
 
 use crate::testing::{mistral_7b, mistral_7b_facts, mixtral_8x7b, mixtral_8x7b_facts};
 use crate::weights::{held, parameters, read};
@@ -123,6 +125,17 @@ fn a_processor_holds_f16_weights_as_f32_and_a_device_as_they_are() {
 }
 
 #[test]
+fn of_equal_precisions_the_one_that_needs_least_is_best() {
+    let custom =
+        CustomDevice { memory_gb: 64.0, bandwidth_gbs: 50.0, f16_tflops: 1.0, watts: None };
+    let device = Device::custom(custom).unwrap();
+    let subject = Subject::of_model(&mistral_7b_facts()).unwrap();
+    let best = plan(&subject, &device, &request()).unwrap().best.unwrap();
+    let single = Precision { target: Target::OrtCpu, dtype: FloatType::F32 };
+    assert_eq!((best.precision, best.context), (single, 32768));
+}
+
+#[test]
 fn what_does_not_fit_says_by_how_much_and_what_would() {
     let plan = on("orin-nano-8gb-super", &mistral_7b_facts(), &request());
     assert_eq!(plan.best, None);
@@ -144,6 +157,7 @@ fn the_longest_context_fits_and_one_more_position_does_not() {
     });
     let device = device.unwrap();
     let best = plan(&subject, &device, &request()).unwrap().best.unwrap();
+    assert_eq!(best.precision.target, Target::Tensorrt);
     assert!(best.fits_request && best.context > 4096 && best.context < 32768, "{best:?}");
     let fits = |context| {
         let request = Request { context: Some(context), ..request() };
@@ -260,140 +274,4 @@ fn the_text_of_a_plan() {
         std::fs::write(path, &text).unwrap();
     }
     assert_eq!(text, std::fs::read_to_string(path).unwrap(), "CUMO_RENEW_SNAPSHOTS=1 renews it");
-}
-
-#[test]
-fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
-    use cumo_results::schema::{Answer, FirstToken, Generation, Image, Model, ModelPart, Prefill};
-    let subject = Subject::of_model(&mistral_7b_facts()).unwrap();
-    let plan = on("agx-orin-64gb", &mistral_7b_facts(), &request());
-    let bounds = of(&plan, Target::Tensorrt, FloatType::F16).bounds.clone().unwrap();
-    let mut result = cumo_results::BenchResult {
-        model: Model {
-            name: "cumo-mistral-7b".to_owned(),
-            target: "tensorrt".to_owned(),
-            parts: [(
-                "llm".to_owned(),
-                ModelPart { weights: "f16".to_owned(), ..ModelPart::default() },
-            )]
-            .into(),
-            ..Model::default()
-        },
-        ..cumo_results::BenchResult::default()
-    };
-    result.configuration.prompt_tokens = 64;
-    result.configuration.images = vec![Image::default()];
-    let twice = |bound: f64| (bound * 2e6).round() as u64;
-    let vision_ns = Some(twice(bounds.vision.unwrap().milliseconds));
-    // The middle one of three counts.
-    result.answers = [Some(1), vision_ns, Some(u64::MAX)]
-        .map(|vision_ns| Answer {
-            first_token: FirstToken { vision_ns, ..FirstToken::default() },
-            ..Answer::default()
-        })
-        .to_vec();
-    result.prefill = vec![Prefill { tokens: 512, depth_tokens: 0, repetitions_ns: vec![] }];
-    let tokens = vec![vec![twice(bounds.decode[0].token.milliseconds); 4]; 2];
-    result.generation =
-        vec![Generation { tokens: 4, depth_tokens: 638, repetitions_inter_token_ns: tokens }];
-    let measured = plan.clone().with_result(&subject, &result).unwrap();
-    let stages = &measured.measured.as_ref().unwrap().stages;
-    let names: Vec<&str> = stages.iter().map(|stage| stage.stage.as_str()).collect();
-    assert_eq!(names, ["vision, 1 image", "tg 4 behind 638"]);
-    assert!(stages.iter().all(|stage| (stage.share - 0.5).abs() < 1e-6), "{stages:?}");
-    assert!(measured.to_string().contains("50.0 %"));
-
-    result.model.target = "tensorrt-99".to_owned();
-    let error = plan.clone().with_result(&subject, &result).unwrap_err();
-    assert!(matches!(error, Error::OtherPrecision { .. }), "{error}");
-    result.model.name = "another".to_owned();
-    let error = plan.with_result(&subject, &result).unwrap_err().to_string();
-    assert_eq!(error, "the result is of `another`, not of `cumo-mistral-7b`");
-}
-
-/// Models of all kinds, small and large.
-fn models() -> impl Strategy<Value = cumo_bundle::ModelFacts> {
-    let moe = || {
-        proptest::option::of(
-            (1_usize..9)
-                .prop_map(|n| MoeFacts { num_experts: n, num_experts_per_tok: n.div_ceil(2) }),
-        )
-    };
-    let llm = (1_usize..64, 1_usize..40, 1_usize..5, 1_usize..64, moe());
-    let window = proptest::option::of(1_usize..10_000);
-    (llm, moe(), moe(), window, 1_usize..4).prop_map(|(llm, vision, connector, window, scale)| {
-        let (hidden, layers, groups, head, experts) = llm;
-        let mut facts = mistral_7b_facts();
-        facts.llm.hidden_size = hidden * 64;
-        facts.llm.num_layers = layers;
-        (facts.llm.num_key_value_heads, facts.llm.num_attention_heads) = (groups, groups * 4);
-        facts.llm.head_dim = head * 2;
-        (facts.llm.moe, facts.llm.sliding_window) = (experts, window);
-        (facts.vision.moe, facts.vision.connector_moe) = (vision, connector);
-        facts.vision.scales = (1..=scale).collect();
-        facts
-    })
-}
-
-proptest! {
-    #[test]
-    fn more_of_anything_never_needs_less(
-        facts in models(),
-        context in 5000_u64..16_000,
-        more in 0_u64..16_000,
-        images in 0_u64..4,
-        text in 1_u64..512,
-    ) {
-        let plan_of = |request: Request| on("agx-orin-64gb", &facts, &request);
-        let base = Request {
-            context: Some(context),
-            images,
-            prompt_tokens: Some(text),
-            ..Request::default()
-        };
-        let plan = plan_of(base.clone());
-        let others = [
-            plan_of(Request { context: Some(context + more), ..base.clone() }),
-            plan_of(Request { images: images + 1, ..base.clone() }),
-            plan_of(Request { prompt_tokens: Some(text + 7), ..base.clone() }),
-        ];
-        for other in &others {
-            for (one, two) in plan.precisions.iter().zip(&other.precisions) {
-                prop_assert!(two.total_bytes >= one.total_bytes);
-                prop_assert!(two.cache_bytes >= one.cache_bytes);
-                prop_assert_eq!(two.weights_bytes, one.weights_bytes);
-                prop_assert!(one.fits.unwrap() || !two.fits.unwrap());
-                let (one, two) = (one.bounds.as_ref().unwrap(), two.bounds.as_ref().unwrap());
-                prop_assert!(two.first_token_milliseconds >= one.first_token_milliseconds);
-                let rate = |bounds: &Bounds| bounds.decode.last().unwrap().tokens_per_second;
-                prop_assert!(rate(two) <= rate(one));
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_best_fits_and_nothing_is_not_a_number(facts in models(), gb in 0.6_f64..64.0) {
-        let custom = CustomDevice {
-            memory_gb: gb,
-            bandwidth_gbs: 50.0,
-            f16_tflops: 5.0,
-            watts: Some(15.0),
-        };
-        let device = Device::custom(custom).unwrap();
-        let plan = plan(&Subject::of_model(&facts).unwrap(), &device, &request()).unwrap();
-        let text = plan.to_string();
-        prop_assert!(!text.contains("NaN") && !text.contains("inf"), "{}", text);
-        let Some(best) = &plan.best else {
-            prop_assert!(plan.precisions.iter().all(|row| row.largest_context.is_none()));
-            return Ok(());
-        };
-        let row = plan.precisions.iter().find(|row| row.precision == best.precision).unwrap();
-        prop_assert_eq!(row.largest_context, Some(best.context));
-        prop_assert_eq!(row.fits, Some(best.fits_request));
-        prop_assert_eq!(best.fits_request, best.context >= plan.request.context);
-        // Nothing with more bits has room for the question.
-        let bits = |row: &PrecisionPlan| row.precision.dtype.stored().size();
-        let larger = plan.precisions.iter().filter(|other| bits(other) > bits(row));
-        prop_assert!(larger.into_iter().all(|other| other.fits == Some(false)));
-    }
 }

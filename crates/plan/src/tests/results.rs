@@ -1,0 +1,67 @@
+//! Results beside their bounds.
+
+use cumo_bundle::{FloatType, Target};
+use cumo_results::schema::{Answer, FirstToken, Generation, Image, Model, ModelPart, Prefill};
+
+use super::{of, on, request};
+use crate::testing::mistral_7b_facts;
+use crate::*;
+
+#[test]
+fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
+    let subject = Subject::of_model(&mistral_7b_facts()).unwrap();
+    let plan = on("agx-orin-64gb", &mistral_7b_facts(), &request());
+    let bounds = of(&plan, Target::Tensorrt, FloatType::F16).bounds.clone().unwrap();
+    let mut result = cumo_results::BenchResult {
+        model: Model {
+            name: "cumo-mistral-7b".to_owned(),
+            target: "tensorrt".to_owned(),
+            parts: [(
+                "llm".to_owned(),
+                ModelPart { weights: "f16".to_owned(), ..ModelPart::default() },
+            )]
+            .into(),
+            ..Model::default()
+        },
+        ..cumo_results::BenchResult::default()
+    };
+    result.configuration.prompt_tokens = 64;
+    result.configuration.images = vec![Image::default()];
+    let twice = |bound: f64| (bound * 2e6).round() as u64;
+    let vision_ns = Some(twice(bounds.vision.unwrap().milliseconds));
+    // The middle one of three counts.
+    result.answers = [Some(1), vision_ns, Some(u64::MAX)]
+        .map(|vision_ns| Answer {
+            first_token: FirstToken { vision_ns, ..FirstToken::default() },
+            ..Answer::default()
+        })
+        .to_vec();
+    result.prefill = vec![Prefill { tokens: 512, depth_tokens: 0, repetitions_ns: vec![] }];
+    let tokens = vec![vec![twice(bounds.decode[0].token.milliseconds); 4]; 2];
+    result.generation =
+        vec![Generation { tokens: 4, depth_tokens: 638, repetitions_inter_token_ns: tokens }];
+    let measured = plan.clone().with_result(&subject, &result).unwrap();
+    let stages = &measured.measured.as_ref().unwrap().stages;
+    let names: Vec<&str> = stages.iter().map(|stage| stage.stage.as_str()).collect();
+    assert_eq!(names, ["vision, 1 image", "tg 4 behind 638"]);
+    assert!(stages.iter().all(|stage| (stage.share - 0.5).abs() < 1e-6), "{stages:?}");
+    assert!(measured.to_string().contains("50.0 %"));
+    assert!(measured.measured.unwrap().notes.is_empty());
+
+    result.environment.device = Some(cumo_results::schema::Device {
+        name: "NVIDIA GeForce RTX 4090".to_owned(),
+        ..cumo_results::schema::Device::default()
+    });
+    result.environment.power_mode = Some("450 W".to_owned());
+    let measured = plan.clone().with_result(&subject, &result).unwrap();
+    let text = measured.to_string();
+    assert!(text.contains("measured on rtx-4090, the bounds are those of agx-orin-64gb"), "{text}");
+    assert!(text.contains("in mode 450 W, the bounds are those of 30W"), "{text}");
+
+    result.model.target = "tensorrt-99".to_owned();
+    let error = plan.clone().with_result(&subject, &result).unwrap_err();
+    assert!(matches!(error, Error::OtherPrecision { .. }), "{error}");
+    result.model.name = "another".to_owned();
+    let error = plan.with_result(&subject, &result).unwrap_err().to_string();
+    assert_eq!(error, "the result is of `another`, not of `cumo-mistral-7b`");
+}

@@ -1,0 +1,37 @@
+//! `cumo bench`: measures, compares and reports.
+
+mod compare;
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use cumo_results::BenchResult;
+
+use super::console;
+use crate::cli::{BenchArgs, BenchCommand};
+
+pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
+    match &args.command {
+        BenchCommand::Compare(args) => or_bad_input(compare::run(args)),
+        BenchCommand::Report(args) => or_bad_input(report::run(args)),
+    }
+}
+
+/// The exit code of files that cannot be used: 1 is a regression's.
+const BAD_INPUT: u8 = 2;
+
+fn or_bad_input(result: Result<ExitCode>) -> Result<ExitCode> {
+    match result {
+        Err(error) if !console::is_broken_pipe(&error) => {
+            console::error(&error);
+            Ok(ExitCode::from(BAD_INPUT))
+        }
+        result => result,
+    }
+}
+
+fn read(files: &[PathBuf]) -> Result<Vec<BenchResult>> {
+    files.iter().map(|file| Ok(BenchResult::read(file)?)).collect()
+}

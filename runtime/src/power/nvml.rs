@@ -1,0 +1,447 @@
+//! NVML, NVIDIA's library for looking after cards: energy, clocks, temperature, throttling.
+//!
+//! It comes with the driver and is loaded when it is asked for; without it nothing is known. On a
+//! Jetson it does not answer these questions.
+#![allow(unsafe_code, reason = "calls NVML, a C library")]
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
+use std::ptr;
+use std::sync::Arc;
+
+use libloading::Library;
+
+use super::Read;
+
+/// The library's file, as the driver installs it.
+const LIBRARY: &str = "libnvidia-ml.so.1";
+
+/// More bytes than any name or version that NVML gives (`NVML_DEVICE_NAME_V2_BUFFER_SIZE` is 96).
+const TEXT_BYTES: usize = 128;
+
+/// Kinds of clocks (`nvmlClockType_t`): their numbers and what results call them.
+const CLOCKS: [(c_int, &str); 2] = [(1, "gpu"), (2, "memory")];
+
+/// Reasons for lower clocks than could be, of `nvmlClocksEventReasons`; not those that the user
+/// has set, and not idleness.
+const REASONS: [(u64, &str); 5] = [
+    (0x04, "power cap"),
+    (0x08, "hardware slowdown"),
+    (0x20, "software thermal slowdown"),
+    (0x40, "hardware thermal slowdown"),
+    (0x80, "power brake"),
+];
+
+type Device = *mut c_void;
+type GetNumber<T> = unsafe extern "C" fn(Device, *mut T) -> c_int;
+type GetKind = unsafe extern "C" fn(Device, c_int, *mut c_uint) -> c_int;
+
+/// The functions that are called, with the types of `nvml.h`.
+struct Api {
+    init: unsafe extern "C" fn() -> c_int,
+    shutdown: unsafe extern "C" fn() -> c_int,
+    error_string: unsafe extern "C" fn(c_int) -> *const c_char,
+    count: unsafe extern "C" fn(*mut c_uint) -> c_int,
+    handle_by_index: unsafe extern "C" fn(c_uint, *mut Device) -> c_int,
+    name: unsafe extern "C" fn(Device, *mut c_char, c_uint) -> c_int,
+    driver_version: unsafe extern "C" fn(*mut c_char, c_uint) -> c_int,
+    cuda_version: unsafe extern "C" fn(*mut c_int) -> c_int,
+    /// Millijoules since the driver was loaded.
+    total_energy: GetNumber<c_ulonglong>,
+    temperature: GetKind,
+    clock: GetKind,
+    max_clock: GetKind,
+    throttle_reasons: GetNumber<c_ulonglong>,
+    /// Milliwatts.
+    power_limit: GetNumber<c_uint>,
+    /// Keeps the functions loaded; none for those of a test.
+    _library: Option<Library>,
+}
+
+/// NVML, initialised.
+struct Nvml {
+    api: Api,
+}
+
+/// A card.
+#[derive(Clone)]
+pub struct Card {
+    nvml: Arc<Nvml>,
+    device: Handle,
+}
+
+/// A card's handle.
+#[derive(Clone, Copy)]
+struct Handle(Device);
+
+// SAFETY: NVML may be called from any thread, and its handles belong to the process (NVML's
+// reference, "Thread safety": all calls are thread safe).
+unsafe impl Send for Handle {}
+// SAFETY: as above; the handle itself is never changed.
+unsafe impl Sync for Handle {}
+
+/// A card's clock, in hertz.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CardClock {
+    /// `gpu` or `memory`.
+    pub name: &'static str,
+    /// What it runs at.
+    pub hz: u64,
+    /// The most that it can.
+    pub max_hz: Option<u64>,
+}
+
+impl Api {
+    fn load() -> Result<Self, String> {
+        // SAFETY: the driver's own library, found as the system's loader finds libraries; what runs
+        // when it is loaded is NVIDIA's, as in every program that uses it.
+        let library = unsafe { Library::new(LIBRARY) }.map_err(|error| error.to_string())?;
+        // SAFETY: the names and types are those of `nvml.h`, in which they have not changed since
+        // the versions that these names stand for; the library is kept as long as the functions.
+        unsafe {
+            Ok(Api {
+                init: function(&library, c"nvmlInit_v2")?,
+                shutdown: function(&library, c"nvmlShutdown")?,
+                error_string: function(&library, c"nvmlErrorString")?,
+                count: function(&library, c"nvmlDeviceGetCount_v2")?,
+                handle_by_index: function(&library, c"nvmlDeviceGetHandleByIndex_v2")?,
+                name: function(&library, c"nvmlDeviceGetName")?,
+                driver_version: function(&library, c"nvmlSystemGetDriverVersion")?,
+                cuda_version: function(&library, c"nvmlSystemGetCudaDriverVersion_v2")?,
+                total_energy: function(&library, c"nvmlDeviceGetTotalEnergyConsumption")?,
+                temperature: function(&library, c"nvmlDeviceGetTemperature")?,
+                clock: function(&library, c"nvmlDeviceGetClockInfo")?,
+                max_clock: function(&library, c"nvmlDeviceGetMaxClockInfo")?,
+                throttle_reasons: function(&library, c"nvmlDeviceGetCurrentClocksThrottleReasons")?,
+                power_limit: function(&library, c"nvmlDeviceGetEnforcedPowerLimit")?,
+                _library: Some(library),
+            })
+        }
+    }
+}
+
+/// A function of the library.
+///
+/// # Safety
+/// The function of this name has the type `T`, and is called while the library is loaded only.
+unsafe fn function<T: Copy>(library: &Library, name: &CStr) -> Result<T, String> {
+    // SAFETY: the caller's promise.
+    unsafe { library.get::<T>(name) }.map(|symbol| *symbol).map_err(|error| error.to_string())
+}
+
+impl Nvml {
+    fn new(api: Api) -> Result<Arc<Self>, String> {
+        // SAFETY: takes nothing; NVML counts its initialisations.
+        let code = unsafe { (api.init)() };
+        match code {
+            // From here on `drop` takes the initialisation back.
+            0 => Ok(Arc::new(Nvml { api })),
+            code => Err(error(&api, code)),
+        }
+    }
+
+    fn check(&self, code: c_int) -> Result<(), String> {
+        if code == 0 { Ok(()) } else { Err(error(&self.api, code)) }
+    }
+
+    /// The cards, in NVML's order.
+    fn cards(self: Arc<Self>) -> Result<Vec<Card>, String> {
+        let mut count = 0;
+        // SAFETY: NVML is initialised; the pointer is to a local of the type that it writes.
+        self.check(unsafe { (self.api.count)(&mut count) })?;
+        let card = |index| {
+            let mut device = ptr::null_mut();
+            // SAFETY: as above.
+            self.check(unsafe { (self.api.handle_by_index)(index, &mut device) })?;
+            Ok(Card { nvml: self.clone(), device: Handle(device) })
+        };
+        (0..count).map(card).collect()
+    }
+}
+
+impl Drop for Nvml {
+    fn drop(&mut self) {
+        // SAFETY: takes the initialisation of `Nvml::new` back; no handle is used any more, since
+        // every card holds an `Arc` of this value.
+        unsafe { (self.api.shutdown)() };
+    }
+}
+
+/// What NVML calls an error.
+fn error(api: &Api, code: c_int) -> String {
+    // SAFETY: takes any number, and gives a static text that ends with a NUL.
+    let text = unsafe { (api.error_string)(code) };
+    match text.is_null() {
+        true => format!("NVML's error {code}"),
+        // SAFETY: not null, as just seen.
+        false => unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned(),
+    }
+}
+
+impl Card {
+    /// The card of this name.
+    ///
+    /// # Errors
+    /// Why there is none: NVML is not there or fails, no card has this name, or several have.
+    pub fn named(name: &str) -> Result<Self, String> {
+        Self::of(Api::load().map_err(|error| format!("NVML cannot be loaded: {error}"))?, name)
+    }
+
+    fn of(api: Api, name: &str) -> Result<Self, String> {
+        let cards =
+            Nvml::new(api).and_then(Nvml::cards).map_err(|error| format!("NVML: {error}"))?;
+        let total = cards.len();
+        let mut named = cards.into_iter().filter(|card| card.name().as_deref() == Ok(name));
+        match (named.next(), named.next()) {
+            (Some(card), None) => Ok(card),
+            (None, _) => Err(format!("none of the {total} cards that NVML lists is called {name}")),
+            (Some(_), Some(_)) => Err(format!(
+                "NVML lists several cards called {name}, of which this program cannot tell which one works"
+            )),
+        }
+    }
+
+    /// Its name.
+    ///
+    /// # Errors
+    /// NVML's.
+    pub fn name(&self) -> Result<String, String> {
+        self.text(|bytes, size| {
+            // SAFETY: the handle is NVML's, which is initialised; the bytes are as many as said.
+            unsafe { (self.nvml.api.name)(self.device.0, bytes, size) }
+        })
+    }
+
+    /// Energy that it has taken since the driver was loaded, in joules.
+    ///
+    /// # Errors
+    /// NVML's: cards before Volta, and Jetsons, do not count it.
+    pub fn energy(&self) -> Result<f64, String> {
+        self.number(self.nvml.api.total_energy).map(|millijoules| millijoules as f64 * 1e-3)
+    }
+
+    /// Its temperature in degrees Celsius, where it tells.
+    pub fn celsius(&self) -> Option<f64> {
+        self.of_kind(self.nvml.api.temperature, 0).map(f64::from)
+    }
+
+    /// Its clocks that it tells.
+    pub fn clocks(&self) -> Vec<CardClock> {
+        let hertz = |megahertz: u32| u64::from(megahertz) * 1_000_000;
+        let clock = |(kind, name)| {
+            let hz = self.of_kind(self.nvml.api.clock, kind).map(hertz)?;
+            let max_hz = self.of_kind(self.nvml.api.max_clock, kind).map(hertz);
+            Some(CardClock { name, hz, max_hz })
+        };
+        CLOCKS.into_iter().filter_map(clock).collect()
+    }
+
+    /// What holds its clocks down now, where it tells.
+    pub fn throttling(&self) -> Option<Vec<String>> {
+        let reasons = self.number(self.nvml.api.throttle_reasons).ok()?;
+        let found = REASONS.iter().filter(|(bit, _)| reasons & bit != 0);
+        Some(found.map(|(_, name)| (*name).to_owned()).collect())
+    }
+
+    /// The power that it may take, in watts, where it tells.
+    pub fn power_limit(&self) -> Option<f64> {
+        self.number(self.nvml.api.power_limit).ok().map(|milliwatts| f64::from(milliwatts) * 1e-3)
+    }
+
+    /// The driver's version, where it tells.
+    pub fn driver(&self) -> Option<String> {
+        let version = self.text(|bytes, size| {
+            // SAFETY: NVML is initialised; the bytes are as many as said.
+            unsafe { (self.nvml.api.driver_version)(bytes, size) }
+        });
+        version.ok()
+    }
+
+    /// The newest CUDA that the driver runs, for example `12.9`, where it tells.
+    pub fn cuda(&self) -> Option<String> {
+        let mut version = 0;
+        // SAFETY: NVML is initialised; the pointer is to a local of the type that it writes.
+        self.nvml.check(unsafe { (self.nvml.api.cuda_version)(&mut version) }).ok()?;
+        Some(format!("{}.{}", version / 1000, version % 1000 / 10))
+    }
+
+    fn number<T: Default>(&self, get: GetNumber<T>) -> Result<T, String> {
+        let mut number = T::default();
+        // SAFETY: the handle is NVML's, which is initialised; the pointer is to a local of the type
+        // that the function writes.
+        self.nvml.check(unsafe { get(self.device.0, &mut number) })?;
+        Ok(number)
+    }
+
+    fn of_kind(&self, get: GetKind, kind: c_int) -> Option<u32> {
+        let mut number = 0;
+        // SAFETY: as in `number`.
+        self.nvml.check(unsafe { get(self.device.0, kind, &mut number) }).ok()?;
+        Some(number)
+    }
+
+    /// A text that is written into bytes, of which the number is given.
+    fn text(&self, write: impl FnOnce(*mut c_char, c_uint) -> c_int) -> Result<String, String> {
+        // NVML ends the text with a NUL; the last byte is one whatever it does.
+        let mut bytes = [0_u8; TEXT_BYTES + 1];
+        self.nvml.check(write(bytes.as_mut_ptr().cast(), TEXT_BYTES as c_uint))?;
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(TEXT_BYTES);
+        Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
+    }
+}
+
+/// The energy counter of the card of this name, which has answered once.
+pub(super) fn energy_counter(name: &str) -> Result<Read, String> {
+    let card = Card::named(name)?;
+    card.energy().map_err(|error| format!("NVML does not count {name}'s energy: {error}"))?;
+    Ok(Box::new(move || card.energy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    /// Initialisations that were not taken back.
+    static INITIALISED: AtomicI64 = AtomicI64::new(0);
+
+    /// The functions of a test have no state of their own: one test at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    const NOT_SUPPORTED: c_int = 3;
+
+    extern "C" fn init() -> c_int {
+        INITIALISED.fetch_add(1, Ordering::SeqCst);
+        0
+    }
+
+    extern "C" fn shutdown() -> c_int {
+        INITIALISED.fetch_sub(1, Ordering::SeqCst);
+        0
+    }
+
+    extern "C" fn error_string(code: c_int) -> *const c_char {
+        if code == NOT_SUPPORTED { c"Not Supported".as_ptr() } else { ptr::null() }
+    }
+
+    /// Three cards: two of one name.
+    unsafe extern "C" fn count(count: *mut c_uint) -> c_int {
+        // SAFETY: the caller gives a pointer to a number.
+        unsafe { *count = 3 };
+        0
+    }
+
+    unsafe extern "C" fn handle_by_index(index: c_uint, device: *mut Device) -> c_int {
+        // SAFETY: the caller gives a pointer to a handle.
+        unsafe { *device = ptr::without_provenance_mut(index as usize + 1) };
+        0
+    }
+
+    unsafe extern "C" fn name(device: Device, bytes: *mut c_char, size: c_uint) -> c_int {
+        let name = if device.addr() == 1 { c"One card" } else { c"Another card" };
+        assert!(name.count_bytes() < size as usize);
+        // SAFETY: the caller's bytes are `size`, which is more than the name has with its NUL.
+        unsafe { ptr::copy_nonoverlapping(name.as_ptr(), bytes, name.count_bytes() + 1) };
+        0
+    }
+
+    unsafe extern "C" fn version(bytes: *mut c_char, _: c_uint) -> c_int {
+        // SAFETY: the caller's bytes are more than these.
+        unsafe { ptr::copy_nonoverlapping(c"580.65.06".as_ptr(), bytes, 10) };
+        0
+    }
+
+    unsafe extern "C" fn cuda_version(version: *mut c_int) -> c_int {
+        // SAFETY: the caller gives a pointer to a number.
+        unsafe { *version = 13_010 };
+        0
+    }
+
+    unsafe extern "C" fn energy(_: Device, millijoules: *mut c_ulonglong) -> c_int {
+        // SAFETY: the caller gives a pointer to a number.
+        unsafe { *millijoules = 12_500 };
+        0
+    }
+
+    unsafe extern "C" fn of_kind(_: Device, kind: c_int, number: *mut c_uint) -> c_int {
+        // SAFETY: the caller gives a pointer to a number.
+        unsafe { *number = 1_000 + kind as c_uint };
+        if kind == 2 { NOT_SUPPORTED } else { 0 }
+    }
+
+    unsafe extern "C" fn reasons(_: Device, reasons: *mut c_ulonglong) -> c_int {
+        // SAFETY: the caller gives a pointer to a number.
+        unsafe { *reasons = 0x1 | 0x4 | 0x40 };
+        0
+    }
+
+    unsafe extern "C" fn limit(_: Device, milliwatts: *mut c_uint) -> c_int {
+        // SAFETY: the caller gives a pointer to a number.
+        unsafe { *milliwatts = 250_000 };
+        0
+    }
+
+    fn api() -> Api {
+        Api {
+            init,
+            shutdown,
+            error_string,
+            count,
+            handle_by_index,
+            name,
+            driver_version: version,
+            cuda_version,
+            total_energy: energy,
+            temperature: of_kind,
+            clock: of_kind,
+            max_clock: of_kind,
+            throttle_reasons: reasons,
+            power_limit: limit,
+            _library: None,
+        }
+    }
+
+    #[test]
+    fn a_card_is_found_by_its_name_and_tells_what_it_knows() {
+        let _alone = ALONE.lock().unwrap();
+        let card = Card::of(api(), "One card").unwrap();
+        assert_eq!(card.energy(), Ok(12.5));
+        assert_eq!(card.celsius(), Some(1_000.0));
+        let gpu = CardClock { name: "gpu", hz: 1_001_000_000, max_hz: Some(1_001_000_000) };
+        assert_eq!(card.clocks(), [gpu]);
+        let reasons = card.throttling().unwrap();
+        assert_eq!(reasons, ["power cap", "hardware thermal slowdown"]);
+        assert_eq!(card.power_limit(), Some(250.0));
+        assert_eq!((card.driver(), card.cuda()), (Some("580.65.06".into()), Some("13.1".into())));
+        drop(card);
+        assert_eq!(INITIALISED.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_name_that_no_card_or_several_have_is_told() {
+        let _alone = ALONE.lock().unwrap();
+        let error = Card::of(api(), "A third").err().unwrap();
+        assert_eq!(error, "none of the 3 cards that NVML lists is called A third");
+        let error = Card::of(api(), "Another card").err().unwrap();
+        assert!(error.contains("several cards called Another card"), "{error}");
+        assert_eq!(INITIALISED.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn what_nvml_calls_an_error_is_told() {
+        let _alone = ALONE.lock().unwrap();
+        unsafe extern "C" fn unsupported(_: Device, _: *mut c_ulonglong) -> c_int {
+            NOT_SUPPORTED
+        }
+        let card = Card::of(Api { total_energy: unsupported, ..api() }, "One card").unwrap();
+        assert_eq!(card.energy(), Err("Not Supported".to_owned()));
+        extern "C" fn fails() -> c_int {
+            999
+        }
+        drop(card);
+        let failing = Api { init: fails, ..api() };
+        assert_eq!(Card::of(failing, "One card").err().unwrap(), "NVML: NVML's error 999");
+        assert_eq!(INITIALISED.load(Ordering::SeqCst), 0);
+    }
+}
