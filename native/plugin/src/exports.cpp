@@ -1,5 +1,5 @@
-// What the library shows: the two functions that TensorRT's plugin registry looks up, and one for who asks which
-// engines it reads.
+// What the library shows: the two functions that TensorRT's plugin registry looks up, and one for
+// who asks which engines it reads.
 
 #include "creator.h"
 #include "fields.h"
