@@ -11,7 +11,7 @@ use cumo_bundle::{
 use cumo_checkpoint::{Checkpoint, Sources, TokenizerFile};
 use cumo_onnx::{DType, Graph};
 
-use crate::convert::{OddWeight, write_weights};
+use crate::convert::{DataFile, OddWeight};
 use crate::error::Error;
 use crate::layered::{self, Assembly, LayerOptions, MoeKind, Version, WeightsFile};
 use crate::part::{Part, PartName};
@@ -219,19 +219,16 @@ fn write_data(
     part: &Part,
     progress: &dyn Progress,
 ) -> Result<Vec<OddWeight>, Error> {
-    let name = part.name.data_file();
-    let path = writer.path(&name);
-    let names: Vec<&str> = part.weights.iter().map(|weight| weight.name.as_str()).collect();
     let weights: Vec<Weight> = part.weights.iter().map(|weight| weight.weight.clone()).collect();
-    let layout = part.graph.layout();
-    progress.begin(part.name.name(), layout.total_bytes());
-    let mut odd = Vec::new();
-    writer.write_file(&name, |out| {
-        let failed = |source| Error::Io { path: path.clone(), source };
-        odd = write_weights(&names, &weights, layout, out, progress, failed)?;
-        Ok::<(), Error>(())
-    })?;
-    Ok(odd)
+    let file = DataFile {
+        name: part.name.data_file(),
+        part: part.name,
+        header: &[],
+        names: part.weights.iter().map(|weight| weight.name.as_str()).collect(),
+        weights: &weights,
+        layout: part.graph.layout(),
+    };
+    file.write(writer, progress)
 }
 
 /// The largest tokenizer file that is copied; the largest published ones have under 40 MB.

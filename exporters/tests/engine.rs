@@ -13,7 +13,8 @@ use std::process::Output;
 
 use cumo_bundle::{EngineFigures, Engines, EnginesManifest, Pass, WeightsFiles};
 use cumo_export::engine::CompiledProgram;
-use cumo_tensorrt::{Flavour, Library};
+use cumo_onnx::{DType, GraphBuilder, dims};
+use cumo_tensorrt::{BuildOptions, Builder, Flavour, Library};
 use support::{cumo_export, export, golden, names, stderr};
 
 /// Whether TensorRT-RTX is there; says that the test is skipped where it is not.
@@ -132,6 +133,27 @@ fn every_engine_of_the_goldens_is_built_with_plugins_or_functions() {
             assert_eq!(manifest.plugin.is_some(), tower * nodes > 0, "{name} {moe}");
             assert_eq!(manifest.weights_files, WeightsFiles::Link);
         }
+    }
+}
+
+/// What [`check_engines`] finds none of.
+#[test]
+fn a_product_in_f32_is_seen_in_what_was_compiled() {
+    if !tensorrt() {
+        return;
+    }
+    let library = Library::open(Flavour::Rtx).unwrap();
+    for (dtype, name) in [(DType::F16, "f16"), (DType::F32, "f32")] {
+        let mut graph = GraphBuilder::new();
+        let x = graph.input("x", dtype, dims![256, 128]).unwrap();
+        let w = graph.input("w", dtype, dims![128, 256]).unwrap();
+        let y = graph.matmul(&x, &w).unwrap();
+        graph.output("y", &y, dtype, dims![256, 256]).unwrap();
+        let model = graph.finish().encode("product", "product.data", ("test", "1"));
+        let mut network = Builder::new(&library).parse(&model, None).unwrap();
+        let engine = network.build(&BuildOptions::new()).unwrap().engine;
+        let program = CompiledProgram::read(engine.as_slice()).unwrap();
+        assert_eq!(program.products, [(name.to_owned(), 1)].into(), "{program:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 //! them. Memory is bounded by the buffers and the largest tensors that are transposed, not by the
 //! model.
 
+mod data_file;
 mod element;
 mod in_order;
 mod piece;
@@ -15,6 +16,7 @@ use std::thread;
 use cumo_bundle::{Block, FileWriter};
 use cumo_onnx::external::Layout;
 
+pub(crate) use data_file::DataFile;
 pub use element::Oddities;
 use in_order::InOrder;
 use queue::Queue;

@@ -10,13 +10,12 @@ use cumo_onnx::external::Layout;
 use serde_json::{Value, json};
 
 use crate::builder::NamedWeight;
-use crate::convert::{OddWeight, write_weights};
+use crate::convert::{DataFile, OddWeight};
 use crate::error::Error;
 use crate::part::PartName;
 use crate::progress::Progress;
 use crate::signature;
 use crate::weight::Weight;
-use std::io::Write;
 
 /// A file to be written.
 pub(crate) struct WeightsFile {
@@ -70,18 +69,15 @@ impl WeightsFile {
         writer: &mut BundleWriter,
         progress: &dyn Progress,
     ) -> Result<Vec<OddWeight>, Error> {
-        let name = self.name();
-        let path = writer.path(&name);
-        progress.begin(self.part.name(), self.layout.total_bytes());
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        let mut odd = Vec::new();
-        writer.write_file(&name, |out| {
-            let failed = |source| Error::Io { path: path.clone(), source };
-            out.write_all(&self.header).map_err(failed)?;
-            odd = write_weights(&names, &self.weights, &self.layout, out, progress, failed)?;
-            Ok::<(), Error>(())
-        })?;
-        Ok(odd)
+        let file = DataFile {
+            name: self.name(),
+            part: self.part,
+            header: &self.header,
+            names: self.names.iter().map(String::as_str).collect(),
+            weights: &self.weights,
+            layout: &self.layout,
+        };
+        file.write(writer, progress)
     }
 }
 
