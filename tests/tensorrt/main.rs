@@ -6,5 +6,7 @@ mod answers;
 mod constants;
 mod faults;
 mod opening;
+mod order;
 mod rows;
+mod staging;
 mod support;
