@@ -4,17 +4,25 @@ use std::num::NonZeroUsize;
 
 use cumo_runtime::backends::BackendOptions;
 
-/// The backends' settings: threads for ONNX Runtime, the device for TensorRT, with a bar on a
-/// terminal while weights are brought there.
-pub(crate) fn backend_options(threads: Option<NonZeroUsize>, device: usize) -> BackendOptions {
+/// The backends' settings: threads for ONNX Runtime; for TensorRT the device and whether it reads
+/// weights where they are mapped, with a bar on a terminal while they are copied.
+pub(crate) fn backend_options(
+    threads: Option<NonZeroUsize>,
+    device: usize,
+    weights_in_place: bool,
+) -> BackendOptions {
     // A program with one backend has no use for the other's.
-    let _ = (threads, device);
+    let _ = (threads, device, weights_in_place);
     BackendOptions {
         #[cfg(feature = "ort")]
         ort: cumo_runtime::backends::ort::OrtOptions { threads },
         #[cfg(feature = "tensorrt")]
         tensorrt: cumo_runtime::backends::tensorrt::TensorrtOptions {
             device,
+            weights: match weights_in_place {
+                true => cumo_runtime::backends::tensorrt::Weights::InPlace,
+                false => cumo_runtime::backends::tensorrt::Weights::Copied,
+            },
             progress: bar::progress(),
             ..Default::default()
         },

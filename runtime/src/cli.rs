@@ -43,6 +43,7 @@ pub(crate) enum Command {
   cumo run --model bundle --image cat.png --prompt \"What is on the table?\"
   cumo run --model bundle --image a.png --image b.png --prompt \"<image> or <image>: which is older?\"
   cumo run --model bundle --prompt-ids 1,5,-200,7 --image cat.png --temperature 0 --json
+  cumo run --model engines --device 1 --image cat.png --prompt \"What is on the table?\"
 
 The answer has no white space around it. Ctrl-C ends it (exit code 130) and prints what there is; a
 second one, or one before the answer has begun, ends the program at once.
@@ -239,6 +240,10 @@ pub(crate) struct ModelArgs {
         default_value_t = 0
     )]
     pub(crate) device: usize,
+    /// Have the device read engines' weights from their files where these are mapped, without a
+    /// copy: for devices that share the host's memory, as Jetson's do
+    #[arg(long)]
+    pub(crate) weights_in_place: bool,
     /// Threads that share the work on a CPU [default: the physical cores]
     #[arg(
         short,
@@ -253,7 +258,7 @@ pub(crate) struct ModelArgs {
 impl ModelArgs {
     pub(crate) fn options(&self) -> ModelOptions {
         ModelOptions {
-            backend: backend_options(self.threads, self.device),
+            backend: backend_options(self.threads, self.device, self.weights_in_place),
             ..ModelOptions::default()
         }
     }

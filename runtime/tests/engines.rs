@@ -107,6 +107,13 @@ fn questions_are_answered_from_engines_as_from_their_bundle() {
     assert_eq!(answer, "1");
     assert_eq!((answer, tokens), ask("bundle"));
 
+    let ids = |model: &str| {
+        let mut tokenize = engines.cumo("tokenize", model).spawn().unwrap();
+        tokenize.stdin.take().unwrap().write_all(b"What is <image>?").unwrap();
+        succeeded(tokenize.wait_with_output().unwrap())
+    };
+    assert_eq!(ids("engines"), ids("bundle"));
+
     let mut chat = engines.cumo("chat", "engines");
     let mut chat = chat.args(["--temperature", "0", "--image", &image(0)]).spawn().unwrap();
     let script = format!(

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use cumo_bundle::{
-    Bundle, Dim, ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineContents, EngineFigures, EngineEntry, EngineLimits,
-    EngineOptions, EnginesManifest, FileEntry, Manifest, Pass, Phase, Target, TensorrtFacts,
-    TensorrtFlavour, WeightsFiles, names,
+    Bundle, Dim, ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineContents, EngineEntry,
+    EngineFigures, EngineLimits, EngineOptions, EnginesManifest, FileEntry, Manifest, Pass, Phase,
+    Target, TensorrtFacts, TensorrtFlavour, WeightsFiles, names,
 };
 use cumo_checkpoint::Sources;
 use cumo_export::{FloatType, OnnxOptions, Quiet, export_onnx};

@@ -5,6 +5,9 @@
 mod answers;
 mod constants;
 mod faults;
+mod memory;
 mod opening;
+mod order;
 mod rows;
+mod staging;
 mod support;

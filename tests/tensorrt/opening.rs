@@ -4,8 +4,8 @@ use std::fs;
 
 use cumo_bundle::names::MANIFEST_FILE;
 use cumo_export::MoeKind;
-use cumo_runtime::Error;
 use cumo_runtime::backend::BackendError;
+use cumo_runtime::{CancelToken, Error};
 use cumo_standin::{DeviceSettings, Settings};
 
 use crate::support::{Setup, answer, golden};
@@ -100,11 +100,17 @@ fn a_model_that_does_not_fit_is_refused_with_what_is_missing_before_it_is_alloca
     let golden = golden("mistral-moe");
     let setup = Setup::new(&golden, MoeKind::Plugin);
     let mut model = setup.open().unwrap();
-    answer(&mut model, &golden.prompts["text_only"].input_ids, &[], 8).unwrap();
+    let paths = ["wide", "gray"].map(|name| golden.image(name));
+    let (images, _) = model.encode_images(&paths, &CancelToken::new()).unwrap();
+    answer(&mut model, &golden.prompts["two_images"].input_ids, &images, 8).unwrap();
     let device = model.executor().backend().device.unwrap();
     let counted = setup.finish(model).peak_bytes;
     // What is counted is what is there, of buffers and block; engines are counted as they load.
     assert!(device.peak_bytes >= counted, "{} of {counted}", device.peak_bytes);
+    let entries = setup.engines.path().read_dir().unwrap().map(|entry| entry.unwrap());
+    let is_engine = |entry: &fs::DirEntry| entry.path().extension().is_some_and(|e| e == "engine");
+    let engines = entries.filter(is_engine).map(|entry| entry.metadata().unwrap().len());
+    let engines: u64 = engines.sum();
 
     // The weights fit, and not all of the rest.
     let total_bytes = (64 << 20) + 1_300_000;
@@ -115,6 +121,8 @@ fn a_model_that_does_not_fit_is_refused_with_what_is_missing_before_it_is_alloca
     let Error::Backend(BackendError::DeviceMemory(plan)) = &error else { panic!("{error}") };
     assert!(plan.missing().is_some() && plan.free <= total_bytes);
     let needed = plan.needed;
+    // The plan is not short of what a request of the largest sizes took.
+    assert!(needed.total() + engines >= counted, "{needed:?} and {engines} for {counted}");
     assert!(needed.weights > 0 && needed.cache > 0 && needed.buffers > 0, "{needed:?}");
     let text = error.to_string();
     for part in ["are missing", "--max-context (now 256)", "--max-images (now 2)", "precision"] {

@@ -6,7 +6,7 @@ use crate::engines::ENGINES_FORMAT;
 use crate::engines_open::Engines;
 use crate::error::Error;
 use crate::open::{Bundle, manifest_text};
-use crate::{FileCheck, names};
+use crate::{FileCheck, ModelFacts, names};
 
 /// An opened folder, by what its manifest says it is.
 #[derive(Debug, Clone)]
@@ -27,6 +27,17 @@ impl Folder {
             true => Ok(Folder::Engines(Box::new(Engines::open(path)?))),
             false => Ok(Folder::Bundle(Box::new(Bundle::open(path)?))),
         }
+    }
+
+    /// What the model of a bundle or of engines is, by the manifest alone.
+    ///
+    /// # Errors
+    /// As [`Bundle::read_manifest`] and [`Engines::read_manifest`].
+    pub fn read_model(path: &Path) -> Result<ModelFacts, Error> {
+        Ok(match holds_engines(path)? {
+            true => Engines::read_manifest(path)?.bundle.model,
+            false => Bundle::read_manifest(path)?.model,
+        })
     }
 
     /// Bytes of all files that the manifest of a folder lists.
@@ -85,6 +96,7 @@ mod tests {
                 Folder::open(folder.path()).unwrap_err().to_string(),
                 Folder::verify(folder.path(), |_| ()).unwrap_err().to_string(),
                 Folder::listed_bytes(folder.path()).unwrap_err().to_string(),
+                Folder::read_model(folder.path()).unwrap_err().to_string(),
             ]
         };
         for text in error(r#"{"format": "cumo-engines", "format_version": 9}"#) {
@@ -105,6 +117,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let engines = write(manifest(), folder.path());
         let checks = || Folder::verify(&engines.path, |_| ()).unwrap();
+        assert_eq!(Folder::read_model(&engines.path).unwrap(), engines.manifest.bundle.model);
         assert!(checks().iter().all(|check| check.status == FileStatus::Intact));
         let first = &engines.manifest.engines[0].file;
         fs::write(engines.file(first), "cut").unwrap();

@@ -40,9 +40,9 @@ impl Stream {
                 return Err(Error::Run { reason });
             }
         }
+        let pitch = |side: Rows<'_>| side.pitch.max(row_bytes as u64);
         self.uses(to.buffer.used());
         self.uses(from.buffer.used());
-        let pitch = |side: Rows<'_>| side.pitch.max(row_bytes as u64);
         let (target, source) = (to.buffer.address(), from.buffer.address());
         self.handle.copy_rows((target, pitch(to)), (source, pitch(from)), row_bytes, rows)
     }

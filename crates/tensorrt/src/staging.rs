@@ -42,7 +42,7 @@ impl Staging {
     }
 
     /// Puts a copy of bytes to the start of a buffer on a stream. They are taken before this
-    /// returns; the device may have them later. Not for use while a graph is captured.
+    /// returns; the device may have them later.
     ///
     /// # Errors
     /// [`Error::Run`] where they do not fit; [`Error::Cuda`].
@@ -57,8 +57,7 @@ impl Staging {
         })
     }
 
-    /// Fills a buffer with what `source` writes, a piece after another. Not for use while a graph
-    /// is captured.
+    /// Fills a buffer with what `source` writes, a piece after another.
     ///
     /// # Errors
     /// What `source` fails with; [`Error::Cuda`]. A part of the buffer may then be filled.
@@ -68,8 +67,9 @@ impl Staging {
         to: &DeviceBuffer,
         source: &mut dyn FnMut(&mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut done = 0;
+        stream.not_while_captured("copy from the host")?;
         stream.uses(to.used());
+        let mut done = 0;
         while done < to.bytes() {
             let wanted = usize::try_from(to.bytes() - done).unwrap_or(usize::MAX);
             let (offset, bytes) = self.room(wanted)?;
@@ -88,6 +88,7 @@ impl Staging {
     /// # Errors
     /// [`Error::Cuda`], also of work that was on the stream; [`Error::OutOfMemory`] of the host's.
     pub fn read(&mut self, stream: &Stream, from: &DeviceBuffer) -> Result<&[u8], Error> {
+        stream.not_while_captured("copy to the host")?;
         let bytes = usize::try_from(from.bytes()).unwrap_or(usize::MAX);
         if bytes > self.blocks[0].memory.bytes() {
             self.large.clear();

@@ -133,7 +133,7 @@ impl Stream {
         drop(done);
     }
 
-    fn not_while_captured(&self, doing: &str) -> Result<(), Error> {
+    pub(crate) fn not_while_captured(&self, doing: &str) -> Result<(), Error> {
         if self.work.borrow().is_recorded() {
             let reason = format!("cannot {doing} while a graph is captured");
             return Err(Error::Run { reason });

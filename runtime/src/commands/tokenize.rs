@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use cumo_bundle::{Bundle, PromptTemplate};
+use cumo_bundle::{Folder, PromptTemplate};
 use cumo_processor::{Message, Role, Tokenizer, render, tokenize_prompt};
 use serde::Deserialize;
 
@@ -52,9 +52,9 @@ fn open(args: &TokenizeArgs) -> Result<(Tokenizer, Option<PromptTemplate>)> {
         return Ok((Tokenizer::open(file)?, None));
     }
     let folder = args.model.as_deref().context("neither --model nor --tokenizer was given")?;
-    let facts = Bundle::read_manifest(folder)?.model;
+    let facts = Folder::read_model(folder)?;
     let kind = facts.tokenizer.with_context(|| {
-        format!("{}: this bundle has no tokenizer; give --tokenizer", folder.display())
+        format!("{}: this model has no tokenizer; give --tokenizer", folder.display())
     })?;
     Ok((Tokenizer::open(&folder.join(kind.file_name()))?, Some(facts.template)))
 }

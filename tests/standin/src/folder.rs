@@ -12,9 +12,12 @@ pub(crate) const SETTINGS_FILE: &str = "stand-in.json";
 pub(crate) const VIOLATIONS_FILE: &str = "violations.txt";
 pub(crate) const TRACE_FILE: &str = "trace.txt";
 pub(crate) const SUMMARY_FILE: &str = "summary.json";
+/// The library's file.
+pub(crate) const LIBRARY_FILE: &str = "libcumo_trt_rtx.so";
 pub(crate) const PLUGIN_FILE: &str = "libcumo_plugin.so";
 
-/// What a plugin's file begins with for the stand-in, which takes no code from it.
+/// What a plugin's file begins with for the stand-in, which takes no code from it, unless it is the
+/// stand-in itself, which tells the layout as a plugin does.
 pub(crate) const PLUGIN_TEXT: &str = "cumo stand-in plugin\n";
 
 /// A folder with a stand-in: the library under the name of a shim, its settings, and what it wrote
@@ -61,7 +64,10 @@ impl StandIn {
     /// The folder cannot be written, or the library is not where cargo puts it.
     pub fn create(folder: &Path, settings: &Settings) -> io::Result<StandIn> {
         let stand_in = StandIn::without_library(folder, settings)?;
-        std::os::unix::fs::symlink(library()?, stand_in.folder.join("libcumo_trt_rtx.so"))?;
+        fs::remove_file(stand_in.plugin())?;
+        for name in [LIBRARY_FILE, PLUGIN_FILE] {
+            std::os::unix::fs::symlink(library()?, stand_in.folder.join(name))?;
+        }
         Ok(stand_in)
     }
 

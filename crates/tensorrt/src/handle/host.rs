@@ -24,7 +24,7 @@ impl PinnedHandle {
     /// Memory of so many bytes, all zero.
     pub(crate) fn alloc(runtime: Arc<RuntimeHandle>, bytes: usize) -> Result<Self, Error> {
         let mut out = ptr::null_mut();
-        // SAFETY: the contract.
+        // SAFETY: the runtime is borrowed, and kept in what is made; `out` is a local.
         runtime.shim.check(unsafe {
             (runtime.shim.api.host_alloc)(runtime.pointer.as_ptr(), bytes, &mut out)
         })?;
@@ -60,8 +60,9 @@ impl PinnedHandle {
         let from = self.piece(offset, bytes).map(|piece| piece.as_ptr());
         let from = from.ok_or_else(outside)?;
         let shim = &self.runtime.shim;
-        // SAFETY: the contract, but for the memory that is copied from, which is used after the
-        // call: it is pinned, and its owner waits for the copy before it is freed.
+        // SAFETY: the stream is borrowed, and is not captured. The memory that is copied from is
+        // used after the call: it is pinned, and its owner waits for the copy before it is freed.
+        // `to` is a device address, of a buffer that the stream keeps.
         shim.check(unsafe {
             (shim.api.copy_to_device)(stream.pointer.as_ptr(), to, from.cast(), bytes)
         })
@@ -87,7 +88,8 @@ impl PinnedHandle {
 
 impl Drop for PinnedHandle {
     fn drop(&mut self) {
-        // SAFETY: the pointer is ours.
+        // SAFETY: `alloc` got the pointer from this runtime, and it is freed once; `Staging` has
+        // waited for the copies of it.
         unsafe {
             (self.runtime.shim.api.host_free)(self.runtime.pointer.as_ptr(), self.pointer.as_ptr());
         }
@@ -105,8 +107,8 @@ impl BufferHandle {
         // that change meanwhile are wrong numbers, and pages that are gone an error of CUDA's.
         let file = unsafe { Mmap::map(file) }.map_err(MapError::Io)?;
         let mut address = 0;
-        // SAFETY: the contract, but for the memory, which is kept mapped as long as the device may
-        // read it: in the handle, which unregisters it first.
+        // SAFETY: the runtime is borrowed, and kept in what is made; the memory is kept mapped as
+        // long as the device may read it: in the handle, which unregisters it first.
         let status = unsafe {
             let (memory, bytes) = (file.as_ptr().cast(), file.len());
             (runtime.shim.api.host_register)(runtime.pointer.as_ptr(), memory, bytes, &mut address)
@@ -134,7 +136,8 @@ impl StreamHandle {
         rows: usize,
     ) -> Result<(), Error> {
         let (shim, stream) = (&self.runtime.shim, self.pointer.as_ptr());
-        // SAFETY: the contract; the caller keeps both within buffers.
+        // SAFETY: the stream is borrowed; the rest are numbers. `Stream::copy_rows` checked that
+        // all runs are in buffers, and keeps these until the copy is done.
         shim.check(unsafe {
             (shim.api.copy_rows_on_device)(stream, to, to_pitch, from, from_pitch, row_bytes, rows)
         })

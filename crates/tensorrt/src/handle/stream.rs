@@ -40,8 +40,8 @@ impl Drop for BufferHandle {
             // `Stream` or `Graph` uses it any more: those hold an `Arc` of this. CUDA's manual would
             // allow it also then: cuMemFree waits for the device, but for memory of cuMemAllocAsync.
             None => unsafe { (api.buffer_free)(runtime, self.address) },
-            // SAFETY: `BufferHandle::map` registered this memory with this runtime, once, and `file` is dropped
-            // behind this body, so that it is mapped still. No work uses it any more, as above.
+            // SAFETY: `map` registered the memory with this runtime, and it is unregistered once,
+            // while it is mapped still. No work uses it any more, as above.
             Some(file) => unsafe { (api.host_unregister)(runtime, file.as_ptr().cast()) },
         }
     }

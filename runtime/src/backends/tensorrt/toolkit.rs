@@ -10,10 +10,6 @@ use super::fault::during;
 use crate::backend::BackendError;
 use crate::error::Error;
 
-/// The form of fields and inputs that the plugin reads: `kLayoutVersion` of
-/// `native/plugin/src/fields.h`.
-const PLUGIN_LAYOUT: u32 = 1;
-
 /// What engines run on.
 pub(super) struct Toolkit {
     pub(super) library: Library,
@@ -36,8 +32,11 @@ impl Toolkit {
         let library = Library::open_at(flavour(wanted), &options.libraries).map_err(missing)?;
         let device = device(&library, options.device);
         let plugin = match &engines.manifest.plugin {
-            Some(_) => library.load_own_plugins(options.plugin.as_deref()).map(drop),
-            None => Ok(()),
+            Some(_) => library
+                .load_own_plugins(options.plugin.as_deref())
+                .and_then(|file| library.plugin_layout(&file))
+                .map(Some),
+            None => Ok(None),
         };
         let version = library.version();
         let compute_capability = device.as_ref().ok().map(|it| it.compute_capability);
@@ -45,7 +44,7 @@ impl Toolkit {
             flavour: wanted,
             version: &version,
             compute_capability: compute_capability.and_then(|it| u32::try_from(it).ok()),
-            plugin_layout: plugin.is_ok().then_some(PLUGIN_LAYOUT),
+            plugin_layout: plugin.as_ref().ok().copied().flatten(),
         };
         let reasons = [device.as_ref().err().cloned(), plugin.err().map(|it| it.to_string())];
         engines.check_machine(&machine).map_err(|error| with_reasons(error, reasons))?;
@@ -141,13 +140,6 @@ fn find(flavour: Flavour, places: &LibraryPlaces) -> TensorrtFound {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_plugins_layout_is_the_headers() {
-        let header = include_str!("../../../../native/plugin/src/fields.h");
-        let line = format!("constexpr int32_t kLayoutVersion = {PLUGIN_LAYOUT};");
-        assert!(header.contains(&line), "{line}");
-    }
 
     #[test]
     fn a_flavour_that_is_nowhere_is_missing_with_a_sentence() {

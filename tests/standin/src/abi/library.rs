@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_void};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
@@ -123,6 +124,12 @@ pub unsafe extern "C" fn cumo_trt_library_can_build(library: *const sys::Library
     objects::get::<Library, _>(library).map_or(0, |library| library.settings.can_build.into())
 }
 
+/// What this project's plugin exports: the stand-in is found as both.
+#[unsafe(no_mangle)]
+pub extern "C" fn cumo_plugin_layout_version() -> i32 {
+    1
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cumo_trt_library_load_plugins(
     library: *mut sys::Library,
@@ -132,9 +139,14 @@ pub unsafe extern "C" fn cumo_trt_library_load_plugins(
         let library = objects::get::<Library, _>(library)?;
         // SAFETY: the header.
         let path = unsafe { text(path) }?;
-        let plugin = std::fs::read(&path)
-            .map_err(|error| Fault::new(code::PLUGIN, format!("{path}: {error}")))?;
-        if !plugin.starts_with(PLUGIN_TEXT.as_bytes()) {
+        let fault = |error: std::io::Error| Fault::new(code::PLUGIN, format!("{path}: {error}"));
+        let mut start = Vec::new();
+        let file = std::fs::File::open(&path).map_err(fault)?;
+        file.take(PLUGIN_TEXT.len() as u64).read_to_end(&mut start).map_err(fault)?;
+        let shim = Path::new(&path).with_file_name(folder::LIBRARY_FILE).canonicalize();
+        let is_this =
+            shim.is_ok_and(|shim| Path::new(&path).canonicalize().is_ok_and(|it| it == shim));
+        if !is_this && start != PLUGIN_TEXT.as_bytes() {
             return Err(Fault::new(code::PLUGIN, format!("{path}: not the stand-in's plugin")));
         }
         library.has_plugin.store(true, Ordering::Relaxed);
