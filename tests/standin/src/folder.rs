@@ -12,7 +12,9 @@ pub(crate) const SETTINGS_FILE: &str = "stand-in.json";
 pub(crate) const VIOLATIONS_FILE: &str = "violations.txt";
 pub(crate) const TRACE_FILE: &str = "trace.txt";
 pub(crate) const SUMMARY_FILE: &str = "summary.json";
-/// The library's file.
+/// The library as cargo calls it.
+pub(crate) const BUILT_FILE: &str = "libcumo_standin.so";
+/// The library as it is found.
 pub(crate) const LIBRARY_FILE: &str = "libcumo_trt_rtx.so";
 pub(crate) const PLUGIN_FILE: &str = "libcumo_plugin.so";
 
@@ -158,9 +160,8 @@ pub(crate) fn settings(folder: &Path) -> Result<Settings, String> {
 fn library() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folders = program.ancestors().skip(1).take(2);
-    let places = folders.flat_map(|folder| {
-        [folder.join("libcumo_standin.so"), folder.join("deps/libcumo_standin.so")]
-    });
+    let places =
+        folders.flat_map(|folder| [folder.join(BUILT_FILE), folder.join("deps").join(BUILT_FILE)]);
     let newest = places.filter_map(|file| {
         let made = fs::metadata(&file).and_then(|metadata| metadata.modified()).ok()?;
         Some((made, file))

@@ -143,9 +143,9 @@ pub unsafe extern "C" fn cumo_trt_library_load_plugins(
         let mut start = Vec::new();
         let file = std::fs::File::open(&path).map_err(fault)?;
         file.take(PLUGIN_TEXT.len() as u64).read_to_end(&mut start).map_err(fault)?;
-        let shim = Path::new(&path).with_file_name(folder::LIBRARY_FILE).canonicalize();
-        let is_this =
-            shim.is_ok_and(|shim| Path::new(&path).canonicalize().is_ok_and(|it| it == shim));
+        let is_this = Path::new(&path)
+            .canonicalize()
+            .is_ok_and(|file| file.file_name() == Some(folder::BUILT_FILE.as_ref()));
         if !is_this && start != PLUGIN_TEXT.as_bytes() {
             return Err(Fault::new(code::PLUGIN, format!("{path}: not the stand-in's plugin")));
         }
