@@ -138,7 +138,7 @@ pub enum Error {
     #[error("the model's best tokens have id {id}, its vocabulary has {vocab_size}")]
     Candidate {
         /// The token.
-        id: i64,
+        id: f32,
         /// Tokens of the vocabulary.
         vocab_size: usize,
     },

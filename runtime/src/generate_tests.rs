@@ -310,11 +310,11 @@ fn of_a_devices_logits_only_what_sampling_needs_is_read() {
     let (mut generator, backend) = testing::generator_on_device(Form::LayersInPlace);
     let answer = ask(&mut generator, &[1, 5, 7], &[], &options(10)).unwrap();
     assert_eq!(answer.tokens, greedy(&[1.0, 5.0, 7.0], 10));
-    // The best token's logit and its id, ten times.
-    assert_eq!(backend.borrow().read_bytes, 10 * (4 + 8));
+    // The logits and ids of two tokens, ten times.
+    assert_eq!(backend.borrow().read_bytes, 10 * 2 * (4 + 4));
     let mut all = options(10);
     all.sampling.logprobs = Some(0);
     let answer = ask(&mut generator, &[1, 5, 7], &[], &all).unwrap();
     assert_eq!(answer.tokens, greedy(&[1.0, 5.0, 7.0], 10));
-    assert_eq!(backend.borrow().read_bytes, 10 * (4 + 8) + 10 * 4 * testing::VOCAB);
+    assert_eq!(backend.borrow().read_bytes, 10 * 2 * (4 + 4) + 10 * 4 * testing::VOCAB);
 }

@@ -117,9 +117,9 @@ fn only_what_sampling_needs_comes_back_and_only_ids_go_over() {
         (summary.bytes_to_device, summary.bytes_to_host, vocab)
     };
     let (short, long) = (transfers(10, None), transfers(30, None));
-    // An id, a position and an index, of 8 bytes each; the best token's logit and its id.
+    // An id, a position and an index, of 8 bytes each; the best tokens' logits and ids.
     assert_eq!(long.0 - short.0, 20 * 3 * 8);
-    assert_eq!(long.1 - short.1, 20 * (4 + 8));
+    assert_eq!(long.1 - short.1, 20 * 64 * (4 + 4));
     // Log-probabilities need a row of logits.
     let (short, long) = (transfers(10, Some(0)), transfers(30, Some(0)));
     assert_eq!(long.1 - short.1, 20 * short.2 * 4);

@@ -26,10 +26,9 @@ pub const CACHE_POSITIONS: &str = "cache_positions";
 /// Logits of every given position, `[batch, sequence, vocab]`, or of the last one alone,
 /// `[batch, 1, vocab]`.
 pub const LOGITS: &str = "logits";
-/// The largest of the last position's logits, largest first, `[batch, 1, candidates]`; optional.
-pub const CANDIDATE_LOGITS: &str = "candidate_logits";
-/// The tokens of [`CANDIDATE_LOGITS`], `[batch, 1, candidates]` i64.
-pub const CANDIDATE_IDS: &str = "candidate_ids";
+/// The largest of the last position's logits, largest first, and behind them their tokens as
+/// numbers, `[batch, 2, candidates]` f32; optional. One tensor, since each is a way from a device.
+pub const CANDIDATES: &str = "candidates";
 
 /// Symbol: images in one call.
 pub const IMAGES: &str = "images";

@@ -75,6 +75,9 @@ fn decoder_layer(
 /// sampling needs from most models, the 50 best, without the logits' way from a device.
 const CANDIDATES: usize = 64;
 
+/// Ids below this are exact as f32.
+const LARGEST_EXACT: usize = 1 << 24;
+
 /// The last position's logits, `[batch, 1, vocab]` f32, and the best of them with their ids.
 fn head(b: &mut ModelBuilder<'_>, llm: &Llm, config: &LlmConfig) -> Result<(), Error> {
     let shape = dims![names::BATCH, names::SEQUENCE, config.hidden_size];
@@ -84,10 +87,13 @@ fn head(b: &mut ModelBuilder<'_>, llm: &Llm, config: &LlmConfig) -> Result<(), E
     let logits = logits(b, &normed, &llm.lm_head)?;
     let shape = dims![names::BATCH, 1, config.vocab_size];
     b.g.output(names::LOGITS, &logits, DType::F32, shape)?;
+    if config.vocab_size > LARGEST_EXACT {
+        return Ok(());
+    }
     let count = CANDIDATES.min(config.vocab_size);
     let k = b.g.ints(&[count as i64]);
     let (best, ids) = b.g.top_k(&logits, &k, Dim::Fixed(count))?;
-    let shape = dims![names::BATCH, 1, count];
-    b.g.output(names::CANDIDATE_LOGITS, &best, DType::F32, shape.clone())?;
-    Ok(b.g.output(names::CANDIDATE_IDS, &ids, DType::I64, shape)?)
+    let ids = b.g.cast(&ids, DType::F32);
+    let candidates = b.g.concat(&[&best, &ids], 1, Dim::Fixed(2))?;
+    Ok(b.g.output(names::CANDIDATES, &candidates, DType::F32, dims![names::BATCH, 2, count])?)
 }

@@ -16,31 +16,29 @@ impl Executor {
     /// that the vocabulary has not; [`Error::Backend`].
     pub fn candidates(&mut self, count: usize, out: &mut Vec<(f32, u32)>) -> Result<bool, Error> {
         out.clear();
-        let place = |name: &str, dtype: Dtype| {
-            let placed = self.activations.require(name).ok()?;
-            let given = self.activations.shape(name).last().copied().unwrap_or(0);
-            (placed.dtype == dtype && given >= count).then_some(placed.buffer)
+        let Ok(placed) = self.activations.require(names::CANDIDATES) else { return Ok(false) };
+        let given = match self.activations.shape(names::CANDIDATES) {
+            [_, 2, given] if placed.dtype == Dtype::F32 => *given,
+            _ => 0,
         };
-        let logits = place(names::CANDIDATE_LOGITS, Dtype::F32);
-        let (Some(logits), Some(ids)) = (logits, place(names::CANDIDATE_IDS, Dtype::I64)) else {
+        if given < count {
             return Ok(false);
-        };
-        let mut scores = std::mem::take(&mut self.candidate_scores);
-        tensor::decode(self.backend.read(logits, 0, count * 4)?, Dtype::F32, &mut scores);
+        }
+        let bytes = self.backend.read(placed.buffer, 0, 2 * given * placed.dtype.size())?;
+        tensor::decode(bytes, placed.dtype, &mut self.candidates);
         let vocab_size = self.manifest.model.llm.vocab_size;
-        let position = self.cache.length();
-        let ids = self.backend.read(ids, 0, count * 8)?;
-        let ids = ids.chunks_exact(8).map(|id| id.try_into().map_or(-1, i64::from_ne_bytes));
-        for (score, id) in scores.iter().zip(ids) {
-            let token = u32::try_from(id).ok().filter(|token| (*token as usize) < vocab_size);
-            let token = token.ok_or(Error::Candidate { id, vocab_size })?;
+        let (scores, ids) = self.candidates.split_at(given.min(self.candidates.len()));
+        for (score, id) in scores.iter().zip(ids).take(count) {
+            // Whole numbers below 2^24 are exact; the bounds also refuse NaN.
+            if !(*id >= 0.0 && (*id as usize) < vocab_size && id.fract() == 0.0) {
+                return Err(Error::Candidate { id: *id, vocab_size });
+            }
             if score.is_nan() || *score == f32::INFINITY {
-                let (token, value) = (token as usize, *score);
+                let (position, token, value) = (self.cache.length(), *id as usize, *score);
                 return Err(Error::NotFinite { position, token, value });
             }
-            out.push((*score, token));
+            out.push((*score, *id as u32));
         }
-        self.candidate_scores = scores;
         Ok(true)
     }
 }

@@ -59,7 +59,8 @@ pub struct Executor {
     times: StepTimes,
     bytes: Vec<u8>,
     ids: Vec<i64>,
-    candidate_scores: Vec<f32>,
+    /// What [`Executor::candidates`] read.
+    candidates: Vec<f32>,
     step_ids: Vec<StepId>,
 }
 
@@ -83,7 +84,7 @@ impl Executor {
             times: StepTimes::default(),
             bytes: Vec::new(),
             ids: Vec::new(),
-            candidate_scores: Vec::new(),
+            candidates: Vec::new(),
             step_ids: Vec::new(),
         })
     }

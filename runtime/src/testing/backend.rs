@@ -184,16 +184,8 @@ impl HostBackend {
         row[(best + 1) % VOCAB] = 4.0;
         self.put(step, "logits", &row);
         let sign = if sum.is_nan() { f32::NAN } else { 1.0 };
-        self.put(step, "candidate_logits", &[5.0 * sign, 4.0 * sign]);
-        let ids = [best, (best + 1) % VOCAB].map(|id| id as i64);
-        self.put_integers(step, "candidate_ids", &ids);
-    }
-
-    fn put_integers(&mut self, step: usize, name: &str, values: &[i64]) {
-        let (buffer, _, shape) = self.steps[step].bound[name].clone();
-        assert_eq!(shape.iter().product::<usize>(), values.len(), "{name}");
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
-        self.bytes(buffer)[..bytes.len()].copy_from_slice(&bytes);
+        let ids = [best, (best + 1) % VOCAB].map(|id| id as f32);
+        self.put(step, "candidates", &[5.0 * sign, 4.0 * sign, ids[0], ids[1]]);
     }
 }
 

@@ -158,8 +158,7 @@ fn layered_llm(form: Form, inputs_embeds: Value) -> Vec<(String, Graph, Step)> {
     };
     let outputs = [
         value("logits", f32, &["batch", "1", "32"]),
-        value("candidate_logits", f32, &["batch", "1", "2"]),
-        value("candidate_ids", Dtype::I64, &["batch", "1", "2"]),
+        value("candidates", f32, &["batch", "2", "2"]),
     ];
     let mut head = step("head", std::slice::from_ref(&hidden), &outputs);
     let last = Binding::Activation("hidden.0".to_owned());
