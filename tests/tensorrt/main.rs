@@ -8,6 +8,7 @@ mod faults;
 mod memory;
 mod opening;
 mod order;
+mod recorded;
 mod rows;
 mod staging;
 mod support;

@@ -61,15 +61,15 @@ fn staging_waits_for_copies_of_another_stream() {
     let device = Device::new(&Settings::default());
     let Device { runtime, stream, .. } = &device;
     let other = runtime.stream().unwrap();
-    let mut staging = Staging::new(runtime, 256).unwrap();
+    let mut staging = Staging::new(runtime, 1024).unwrap();
     let (a, b) = (runtime.buffer(100).unwrap(), runtime.buffer(100).unwrap());
     staging.write(stream, &a, &[1; 100]).unwrap();
     staging.write(&other, &b, &[2; 100]).unwrap();
     // Both are in one block, which is filled anew only when both were copied.
-    for value in 3..9 {
+    for value in 3..15 {
         staging.write(&other, &b, &[value; 100]).unwrap();
     }
-    assert_eq!(staging.read(&other, &b).unwrap(), [8; 100]);
+    assert_eq!(staging.read(&other, &b).unwrap(), [14; 100]);
     assert_eq!(staging.read(stream, &a).unwrap(), [1; 100]);
     drop((staging, a, b, other));
     device.finish();

@@ -56,16 +56,15 @@ impl Memory {
         Memory { next: first, live: BTreeMap::new(), freed: BTreeMap::new(), used_bytes: 0 }
     }
 
-    /// Allocates `bytes` of memory for the handle `owner`; no address is given twice.
-    pub(crate) fn alloc(&mut self, bytes: u64, owner: usize) -> u64 {
-        let lines = usize::try_from(bytes.div_ceil(64)).unwrap_or(usize::MAX).saturating_add(1);
+    /// Allocates `bytes` of memory for the handle `owner`; no address is given twice. None where
+    /// the host has not so much.
+    pub(crate) fn alloc(&mut self, bytes: u64, owner: usize) -> Option<u64> {
+        let count = usize::try_from(bytes.div_ceil(64)).ok()?.checked_add(1)?;
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(count).ok()?;
+        lines.resize(count, Line([POISON; 64]));
         self.used_bytes += bytes;
-        self.place(
-            bytes,
-            Block::Owned(vec![Line([POISON; 64]); lines]),
-            owner,
-            Intervals::default(),
-        )
+        Some(self.place(bytes, Block::Owned(lines), owner, Intervals::default()))
     }
 
     /// Gives memory of the host an address of the device; all of it counts as written.
@@ -292,7 +291,7 @@ mod tests {
     #[test]
     fn an_address_is_in_one_allocation_or_known_to_be_in_none() {
         let mut memory = Memory::new(1 << 40);
-        let (a, b) = (memory.alloc(100, 1), memory.alloc(8, 1));
+        let (a, b) = (memory.alloc(100, 1).unwrap(), memory.alloc(8, 1).unwrap());
         assert_eq!(a % 256 + b % 256, 0);
         assert!(memory.place_of(a + 60, 40).is_ok());
         let message = memory.place_of(a + 60, 41).unwrap_err();
@@ -307,13 +306,14 @@ mod tests {
         assert!(memory.place_of(a + 99, 1).unwrap_err().contains("100 bytes that was freed"));
         assert!(memory.free(a).unwrap_err().contains("was freed"));
         assert_eq!((memory.left(1), memory.left(2), memory.used_bytes), (vec![(b, 8)], vec![], 8));
+        assert_eq!((memory.alloc(u64::MAX, 1), memory.used_bytes), (None, 8));
     }
 
     #[test]
     #[allow(unsafe_code, reason = "writes where it must not")]
     fn writing_past_the_end_is_found_when_it_is_freed() {
         let mut memory = Memory::new(1 << 40);
-        let address = memory.alloc(64, 1);
+        let address = memory.alloc(64, 1).unwrap();
         let place = memory.place_of(address, 64).unwrap();
         // SAFETY: there are 64 more bytes, which are there to be overwritten.
         unsafe { place.add(64).write(0) };

@@ -32,8 +32,10 @@ pub unsafe extern "C" fn cumo_trt_buffer_alloc(
             return Err(Fault::new(code::CUDA, "an allocation of no bytes"));
         }
         device.allocation(&mut state, bytes, "a buffer")?;
+        let made = state.memory.alloc(bytes, runtime.number);
+        let full = || Fault::new(code::OUT_OF_MEMORY, format!("the host has no {bytes} bytes"));
         // SAFETY: the header.
-        unsafe { give(address, state.memory.alloc(bytes, runtime.number)) }
+        unsafe { give(address, made.ok_or_else(full)?) }
     })
 }
 
