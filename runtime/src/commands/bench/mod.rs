@@ -1,6 +1,9 @@
 //! `cumo bench`: measures, compares and reports.
 
+mod cold;
 mod compare;
+mod measure;
+mod progress;
 mod report;
 
 use std::path::PathBuf;
@@ -13,9 +16,13 @@ use super::console;
 use crate::cli::{BenchArgs, BenchCommand};
 
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
-    match &args.command {
-        BenchCommand::Compare(args) => or_bad_input(compare::run(args)),
-        BenchCommand::Report(args) => or_bad_input(report::run(args)),
+    match (&args.command, &args.measure.0) {
+        (Some(BenchCommand::Compare(args)), _) => or_bad_input(compare::run(args)),
+        (Some(BenchCommand::Report(args)), _) => or_bad_input(report::run(args)),
+        (Some(BenchCommand::FirstAnswer(args)), _) => cold::first_answer(args),
+        (None, Some(args)) => measure::run(args),
+        // The command line's parser asks for one of them.
+        (None, None) => anyhow::bail!("there is no model to measure (--model)"),
     }
 }
 
