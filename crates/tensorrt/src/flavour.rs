@@ -78,8 +78,15 @@ pub(crate) fn shims(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
     if let Some(folder) = named.map(Path::to_owned).or(variable) {
         return vec![folder.join(name)];
     }
-    let places =
-        ["", "../lib", "../lib/cumo-edge", "../native-build/shim", "../../native-build/shim"];
+    // `native/build.sh` installs into `/usr/local`, packages into `/usr`.
+    let places = [
+        "",
+        "../lib",
+        "../lib/cumo-edge",
+        "../local/lib/cumo-edge",
+        "../native-build/shim",
+        "../../native-build/shim",
+    ];
     let mut files: Vec<_> = beside_program(&places.map(PathBuf::from))
         .into_iter()
         .map(|folder| folder.join(&name))
@@ -94,8 +101,13 @@ pub(crate) fn plugins(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
     if let Some(file) = named.map(Path::to_owned).or(variable) {
         return vec![file];
     }
-    let places = ["../lib/cumo-edge", "../native-build/plugin", "../../native-build/plugin"]
-        .map(|place| Path::new(place).join(flavour.name()));
+    let places = [
+        "../lib/cumo-edge",
+        "../local/lib/cumo-edge",
+        "../native-build/plugin",
+        "../../native-build/plugin",
+    ]
+    .map(|place| Path::new(place).join(flavour.name()));
     let folders = beside_program(&places).into_iter();
     folders.map(|folder| folder.join("libcumo_plugin.so")).collect()
 }
