@@ -33,15 +33,19 @@ pub(crate) fn precision(result: &BenchResult) -> String {
     }
 }
 
+/// The most characters of a name within a label.
+const MAX_NAME: usize = 60;
+
 /// A name for each result, no two alike: the device, and where that is the same, what differs.
 pub(crate) fn labels(results: &[BenchResult]) -> Vec<String> {
+    let name = |text: &str| text.chars().take(MAX_NAME).collect::<String>();
     let parts = |result: &BenchResult| {
         let environment = &result.environment;
         [
-            device(result),
-            result.model.name.clone(),
+            name(&device(result)),
+            name(&result.model.name),
             result.model.target.clone(),
-            precision(result),
+            name(&precision(result)),
             environment.power_mode.clone().unwrap_or_default(),
             environment.threads.map(|threads| format!("{threads} threads")).unwrap_or_default(),
             environment.build.commit.as_ref().map_or_else(String::new, |commit| short(commit)),

@@ -11,6 +11,9 @@ use crate::statistics::Summary;
 const BINS: usize = 120;
 const ROW: f64 = 74.0;
 
+/// Room for a result's name beside its numbers.
+const NAME: f64 = 340.0;
+
 /// The histograms; none where no result has the times of tokens.
 pub(super) fn plot(results: &[BenchResult], labels: &[String]) -> Option<String> {
     let mut rows = Vec::new();
@@ -19,7 +22,7 @@ pub(super) fn plot(results: &[BenchResult], labels: &[String]) -> Option<String>
             let samples = generation.inter_token_ns();
             let name = test_name("tg", generation.tokens, generation.depth_tokens);
             if let Some(summary) = Summary::of(&samples) {
-                rows.push((index, format!("{}, {name}", shortened(label, 70)), samples, summary));
+                rows.push((index, format!("{}, {name}", shortened(label, NAME)), samples, summary));
             }
         }
     }

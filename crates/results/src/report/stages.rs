@@ -59,7 +59,7 @@ impl Bar {
 }
 
 fn draw(svg: &mut Svg, y: f64, label: &str, bar: &Bar, scale: &Scale) {
-    svg.text([0.0, y + 14.0], Anchor::Start, "t strong", &shortened(label, 110));
+    svg.text([0.0, y + 14.0], Anchor::Start, "t strong", &shortened(label, WIDTH * 0.9));
     let mut start = 0.0;
     for (index, (name, ns)) in bar.stages.iter().enumerate() {
         // Parts that are more than the whole leave a residual below nothing, which has no length.
