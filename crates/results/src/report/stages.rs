@@ -7,9 +7,12 @@ use crate::schema::{BenchResult, FirstToken};
 use crate::statistics::Summary;
 
 /// The bars; none where no result has answers.
-pub(super) fn plot(results: &[BenchResult], labels: &[String]) -> Option<String> {
-    let bars: Vec<(&String, Bar)> =
-        labels.iter().zip(results).filter_map(|(label, r)| Some((label, Bar::of(r)?))).collect();
+pub(super) fn plot(results: &[(String, BenchResult)], labels: &[String]) -> Option<String> {
+    let bars: Vec<(&String, Bar)> = labels
+        .iter()
+        .zip(results)
+        .filter_map(|(label, (_, r))| Some((label, Bar::of(r)?)))
+        .collect();
     let most = bars
         .iter()
         .map(|(_, bar)| bar.total)

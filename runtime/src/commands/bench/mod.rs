@@ -6,7 +6,7 @@ mod measure;
 mod progress;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -39,6 +39,16 @@ fn or_bad_input(result: Result<ExitCode>) -> Result<ExitCode> {
     }
 }
 
-fn read(files: &[PathBuf]) -> Result<Vec<BenchResult>> {
-    files.iter().map(|file| Ok(BenchResult::read(file)?)).collect()
+/// Results by the names of their files.
+fn read(files: &[PathBuf]) -> Result<Vec<(String, BenchResult)>> {
+    files.iter().map(|file| Ok((name(file, files), BenchResult::read(file)?))).collect()
+}
+
+/// A file's name without its folder, where that tells it from the others.
+fn name(file: &Path, files: &[PathBuf]) -> String {
+    let alike = files.iter().filter(|other| other.file_name() == file.file_name()).count();
+    match file.file_name() {
+        Some(name) if alike == 1 => name.to_string_lossy().into_owned(),
+        _ => file.display().to_string(),
+    }
 }
