@@ -5,7 +5,12 @@
 //! cargo run --package cumo-runtime --example manual -- FOLDER
 //! ```
 
-#[allow(dead_code, unreachable_pub, unused_imports, reason = "what is typed is described, not taken")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "what is typed is described, not taken"
+)]
 #[path = "../src"]
 mod program {
     pub(crate) mod cli;
