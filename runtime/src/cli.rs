@@ -1,6 +1,7 @@
 //! What can be typed after `cumo`.
 
 mod bench;
+mod measure;
 mod plan;
 
 use std::num::NonZeroUsize;
@@ -15,6 +16,7 @@ use cumo_runtime::{GenerateOptions, ModelOptions, SamplingOptions};
 
 use crate::backend_options::backend_options;
 pub(crate) use bench::{BenchArgs, BenchCommand, CompareArgs, CompareFormat, ReportArgs};
+pub(crate) use measure::{MeasureArgs, ResultFormat, WorkArgs};
 pub(crate) use plan::PlanArgs;
 
 /// Answers questions about images with CuMo models.
@@ -226,7 +228,7 @@ pub(crate) struct DoctorArgs {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArgs {
     /// The bundle or the engines, a folder that `cumo-export` wrote
     #[arg(short, long, value_name = "DIR")]

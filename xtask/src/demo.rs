@@ -15,9 +15,9 @@ const QUESTIONS: usize = 3;
 
 /// A line of `questions.jsonl`.
 #[derive(Deserialize)]
-struct Question {
-    image: String,
-    text: String,
+pub(crate) struct Question {
+    pub(crate) image: String,
+    pub(crate) text: String,
     answer: String,
     category: String,
 }
@@ -47,7 +47,7 @@ struct Milliseconds {
 /// A step fails, or no answer is the expected one.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let sample = workspace.root.join("samples/shapes");
-    let questions = choose(&sample)?;
+    let questions = choose(&sample, QUESTIONS)?;
     let library = onnxruntime::ensure(workspace)?;
     bench::build_release(workspace)?;
     let programs = workspace.target.join("release");
@@ -79,7 +79,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 }
 
 /// The first questions that differ from each other in image and category.
-fn choose(sample: &Path) -> Result<Vec<Question>> {
+///
+/// # Errors
+/// The file cannot be read, or has not so many of them.
+pub(crate) fn choose(sample: &Path, count: usize) -> Result<Vec<Question>> {
     let path = sample.join("questions.jsonl");
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let (mut images, mut categories) = (BTreeSet::new(), BTreeSet::new());
@@ -88,14 +91,14 @@ fn choose(sample: &Path) -> Result<Vec<Question>> {
         let question: Question =
             serde_json::from_str(line).with_context(|| format!("{}:{number}", path.display()))?;
         let seen = images.contains(&question.image) || categories.contains(&question.category);
-        if !seen && chosen.len() < QUESTIONS {
+        if !seen && chosen.len() < count {
             images.insert(question.image.clone());
             categories.insert(question.category.clone());
             chosen.push(question);
         }
     }
-    if chosen.len() < QUESTIONS {
-        bail!("{} has no {QUESTIONS} questions that differ in image and category", path.display());
+    if chosen.len() < count {
+        bail!("{} has no {count} questions that differ in image and category", path.display());
     }
     Ok(chosen)
 }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+
+use crate::package::{Native, Options, Target};
 
 /// The text of `cargo xtask help`.
 pub(crate) const HELP: &str = "\
@@ -26,6 +28,18 @@ Usage: cargo xtask <command>
   test [--quick]          setup --tensorrt, native, Rust tests, then the exported files under
                           Python's onnx and onnxruntime;
                           --quick: Rust tests only, without those that need TensorRT
+  package --target aarch64|x86_64 [--features LIST] [--native FOLDER|none]
+          [--with-export] [--emulate]
+                          a Debian package with cumo, manual pages, completions and the sources of
+                          native/, into target/package;
+                          --features: cargo features of cumo-runtime in place of the default ones;
+                          --native: native libraries of a build folder made on such a machine, or none
+                          (without it: built here where the package is for this machine and CUDA is
+                          here);
+                          --with-export: cumo-export too, for engines are built on the board;
+                          --emulate: and let its cumo answer the sample's questions, under QEMU where
+                          it is for another machine. Exit status 77: a pinned package has gone from
+                          Debian's archive
   bench-readme            README's table of results, from benches/results
   lint                    formatting, tidy, licences, features, README's results, clippy, docs
   format                  write Rust, C, C++ and CUDA as lint wants them
@@ -53,6 +67,8 @@ pub(crate) enum Command {
     Test { quick: bool },
     /// The sample, from checkpoint to answers.
     Demo,
+    /// A Debian package.
+    Package(Options),
     /// README's section on performance.
     BenchReadme,
     /// All checks that run no test.
@@ -86,6 +102,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
             Command::Test { quick }
         }
         "demo" => none(name, rest, Command::Demo)?,
+        "package" => Command::Package(package(rest)?),
         "bench-readme" => none(name, rest, Command::BenchReadme)?,
         "lint" => none(name, rest, Command::Lint)?,
         "format" => none(name, rest, Command::Format)?,
@@ -119,6 +136,31 @@ fn output(command: &str, rest: &[String]) -> Result<Option<PathBuf>> {
     }
 }
 
+/// The options of `package`.
+fn package(rest: &[String]) -> Result<Options> {
+    let (mut target, mut features, mut native) = (None, None, Native::WhereCuda);
+    let (mut with_export, mut emulate) = (false, false);
+    let mut words = rest.iter();
+    while let Some(option) = words.next() {
+        let mut value = || words.next().with_context(|| format!("`{option}` needs a value"));
+        match option.as_str() {
+            "--target" => target = Some(Target::from_name(value()?)?),
+            "--features" => features = Some(value()?.clone()),
+            "--native" => {
+                native = match value()?.as_str() {
+                    "none" => Native::None,
+                    folder => Native::Folder(folder.into()),
+                };
+            }
+            "--with-export" => with_export = true,
+            "--emulate" => emulate = true,
+            other => bail!("`package` has no option `{other}`"),
+        }
+    }
+    let target = target.context("`package` needs `--target aarch64` or `--target x86_64`")?;
+    Ok(Options { target, features, native, with_export, emulate })
+}
+
 fn none(name: &str, rest: &[String], command: Command) -> Result<Command> {
     match rest.first() {
         Some(unknown) => bail!("`{name}` takes no option, got `{unknown}`"),
@@ -147,6 +189,24 @@ mod tests {
         assert_eq!(parse("gpu --output table.md").unwrap(), written);
         let bench = Command::Bench { name: Some("moe".into()), args: vec!["--rows".into()] };
         assert_eq!(parse("bench moe --rows").unwrap(), bench);
+    }
+
+    #[test]
+    fn reads_what_to_package() {
+        let package = parse("package --target aarch64 --features ort --native none --emulate");
+        let options = Options {
+            target: Target::Aarch64,
+            features: Some("ort".to_owned()),
+            native: Native::None,
+            with_export: false,
+            emulate: true,
+        };
+        assert_eq!(package.unwrap(), Command::Package(options));
+        let error = |text: &str| parse(text).unwrap_err().to_string();
+        assert_eq!(error("package"), "`package` needs `--target aarch64` or `--target x86_64`");
+        assert_eq!(error("package --target"), "`--target` needs a value");
+        assert!(error("package --target riscv").starts_with("no package is made for `riscv`"));
+        assert_eq!(error("package --fast"), "`package` has no option `--fast`");
     }
 
     #[test]

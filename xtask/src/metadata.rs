@@ -27,6 +27,8 @@ pub(crate) struct Package {
     /// An SPDX expression.
     pub(crate) license: Option<String>,
     pub(crate) license_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) manifest_path: PathBuf,
     /// What its manifest asks for.
     #[serde(default)]
     pub(crate) dependencies: Vec<Declared>,

@@ -59,7 +59,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
     } else if let Some(installed) = installed() {
         (installed, "installed")
     } else {
-        fetch(workspace, &folder)?;
+        fetch(workspace, std::env::consts::ARCH, &folder)?;
         (fetched, "fetched")
     };
     println!("ONNX Runtime: {} ({how})", workspace.show(&library));
@@ -88,8 +88,25 @@ fn is_new_enough(file: &Path) -> bool {
     minor >= MINIMUM_MINOR
 }
 
-fn fetch(workspace: &Workspace, folder: &Path) -> Result<()> {
-    let arch = std::env::consts::ARCH;
+/// The library for programs of another machine, fetched unless it is there; this machine's as
+/// [`ensure`] gives it.
+///
+/// # Errors
+/// That machine has no wheel, or it cannot be fetched or is not the pinned one.
+pub(crate) fn ensure_for(workspace: &Workspace, arch: &str) -> Result<PathBuf> {
+    if arch == std::env::consts::ARCH {
+        return ensure(workspace);
+    }
+    let folder = workspace.native().join(format!("onnxruntime-{arch}"));
+    let library = folder.join(format!("libonnxruntime.so.{VERSION}"));
+    if !library.is_file() {
+        fetch(workspace, arch, &folder)?;
+    }
+    println!("ONNX Runtime for {arch}: {}", workspace.show(&library));
+    Ok(library)
+}
+
+fn fetch(workspace: &Workspace, arch: &str, folder: &Path) -> Result<()> {
     let wheel = WHEELS.iter().find(|wheel| wheel.arch == arch && cfg!(target_os = "linux"));
     let wheel = wheel.with_context(|| {
         format!("no ONNX Runtime is pinned for {arch}: install it and set {DYLIB_PATH}")

@@ -78,8 +78,15 @@ pub(crate) fn shims(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
     if let Some(folder) = named.map(Path::to_owned).or(variable) {
         return vec![folder.join(name)];
     }
-    let places =
-        ["", "../lib", "../lib/cumo-edge", "../native-build/shim", "../../native-build/shim"];
+    // `native/build.sh` installs into `/usr/local`, packages into `/usr`.
+    let places = [
+        "",
+        "../lib",
+        "../lib/cumo-edge",
+        "../local/lib/cumo-edge",
+        "../native-build/shim",
+        "../../native-build/shim",
+    ];
     let mut files: Vec<_> = beside_program(&places.map(PathBuf::from))
         .into_iter()
         .map(|folder| folder.join(&name))
@@ -95,7 +102,12 @@ pub(crate) fn plugins(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
     if let Some(file) = named.map(Path::to_owned).or(variable) {
         return vec![file];
     }
-    let places = ["../lib/cumo-edge", "../native-build/plugin", "../../native-build/plugin"];
+    let places = [
+        "../lib/cumo-edge",
+        "../local/lib/cumo-edge",
+        "../native-build/plugin",
+        "../../native-build/plugin",
+    ];
     let beside_shim = env::var_os("CUMO_TRT_SHIM").map(|shim| Path::new(&shim).join("../plugin"));
     let folders = beside_shim.into_iter().chain(beside_program(&places.map(PathBuf::from)));
     folders.map(|folder| folder.join(flavour.name()).join("libcumo_plugin.so")).collect()

@@ -133,6 +133,42 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::machine::testing::Board;
+
+    fn on_the_processor() -> BackendFacts {
+        let (library, version) = ("ONNX Runtime".to_owned(), "1.32.0".to_owned());
+        BackendFacts { library, version, threads: Some(2), device: None }
+    }
+
+    #[test]
+    fn a_boards_state_is_told_and_what_no_file_tells_is_absent() {
+        let zone = "/sys/class/thermal/thermal_zone0";
+        let alert = "/sys/class/thermal/cooling_device3";
+        let board = Board::new()
+            .files(zone, &[("type", "gpu-thermal"), ("temp", "51500")])
+            .files(alert, &[("type", "gpu-throttle-alert"), ("cur_state", "0")])
+            .file("/proc/loadavg", "0.25 0.10 0.05 1/100 4011\n");
+        let facts = on_the_processor();
+        let (before, throttling) = conditions(&board.machine(), &facts, None);
+        let zone = Temperature { sensor: "gpu-thermal".to_owned(), celsius: 51.5 };
+        assert_eq!(before.temperatures, [zone]);
+        assert_eq!((before.throttling, before.load_average), (Some(Vec::new()), Some(0.25)));
+        let board = board.files(alert, &[("cur_state", "1")]);
+        let (after, _) = conditions(&board.machine(), &facts, Some(&throttling));
+        assert_eq!(after.throttling, Some(vec!["gpu-throttle-alert".to_owned()]));
+
+        let (nothing, _) = conditions(&Board::new().machine(), &facts, None);
+        assert_eq!(nothing, Conditions::default());
+    }
+
+    #[test]
+    fn the_environment_names_library_threads_and_build() {
+        let environment = environment(&Board::new().machine(), &on_the_processor());
+        assert_eq!(environment.library.name, "ONNX Runtime");
+        assert_eq!((environment.threads, environment.device), (Some(2), None));
+        assert_eq!(environment.build.version, env!("CARGO_PKG_VERSION"));
+        assert_eq!((environment.board, environment.power_mode), (None, None));
+    }
 
     #[test]
     fn moments_are_written_as_rfc_3339_has_them() {

@@ -127,3 +127,43 @@ pub(super) fn prompt_sha256(ids: &[i64]) -> Option<String> {
     let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
     hash_reader(&bytes[..], |_| ()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Form};
+
+    fn hash(bytes: &[u8]) -> String {
+        hash_reader(bytes, |_| ()).unwrap()
+    }
+
+    #[test]
+    fn a_bundle_is_known_by_its_manifest_and_engines_by_both() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = testing::bundle(Form::LayersInPlace).manifest;
+        let text = [serde_json::to_vec_pretty(&manifest).unwrap(), b"\n".to_vec()].concat();
+        fs::write(folder.path().join("manifest.json"), &text).unwrap();
+        let bundle = model_facts(folder.path(), &manifest).unwrap();
+        assert_eq!((&bundle.bundle_sha256, &bundle.engines_sha256), (&hash(&text), &None));
+
+        let engines = br#"{"format": "cumo-engines", "bundle": {}}"#;
+        fs::write(folder.path().join("manifest.json"), engines).unwrap();
+        let built = model_facts(folder.path(), &manifest).unwrap();
+        assert_eq!(built.bundle_sha256, bundle.bundle_sha256);
+        assert_eq!(built.engines_sha256, Some(hash(engines)));
+
+        fs::remove_file(folder.path().join("manifest.json")).unwrap();
+        let error = model_facts(folder.path(), &manifest).unwrap_err().to_string();
+        assert!(error.contains("manifest.json: "), "{error}");
+    }
+
+    #[test]
+    fn weights_are_what_is_neither_graph_nor_tokenizer() {
+        let mut manifest = testing::bundle(Form::LayersInPlace).manifest;
+        let entry = |bytes| cumo_bundle::FileEntry { bytes, sha256: String::new() };
+        manifest.files = [("llm.weights", 30), ("vision.weights", 12), ("vision.onnx", 5)]
+            .map(|(name, bytes)| (name.to_owned(), entry(bytes)))
+            .into();
+        assert_eq!(weights_bytes(&manifest), 42);
+    }
+}

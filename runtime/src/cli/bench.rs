@@ -4,18 +4,45 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::measure::{Measuring, WorkArgs};
+
 /// Measure a model, compare results, and make a page of them.
 #[derive(Debug, Args)]
-#[command(arg_required_else_help = true, args_conflicts_with_subcommands = true)]
+#[command(
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+#[command(after_help = "Examples:
+  cumo bench --model bundle
+  cumo bench --model bundle --image cat.jpg --gen 64 --repetitions 20 --output r.json
+  cumo bench --model bundle --depth 0,1024 --format md
+  cumo bench compare before.json after.json
+  cumo bench report r.json -o report.html
+
+What is timed:
+  question  image files to the first token, and its parts; then every token, as `cumo run` gives it
+  pp        a prompt of random tokens behind a depth of the context, to its last logits
+  tg        random tokens one by one behind a depth, each to the choice of the best next one
+pp and tg stand beside those of llama-bench, which does not choose; text is made in neither.
+Every question begins with an empty cache. On a device each stage is waited for until the first
+token is there, and not behind it. Tokens are random: prompts and answers mean nothing.
+Results keep every sample. Ctrl-C ends it, and nothing is written (exit code 130).")]
 pub(crate) struct BenchArgs {
+    // Before the subcommand, which is taken out of what was parsed.
+    #[command(flatten)]
+    pub(crate) measure: Measuring,
     #[command(subcommand)]
-    pub(crate) command: BenchCommand,
+    pub(crate) command: Option<BenchCommand>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     Compare(CompareArgs),
     Report(ReportArgs),
+    /// Answer once, for cold starts
+    #[command(hide = true)]
+    FirstAnswer(WorkArgs),
 }
 
 /// Compare a result with an earlier one, or show several side by side.

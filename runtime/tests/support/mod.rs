@@ -26,6 +26,15 @@ pub(crate) struct Bundle {
 
 impl Bundle {
     pub(crate) fn new() -> Bundle {
+        Bundle::exported(false)
+    }
+
+    /// The sample, whose graphs give routers' choices.
+    pub(crate) fn with_routers() -> Bundle {
+        Bundle::exported(true)
+    }
+
+    fn exported(debug_outputs: bool) -> Bundle {
         if let Err(error) = cumo_runtime::backends::ort::find_library() {
             panic!("{error}");
         }
@@ -38,7 +47,7 @@ impl Bundle {
             template: None,
             moe: None,
             name: None,
-            debug_outputs: false,
+            debug_outputs,
             force: false,
         };
         export_onnx(&options, &Quiet).unwrap();

@@ -1,9 +1,10 @@
 //! `cargo xtask native`: configures, builds and tests the CMake project `native/`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::system;
 use crate::workspace::Workspace;
@@ -63,6 +64,12 @@ pub(crate) fn build_for_gpu(workspace: &Workspace, code: Option<Vec<u32>>) -> Re
     cmake.args(["-DCUMO_KERNELS=ON", "-DCUMO_EMULATION=OFF"]);
     process::run(cmake.arg(code_option(&code)))?;
     process::run(tool(workspace, "cmake").arg("--build").arg(&folder))
+}
+
+/// Whether a CUDA compiler is here, and headers of a TensorRT.
+pub(crate) fn can_build(workspace: &Workspace) -> bool {
+    let headers = workspace.native().join("tensorrt-headers").is_dir();
+    cuda(workspace).join("bin/nvcc").is_file() && (headers || !system::tensorrt().is_empty())
 }
 
 /// Where [`build_for_gpu`] builds.
@@ -131,6 +138,16 @@ fn nvcc_code(cuda: &Path) -> Result<Vec<String>> {
 /// Whether CMake and Ninja are on the path.
 pub(super) fn tools_are_installed() -> bool {
     ["cmake", "ninja"].iter().all(|name| process::succeeds(Command::new(name).arg("--version")))
+}
+
+/// `PATH` with the fetched build tools behind the installed ones.
+///
+/// # Errors
+/// A folder's name holds a colon.
+pub(crate) fn path_with_tools(workspace: &Workspace) -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([workspace.native().join("cmake/bin")]);
+    std::env::join_paths(folders).context("PATH")
 }
 
 fn tool(workspace: &Workspace, name: &str) -> Command {

@@ -27,10 +27,10 @@ pub(super) fn warnings(first: &BenchResult, second: &BenchResult) -> Vec<String>
 
 /// Why the numbers of results that stand side by side may mislead: whose question is not the first
 /// one's, and what makes each doubtful.
-pub(crate) fn reservations(results: &[BenchResult], labels: &[String]) -> Vec<String> {
+pub(crate) fn reservations(results: &[(String, BenchResult)], labels: &[String]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let Some(first) = results.first() else { return warnings };
-    for (result, label) in results.iter().zip(labels) {
+    let Some((_, first)) = results.first() else { return warnings };
+    for ((_, result), label) in results.iter().zip(labels) {
         if result.model.name != first.model.name {
             warnings.push(format!("{label} ran another model: `{}`", result.model.name));
         }
@@ -98,7 +98,8 @@ fn doubts(name: &str, result: &BenchResult, warnings: &mut Vec<String>) {
         }
     }
     let load = environment.before.load_average.unwrap_or(0.0);
-    if load > 1.0 {
+    let cores = environment.processor.physical_cores.unwrap_or(2);
+    if load > 0.5 * cores as f64 {
         warnings.push(format!(
             "other programs ran before {name} was measured: a load average of {load:.1}"
         ));

@@ -17,19 +17,19 @@ pub struct SideBySide {
 }
 
 impl SideBySide {
-    /// The table of results, in their order.
-    pub fn of(results: &[BenchResult]) -> SideBySide {
+    /// The table of named results, in their order.
+    pub fn of(results: &[(String, BenchResult)]) -> SideBySide {
         let names = labels(results);
         let warnings = reservations(results, &names);
         let columns = std::iter::once(String::new()).chain(names);
         let mut table = Table::new("", columns);
         for (what, value) in facts() {
-            let values: Vec<String> = results.iter().map(value).collect();
+            let values: Vec<String> = results.iter().map(|(_, result)| value(result)).collect();
             if values.iter().any(|value| !value.is_empty()) {
                 table.row(std::iter::once(what.to_owned()).chain(values));
             }
         }
-        let all: Vec<_> = results.iter().map(metrics).collect();
+        let all: Vec<_> = results.iter().map(|(_, result)| metrics(result)).collect();
         let mut keys: Vec<&str> = Vec::new();
         for metric in all.iter().flatten() {
             if !keys.contains(&metric.key.as_str()) {

@@ -54,6 +54,10 @@ fn compare_by(threshold: f64, first: &BenchResult, second: &BenchResult) -> Comp
     Comparison::of(["a.json", "b.json"], [first, second], CompareOptions { threshold })
 }
 
+fn side_by_side<const N: usize>(results: [BenchResult; N]) -> SideBySide {
+    SideBySide::of(&results.map(|result| (String::new(), result)))
+}
+
 fn verdict(comparison: &Comparison, name: &str) -> Verdict {
     comparison.rows.iter().find(|row| row.name == name).unwrap().verdict
 }
@@ -189,7 +193,7 @@ fn several_results_have_a_column_each() {
     c.environment.board = None;
     c.environment.device = None;
     c.energy = None;
-    let text = SideBySide::of(&[a, b, c]).to_text();
+    let text = side_by_side([a, b, c]).to_text();
     let heading = text.lines().next().unwrap();
     for name in ["NVIDIA Jetson Orin Nano Developer Kit", "RTX 4090", "Cortex-A78AE"] {
         assert!(heading.contains(name), "{heading}");
@@ -202,7 +206,7 @@ fn several_results_have_a_column_each() {
 fn a_column_of_another_model_is_warned_about_and_its_name_stays_text() {
     let (a, mut b) = (testing::result(), testing::result());
     b.model.name = "x\u{1b}[2J <b>".to_owned();
-    let table = SideBySide::of(&[a.clone(), b.clone()]);
+    let table = side_by_side([a.clone(), b.clone()]);
     assert!(table.to_text().starts_with("warning: "), "{}", table.to_text());
     let comparison = compare(&a, &b);
     for text in

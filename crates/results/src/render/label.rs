@@ -33,23 +33,29 @@ pub(crate) fn precision(result: &BenchResult) -> String {
     }
 }
 
-/// A name for each result, no two alike: the device, and where that is the same, what differs.
-pub(crate) fn labels(results: &[BenchResult]) -> Vec<String> {
-    let parts = |result: &BenchResult| {
+/// The most characters of a name within a label.
+const MAX_NAME: usize = 60;
+
+/// A label for each named result, no two alike: the device, and where that is the same, what differs,
+/// at last the name.
+pub(crate) fn labels(results: &[(String, BenchResult)]) -> Vec<String> {
+    let name = |text: &str| text.chars().take(MAX_NAME).collect::<String>();
+    let parts = |(file, result): &(String, BenchResult)| {
         let environment = &result.environment;
         [
-            device(result),
-            result.model.name.clone(),
+            name(&device(result)),
+            name(&result.model.name),
             result.model.target.clone(),
-            precision(result),
+            name(&precision(result)),
             environment.power_mode.clone().unwrap_or_default(),
             environment.threads.map(|threads| format!("{threads} threads")).unwrap_or_default(),
             environment.build.commit.as_ref().map_or_else(String::new, |commit| short(commit)),
+            name(file),
         ]
     };
     let all: Vec<_> = results.iter().map(parts).collect();
     let mut labels: Vec<String> = all.iter().map(|parts| parts[0].clone()).collect();
-    for column in 1..7 {
+    for column in 1..8 {
         // Of results that are called alike so far, those that this tells apart are given it.
         let mut values: BTreeMap<String, BTreeSet<&String>> = BTreeMap::new();
         for (label, parts) in labels.iter().zip(&all) {
@@ -90,17 +96,19 @@ mod tests {
 
     #[test]
     fn labels_tell_what_differs_and_no_two_are_alike() {
-        let mut results = vec![testing::result(); 4];
-        results[0].environment.board = None;
-        results[1].environment.power_mode = Some("15W".to_owned());
+        let mut results: Vec<(String, BenchResult)> =
+            ["a", "b", "c", "d", "d"].map(|name| (name.to_owned(), testing::result())).into();
+        results[0].1.environment.board = None;
+        results[1].1.environment.power_mode = Some("15W".to_owned());
         let board = "NVIDIA Jetson Orin Nano Developer Kit";
         assert_eq!(
             labels(&results),
             [
                 "Orin".to_owned(),
                 format!("{board}, 15W"),
-                format!("{board}, 25W #3"),
-                format!("{board}, 25W #4"),
+                format!("{board}, 25W, c"),
+                format!("{board}, 25W, d #4"),
+                format!("{board}, 25W, d #5"),
             ]
         );
         assert_eq!(labels(&results[..1]), ["Orin"]);

@@ -76,7 +76,7 @@ mod tests {
         ]);
         let row = text.lines().find(|line| line.contains("orin.json")).unwrap();
         for part in
-            ["tensorrt-10.3 f16", "404.0 ± 4.0 ms", "pp64: ", "tg4: ", "tg4 @ d1024: ", "14.16 GiB"]
+            ["tensorrt-10.3 f16", "408.0 ± 8.0 ms", "pp64: ", "tg4: ", "tg4 @ d1024: ", "14.16 GiB"]
         {
             assert!(row.contains(part), "no `{part}` in {row}");
         }

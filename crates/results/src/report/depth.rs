@@ -12,12 +12,12 @@ const TALL: f64 = 280.0;
 type Points = Vec<(f64, Summary)>;
 
 /// The lines; none where no result has tokens at a depth.
-pub(super) fn plot(results: &[BenchResult], labels: &[String]) -> Option<String> {
+pub(super) fn plot(results: &[(String, BenchResult)], labels: &[String]) -> Option<String> {
     let lines: Vec<(usize, &str, Points)> = results
         .iter()
         .zip(labels)
         .enumerate()
-        .map(|(index, (result, label))| (index, label.as_str(), points(result)))
+        .map(|(index, ((_, result), label))| (index, label.as_str(), points(result)))
         .filter(|(_, _, points)| !points.is_empty())
         .collect();
     let all = || lines.iter().flat_map(|(_, _, points)| points);

@@ -11,15 +11,18 @@ use crate::statistics::Summary;
 const BINS: usize = 120;
 const ROW: f64 = 74.0;
 
+/// Room for a result's name beside its numbers.
+const NAME: f64 = 340.0;
+
 /// The histograms; none where no result has the times of tokens.
-pub(super) fn plot(results: &[BenchResult], labels: &[String]) -> Option<String> {
+pub(super) fn plot(results: &[(String, BenchResult)], labels: &[String]) -> Option<String> {
     let mut rows = Vec::new();
-    for (index, (result, label)) in results.iter().zip(labels).enumerate() {
+    for (index, ((_, result), label)) in results.iter().zip(labels).enumerate() {
         for generation in &result.generation {
             let samples = generation.inter_token_ns();
             let name = test_name("tg", generation.tokens, generation.depth_tokens);
             if let Some(summary) = Summary::of(&samples) {
-                rows.push((index, format!("{}, {name}", shortened(label, 70)), samples, summary));
+                rows.push((index, format!("{}, {name}", shortened(label, NAME)), samples, summary));
             }
         }
     }

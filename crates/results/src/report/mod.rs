@@ -20,15 +20,15 @@ const SERIES: usize = 8;
 
 const STYLE: &str = include_str!("style.css");
 
-/// The page of results, in their order. Text from the files is shown as text, whatever it is.
-pub fn to_html(results: &[BenchResult]) -> String {
+/// The page of named results, in their order. Text from the files is shown as text, whatever it is.
+pub fn to_html(results: &[(String, BenchResult)]) -> String {
     let labels = labels(results);
     let mut body = heading(results);
     body += &warnings(results, &labels);
     body += &figure(
         "Time to first token",
         stages::plot(results, &labels),
-        "From the request, with the image's file in memory, to the first token: the mean of all repetitions, by stage. Grey at the end is what no stage covers.",
+        "From the request, which names image files, to the first token: the mean of all repetitions, by stage. Grey at the end is what no stage covers.",
     );
     body += &figure(
         "Inter-token latency",
@@ -45,7 +45,7 @@ pub fn to_html(results: &[BenchResult]) -> String {
         body += &SideBySide::of(results).to_html();
     }
     body += "<h2>Each result</h2>\n";
-    for (result, label) in results.iter().zip(&labels) {
+    for ((_, result), label) in results.iter().zip(&labels) {
         body += &details(result, label, results.len() == 1);
     }
     format!(
@@ -56,8 +56,8 @@ pub fn to_html(results: &[BenchResult]) -> String {
     )
 }
 
-fn heading(results: &[BenchResult]) -> String {
-    let mut models: Vec<&str> = results.iter().map(|result| &*result.model.name).collect();
+fn heading(results: &[(String, BenchResult)]) -> String {
+    let mut models: Vec<&str> = results.iter().map(|(_, result)| &*result.model.name).collect();
     models.sort_unstable();
     models.dedup();
     let count = match results.len() {
@@ -72,7 +72,7 @@ fn heading(results: &[BenchResult]) -> String {
 }
 
 /// What a reader of the numbers should know first.
-fn warnings(results: &[BenchResult], labels: &[String]) -> String {
+fn warnings(results: &[(String, BenchResult)], labels: &[String]) -> String {
     let warnings = reservations(results, labels);
     if warnings.is_empty() {
         return String::new();

@@ -7,9 +7,12 @@ use crate::schema::{BenchResult, FirstToken};
 use crate::statistics::Summary;
 
 /// The bars; none where no result has answers.
-pub(super) fn plot(results: &[BenchResult], labels: &[String]) -> Option<String> {
-    let bars: Vec<(&String, Bar)> =
-        labels.iter().zip(results).filter_map(|(label, r)| Some((label, Bar::of(r)?))).collect();
+pub(super) fn plot(results: &[(String, BenchResult)], labels: &[String]) -> Option<String> {
+    let bars: Vec<(&String, Bar)> = labels
+        .iter()
+        .zip(results)
+        .filter_map(|(label, (_, r))| Some((label, Bar::of(r)?)))
+        .collect();
     let most = bars
         .iter()
         .map(|(_, bar)| bar.total)
@@ -59,7 +62,7 @@ impl Bar {
 }
 
 fn draw(svg: &mut Svg, y: f64, label: &str, bar: &Bar, scale: &Scale) {
-    svg.text([0.0, y + 14.0], Anchor::Start, "t strong", &shortened(label, 110));
+    svg.text([0.0, y + 14.0], Anchor::Start, "t strong", &shortened(label, WIDTH * 0.9));
     let mut start = 0.0;
     for (index, (name, ns)) in bar.stages.iter().enumerate() {
         // Parts that are more than the whole leave a residual below nothing, which has no length.

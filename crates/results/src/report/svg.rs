@@ -85,7 +85,7 @@ impl Svg {
     ) -> f64 {
         let mut x = 0.0;
         for (class, name) in entries {
-            let name = shortened(name, 100);
+            let name = shortened(name, WIDTH - 40.0);
             let width = 18.0 + text_width(&name) + 12.0;
             if x > 0.0 && x + width > WIDTH {
                 x = 0.0;
@@ -112,15 +112,43 @@ fn titled(title: &str) -> String {
     if title.is_empty() { String::new() } else { format!("<title>{}</title>", html(title)) }
 }
 
-/// About how wide text is, in the units of a picture: fonts differ.
+/// About how wide text is, in the units of a picture, in the widest of the fonts that pages have.
 pub(super) fn text_width(text: &str) -> f64 {
-    text.chars().map(|character| if character.is_ascii() { 6.6 } else { 9.0 }).sum()
+    text.chars().map(character_width).sum()
 }
 
-/// Text of so many characters at most.
-pub(super) fn shortened(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
+fn character_width(character: char) -> f64 {
+    match character {
+        'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | ' ' => 4.2,
+        'm' | 'w' | 'M' | 'W' | '@' | '%' => 12.0,
+        'A'..='Z' | '<' | '>' | '=' | '+' | '#' => 8.6,
+        character if character.is_ascii() => 7.0,
+        _ => 12.0,
+    }
+}
+
+/// Text that is about so wide at most.
+pub(super) fn shortened(text: &str, most: f64) -> String {
+    if text_width(text) <= most {
         return text.to_owned();
     }
-    text.chars().take(most.saturating_sub(1)).chain(['\u{2026}']).collect()
+    let mut width = character_width('\u{2026}');
+    let fits = |character: &char| {
+        width += character_width(*character);
+        width <= most
+    };
+    text.chars().take_while(fits).chain(['\u{2026}']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_to_a_width_and_not_to_a_number() {
+        assert_eq!(shortened("short", 100.0), "short");
+        let (wide, narrow) = (shortened(&"W".repeat(99), 100.0), shortened(&"i".repeat(99), 100.0));
+        assert!(wide.ends_with('\u{2026}') && narrow.ends_with('\u{2026}'));
+        assert!(text_width(&wide) <= 100.0 && narrow.chars().count() > 2 * wide.chars().count());
+    }
 }

@@ -3,11 +3,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing;
 
+/// The page of results without names.
+fn page(results: &[BenchResult]) -> String {
+    to_html(&results.iter().map(|result| (String::new(), result.clone())).collect::<Vec<_>>())
+}
+
 #[test]
 fn a_page_has_every_plot_and_table_and_asks_for_nothing() {
     let mut other = testing::result();
     other.environment.board = None;
-    let page = to_html(&[testing::result(), other]);
+    let page = page(&[testing::result(), other]);
     assert_eq!(page.matches("<svg ").count(), 5, "stages, tokens, depths and two maps of experts");
     for part in ["Time to first token", "prefill", "residual", "Side by side", "expert 3", "Orin"] {
         assert!(page.contains(part), "no `{part}`");
@@ -38,7 +43,7 @@ fn with_text_everywhere(text: &str) -> BenchResult {
 #[test]
 fn text_of_a_file_stays_text() {
     let hostile = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&lt;";
-    let page = to_html(&[with_text_everywhere(hostile), testing::result()]);
+    let page = page(&[with_text_everywhere(hostile), testing::result()]);
     assert!(page.contains("&lt;script&gt;alert(1)"), "the name is shown");
     for tag in ["<script", "<img", "\"'>", "onerror=alert(1)>"] {
         assert!(!page.contains(tag), "{tag}");
@@ -48,7 +53,7 @@ fn text_of_a_file_stays_text() {
 #[test]
 fn a_page_of_nothing_and_of_results_without_samples_is_whole() {
     for results in [vec![], vec![BenchResult::default()], vec![BenchResult::default(); 3]] {
-        let page = to_html(&results);
+        let page = page(&results);
         assert!(page.ends_with("</html>\n") && !page.contains("<svg"), "{page}");
     }
 }
@@ -57,7 +62,7 @@ fn a_page_of_nothing_and_of_results_without_samples_is_whole() {
 fn doubts_stand_at_the_top() {
     let mut result = testing::result();
     result.environment.build.profile = "debug".to_owned();
-    let page = to_html(&[testing::result(), result]);
+    let page = page(&[testing::result(), result]);
     let warning = page.find("was measured with a debug build").unwrap();
     assert!(warning < page.find("<svg").unwrap());
 }
@@ -66,9 +71,9 @@ proptest! {
     #[test]
     fn tags_are_as_many_whatever_the_text_is(text in any::<String>()) {
         let tags = |page: &str| page.matches('<').count();
-        let plain = to_html(&[with_text_everywhere("x")]);
+        let plain = page(&[with_text_everywhere("x")]);
         // Rows without text are left out.
-        let page = to_html(&[with_text_everywhere(&format!("x{text}"))]);
+        let page = page(&[with_text_everywhere(&format!("x{text}"))]);
         prop_assert_eq!(tags(&page), tags(&plain));
     }
 
@@ -79,7 +84,7 @@ proptest! {
         result.answers[0].first_token.total_ns = times[0];
         result.answers[1].first_token.vision_ns = Some(times[1]);
         result.generation[1].depth_tokens = times[2] >> 10;
-        let page = to_html(&[result]);
+        let page = page(&[result]);
         prop_assert!(!page.contains("NaN") && !page.contains("inf\""));
     }
 }

@@ -28,7 +28,8 @@ pub struct Answer {
     pub inter_token_ns: Vec<u64>,
 }
 
-/// From the request, with encoded image files in memory, to the first token, in nanoseconds.
+/// From the request, with image files that the system has in its page cache, to the first token,
+/// in nanoseconds.
 ///
 /// The parts follow each other, so their sum is the total but for what no part covers: the
 /// residual ([`FirstToken::residual_ns`]). A part that the work did not have (no images) or that
@@ -37,13 +38,13 @@ pub struct Answer {
 pub struct FirstToken {
     /// All of it, by one clock of its own.
     pub total_ns: u64,
-    /// Decoding of image files.
+    /// Reading and decoding of image files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode_image_ns: Option<u64>,
     /// Pixels to `pixel_values`: resize, crop or pad, normalise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preprocess_ns: Option<u64>,
-    /// `pixel_values` to where the tower reads them.
+    /// `pixel_values` to where the tower reads them, and embeddings to where they are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_ns: Option<u64>,
     /// Vision tower.

@@ -49,8 +49,8 @@ pub(super) struct Loaded {
 }
 
 /// Loads ONNX Runtime and says what was loaded. Looks at `ORT_DYLIB_PATH`; where that is not set,
-/// beside the program, in `../lib` and `../native/onnxruntime` from there, and where the system's
-/// loader looks.
+/// beside the program, in `../lib`, `../lib/cumo-edge`, `../local/lib/cumo-edge` and
+/// `../native/onnxruntime` from there, and where the system's loader looks.
 ///
 /// # Errors
 /// [`BackendError::MissingLibrary`], [`BackendError::Library`].
@@ -128,7 +128,14 @@ fn candidates(named: Option<PathBuf>) -> Vec<PathBuf> {
         && let Some(folder) = program.parent()
     {
         // `target/release/cumo` and `target/debug/deps/<test>` find `target/native`.
-        for place in ["", "../lib", "../native/onnxruntime", "../../native/onnxruntime"] {
+        for place in [
+            "",
+            "../lib",
+            "../lib/cumo-edge",
+            "../local/lib/cumo-edge",
+            "../native/onnxruntime",
+            "../../native/onnxruntime",
+        ] {
             found.push(folder.join(place).join(&name));
         }
     }

@@ -1,6 +1,5 @@
 //! `cumo bench compare`: two results against each other, or several side by side.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -12,7 +11,7 @@ use crate::cli::{CompareArgs, CompareFormat};
 
 pub(super) fn run(args: &CompareArgs) -> Result<ExitCode> {
     let results = read(&args.files)?;
-    let [first, second] = &results[..] else {
+    let [(first_name, first), (second_name, second)] = &results[..] else {
         let table = SideBySide::of(&results);
         let text = match args.format {
             CompareFormat::Table => table.to_text(),
@@ -22,10 +21,8 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode> {
         console::print_line(text.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     };
-    let names: Vec<String> = args.files.iter().map(|file| name(file, &args.files)).collect();
-    let names = [0, 1].map(|index| names.get(index).map_or("", String::as_str));
     let options = CompareOptions { threshold: args.threshold };
-    let comparison = Comparison::of(names, [first, second], options);
+    let comparison = Comparison::of([first_name, second_name], [first, second], options);
     let text = match args.format {
         CompareFormat::Table => comparison.to_text(),
         CompareFormat::Md => comparison.to_markdown(),
@@ -34,13 +31,4 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode> {
     console::print_line(text.trim_end())?;
     let worse = comparison.regressions().count() > 0;
     Ok(if worse { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// A file's name without its folder, where that tells it from the others.
-fn name(file: &Path, files: &[impl AsRef<Path>]) -> String {
-    let alike = files.iter().filter(|other| other.as_ref().file_name() == file.file_name()).count();
-    match file.file_name() {
-        Some(name) if alike == 1 => name.to_string_lossy().into_owned(),
-        _ => file.display().to_string(),
-    }
 }

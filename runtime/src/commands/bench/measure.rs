@@ -1,0 +1,210 @@
+//! `cumo bench --model ...`: measures a model.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use cumo_processor::ImageLimits;
+use cumo_results::schema::Conditions;
+use cumo_results::{BenchResult, render};
+use cumo_runtime::backend::BackendError;
+use cumo_runtime::bench::{self, Bench, BenchOptions, ENERGY_SPAN, SyntheticImage};
+use cumo_runtime::machine::Machine;
+use cumo_runtime::power::PowerSensor;
+use cumo_runtime::{Error, Model};
+
+use super::super::console;
+use super::super::interrupt::{EXIT_CODE, Interrupt};
+use super::cold;
+use super::progress::Bars;
+use crate::cli::{MeasureArgs, ResultFormat, WorkArgs};
+
+pub(super) fn run(args: &MeasureArgs) -> Result<ExitCode> {
+    if let Some(folder) = args.output.as_deref().and_then(|file| file.parent()) {
+        // Before minutes of work.
+        let is_here = folder.as_os_str().is_empty() || folder.is_dir();
+        anyhow::ensure!(is_here, "{}: there is no such folder", folder.display());
+    }
+    let interrupt = Interrupt::listen()?;
+    match measure(args, &interrupt) {
+        Ok(result) => {
+            print(&result, args.format)?;
+            if let Some(file) = &args.output {
+                result.write(file)?;
+                console::note(&format!("written to {}", file.display()));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) if is_interrupted(&error) => {
+            console::note("stopped: nothing was written");
+            Ok(ExitCode::from(EXIT_CODE))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether work ended since it was cancelled.
+pub(super) fn is_interrupted(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Backend(BackendError::Interrupted)))
+}
+
+fn measure(args: &MeasureArgs, interrupt: &Interrupt) -> Result<BenchResult> {
+    let mut result = BenchResult::default();
+    let mut bars = Bars::new();
+    let machine = Machine::this();
+    let images = Images::new(&args.work)?;
+    for image in &images.paths {
+        let facts = bench::image_facts(image, &ImageLimits::default())?;
+        result.configuration.images.push(facts);
+    }
+    images.note(&mut result);
+    let load_average = note_machine(&machine, &mut result);
+    let working = interrupt.answering();
+    cold::starts(args, &images.paths, interrupt.token(), &mut bars, &mut result)?;
+    drop(working);
+
+    let mut model = Model::open(&args.work.model.model, &args.work.model.options())?;
+    let working = interrupt.answering();
+    let executor = model.executor();
+    result.model = bench::model_facts(&args.work.model.model, executor.manifest())?;
+    let backend = executor.backend();
+    result.environment = bench::environment(&machine, &backend);
+    let (before, throttling) = bench::conditions(&machine, &backend, None);
+    // The load of before this program's own work.
+    result.environment.before = Conditions { load_average, ..before };
+
+    let options = BenchOptions {
+        repetitions: args.repetitions.get(),
+        warmup: args.warmup,
+        depths: args.depth.clone(),
+        ..args.work.options(images.paths.clone())
+    };
+    let mut measuring = Bench::new(&mut model, &options, interrupt.token(), &mut bars);
+    measuring.run(&mut result)?;
+    result.environment.after = bench::conditions(&machine, &backend, Some(&throttling)).0;
+    energy(&mut measuring, &mut result)?;
+    let question = measuring.question();
+    experts(args, &mut model, &images.paths, &question, interrupt, &mut result)?;
+    bars.finish();
+    drop(working);
+    Ok(result)
+}
+
+/// The images of the question.
+struct Images {
+    paths: Vec<PathBuf>,
+    /// Goes with this value.
+    _synthetic: Option<SyntheticImage>,
+}
+
+impl Images {
+    fn new(args: &WorkArgs) -> Result<Self> {
+        if args.no_image || !args.image.is_empty() {
+            return Ok(Images { paths: args.image.clone(), _synthetic: None });
+        }
+        let image = SyntheticImage::new().context("making an image to ask about")?;
+        Ok(Images { paths: vec![image.path().to_owned()], _synthetic: Some(image) })
+    }
+
+    fn note(&self, result: &mut BenchResult) {
+        if self._synthetic.is_some() {
+            result.configuration.images.iter_mut().for_each(|image| {
+                SyntheticImage::NAME.clone_into(&mut image.name);
+            });
+            result.notes.push(
+                "no image was given: a synthetic one was made, an uncompressed BMP, whose decoding says nothing about JPEG's"
+                    .to_owned(),
+            );
+        }
+    }
+}
+
+/// Notes, and tells at once, what about the machine makes numbers of little use; gives its load.
+fn note_machine(machine: &Machine, result: &mut BenchResult) -> Option<f64> {
+    let told = result.notes.len();
+    let cores = machine.processor().physical_cores as f64;
+    let load = machine.system().load_average;
+    if let Some(load) = load.filter(|load| *load > 0.5 * cores) {
+        result.notes.push(format!(
+            "the machine had other things to do when it began: load average {load:.2} on {cores} cores"
+        ));
+    }
+    let governors = machine.cpu_clocks().into_iter().filter_map(|clock| clock.governor);
+    if let Some(governor) = governors.into_iter().find(|governor| governor != "performance") {
+        result.notes.push(format!("the processor's clocks may change: its governor is {governor}"));
+    }
+    if cfg!(debug_assertions) {
+        result.notes.push("measured with a debug build, which is slow".to_owned());
+    }
+    for note in result.notes.iter().skip(told) {
+        console::note(&format!("note: {note}"));
+    }
+    load
+}
+
+fn energy(bench: &mut Bench<'_>, result: &mut BenchResult) -> Result<()> {
+    let device = bench.model().executor().backend().device.map(|device| device.name);
+    let measured = match PowerSensor::find(device.as_deref()) {
+        Ok(mut sensor) => bench.energy(&mut sensor, ENERGY_SPAN)?,
+        Err(error) => Err(error),
+    };
+    match measured {
+        Ok(energy) => result.energy = Some(energy),
+        Err(error) => result.notes.push(format!("energy was not measured: {error}")),
+    }
+    Ok(())
+}
+
+fn experts(
+    args: &MeasureArgs,
+    model: &mut Model,
+    images: &[PathBuf],
+    question: &[i64],
+    interrupt: &Interrupt,
+    result: &mut BenchResult,
+) -> Result<()> {
+    let facts = model.facts();
+    let moe = [facts.vision.moe, facts.vision.connector_moe, facts.llm.moe];
+    if moe.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    let mut other = match &args.routers {
+        None => None,
+        Some(path) => {
+            let other = Model::open(path, &args.work.model.options())?;
+            anyhow::ensure!(
+                (other.facts().vision.clone(), other.facts().llm.clone())
+                    == (facts.vision.clone(), facts.llm.clone()),
+                "{}: not the model of {}: their sizes differ",
+                path.display(),
+                args.work.model.model.display()
+            );
+            Some(other)
+        }
+    };
+    let has_own = other.is_none();
+    let model = other.as_mut().unwrap_or(model);
+    result.expert_load = bench::expert_load(model, images, question, interrupt.token())?;
+    match (result.expert_load.is_empty(), has_own) {
+        (true, _) => result.notes.push(
+            "choices of experts were not counted: the bundle was not exported with --debug-outputs; --routers takes one that was"
+                .to_owned(),
+        ),
+        (false, true) => result.notes.push(
+            "the bundle was exported with --debug-outputs: its graphs give routers' choices also while they are timed"
+                .to_owned(),
+        ),
+        (false, false) => {}
+    }
+    Ok(())
+}
+
+fn print(result: &BenchResult, format: ResultFormat) -> Result<()> {
+    let text = match format {
+        ResultFormat::Table => render::to_text(result),
+        ResultFormat::Json => result.to_json(),
+        ResultFormat::Md => render::to_markdown(result),
+        ResultFormat::Csv => render::to_csv(result),
+    };
+    console::print_line(text.trim_end())
+}

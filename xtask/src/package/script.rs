@@ -1,0 +1,62 @@
+//! The script in a package that builds native libraries where it is installed: that it can be read,
+//! and finds its way from there.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+use crate::{native, process};
+
+/// Runs the script of an unpacked package without building: always its help, and where CUDA's
+/// compiler and TensorRT's headers are fetched, all its steps as commands that are printed.
+///
+/// # Errors
+/// The script fails.
+pub(super) fn check(workspace: &Workspace, root: &Path) -> Result<()> {
+    let script = root.join("usr/share/cumo-edge/native/build.sh");
+    process::run(Command::new("sh").arg("-n").arg(&script))?;
+    process::run(Command::new(&script).arg("--help"))?;
+    let cuda = workspace.native().join("cuda/nvidia/cu13");
+    let headers = workspace.native().join("tensorrt-headers/11");
+    if cuda.join("bin/nvcc").is_file() && headers.is_dir() {
+        let mut dry = Command::new(&script);
+        dry.arg("--dry-run").arg("--cuda").arg(&cuda).arg("--tensorrt").arg(&headers);
+        dry.env("PATH", native::path_with_tools(workspace)?);
+        process::run(dry.arg("--prefix").arg(root.join("usr/local")))?;
+    } else {
+        println!("skipped: a dry run of the script, without `cargo xtask setup --tensorrt`");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// The script's exit status and what it writes to standard error, without CUDA on the machine.
+    fn build(arguments: &[&str]) -> (bool, String) {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut script = Command::new("sh");
+        script.arg(root.join("native/build.sh")).args(arguments).env_remove("CUDA_HOME");
+        let output = script.output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_before_anything_is_built() {
+        for (arguments, message) in [
+            (&["--cuda"][..], "build.sh: --cuda needs a value\n"),
+            (&["--fast"], "build.sh: no option --fast; --help lists them\n"),
+            (&["--jobs", "many"], "build.sh: --jobs takes a number, not `many`\n"),
+            (&["--cuda", "/nowhere"], "build.sh: no CUDA compiler; on a Jetson: "),
+        ] {
+            let (success, stderr) = build(arguments);
+            assert!(!success && stderr.starts_with(message), "{arguments:?}: {stderr}");
+        }
+        assert_eq!(build(&["--help"]), (true, String::new()));
+    }
+}
