@@ -13,6 +13,7 @@
 )]
 #[path = "../src"]
 mod program {
+    mod backend_options;
     pub(crate) mod cli;
 }
 

@@ -14,7 +14,7 @@ use cumo_bundle::PromptTemplate;
 use cumo_runtime::machine::max_threads;
 use cumo_runtime::{GenerateOptions, ModelOptions, SamplingOptions};
 
-use crate::backend_options::backend_options;
+use super::backend_options::backend_options;
 pub(crate) use bench::{BenchArgs, BenchCommand, CompareArgs, CompareFormat, ReportArgs};
 pub(crate) use measure::{MeasureArgs, ResultFormat, WorkArgs};
 pub(crate) use plan::PlanArgs;
