@@ -26,6 +26,7 @@
 mod abi;
 mod device;
 mod engine;
+mod execution;
 mod fault;
 mod folder;
 mod journal;

@@ -9,10 +9,11 @@ use super::runtime::Engine;
 use super::stream::Stream;
 use super::{give, give_shape, guard, slice, text};
 use crate::device::{Device, State};
+use crate::execution::Execution;
 use crate::fault::{Fault, Result};
 use crate::journal::Journal;
 use crate::objects::{self, Object};
-use crate::queue::{Execution, Work};
+use crate::queue::Work;
 use crate::sys::{self, code};
 
 pub(super) struct Context {
