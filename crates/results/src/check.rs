@@ -12,8 +12,8 @@ const MAX_COUNT: u64 = 1 << 53;
 /// The most energy that is believed, in joules.
 const MAX_JOULES: f64 = 1e12;
 
-/// The most problems that are looked for.
-const MAX_PROBLEMS: usize = 100;
+/// The most problems that are kept.
+pub(crate) const MAX_PROBLEMS: usize = 100;
 
 /// What is wrong with the numbers of a result, a sentence each; nothing where all can be.
 pub(crate) fn problems(result: &BenchResult) -> Vec<String> {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::check::MAX_PROBLEMS;
+
 /// A result could not be read or a file could not be written. A cause is in the error's source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -64,6 +66,7 @@ fn listed(problems: &[String]) -> String {
     let shown = problems.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join("; ");
     match problems.len().saturating_sub(MAX_LISTED) {
         0 => shown,
+        _ if problems.len() >= MAX_PROBLEMS => format!("{shown}; and many more"),
         more => format!("{shown}; and {more} more"),
     }
 }

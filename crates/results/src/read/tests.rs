@@ -128,7 +128,10 @@ fn numbers_of_another_kind_are_told_with_their_place() {
 #[test]
 fn very_many_problems_are_not_all_told() {
     let problems = vec![json!(u64::MAX); 100_000];
-    assert!(message(&with("/answers/0/inter_token_ns", problems.into())).len() < 1000);
+    let many = message(&with("/answers/0/inter_token_ns", problems.into()));
+    assert!(many.len() < 1000 && many.contains("; and many more"), "{many}");
+    let seven = message(&with("/answers/0/inter_token_ns", vec![json!(u64::MAX); 7].into()));
+    assert!(seven.contains("; and 2 more"), "{seven}");
 }
 
 #[test]

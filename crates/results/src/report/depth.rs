@@ -8,6 +8,10 @@ use crate::statistics::Summary;
 const LEFT: f64 = 52.0;
 const TALL: f64 = 280.0;
 
+/// How many times the slowest the fastest may be before equal distances become equal ratios: the
+/// lines of slow devices would lie on the axis.
+const MAX_LINEAR: f64 = 20.0;
+
 /// Depths and what was measured at them, in their order.
 type Points = Vec<(f64, Summary)>;
 
@@ -31,12 +35,17 @@ pub(super) fn plot(results: &[(String, BenchResult)], labels: &[String]) -> Opti
     let top = svg.legend(0.0, entries) + 8.0;
     let bottom = top + TALL;
     let across = Scale::from_zero(deepest, [LEFT, WIDTH - 16.0]);
-    let up = Scale::from_zero(most, [bottom, top]);
+    let least = all().map(|(_, summary)| summary.mean).reduce(f64::min)?;
+    let up = match most / least > MAX_LINEAR {
+        true => Scale::between(least, most, [bottom, top]),
+        false => Scale::from_zero(most, [bottom, top]),
+    };
     for tick in up.ticks() {
         let y = up.at(tick);
-        svg.line([LEFT, y], [WIDTH, y], if tick == 0.0 { "axis" } else { "grid" });
+        svg.line([LEFT, y], [WIDTH, y], "grid");
         svg.text([LEFT - 8.0, y + 4.0], Anchor::End, "t dim", &super::tick(tick));
     }
+    svg.line([LEFT, bottom], [WIDTH, bottom], "axis");
     let mut depths: Vec<f64> = all().map(|(depth, _)| *depth).collect();
     depths.sort_by(f64::total_cmp);
     depths.dedup();
@@ -51,7 +60,11 @@ pub(super) fn plot(results: &[(String, BenchResult)], labels: &[String]) -> Opti
         }
     }
     svg.text([WIDTH, bottom + 36.0], Anchor::End, "t dim", "context depth, tokens");
-    svg.text([0.0, bottom + 36.0], Anchor::Start, "t dim", "vertical: tokens a second");
+    let unit = match up.is_logarithmic() {
+        true => "vertical: tokens a second, logarithmic",
+        false => "vertical: tokens a second",
+    };
+    svg.text([0.0, bottom + 36.0], Anchor::Start, "t dim", unit);
     for (index, label, points) in &lines {
         draw(&mut svg, index % super::SERIES, label, points, [&across, &up]);
     }
