@@ -33,6 +33,7 @@ const SHAPE: MoeShape = MoeShape {
     outputs: 1024,
     gated: false,
     biased: true,
+    transposed: false,
     activation: Activation::QuickGelu,
     dtype: DType::F32,
 };

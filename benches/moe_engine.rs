@@ -32,6 +32,7 @@ const SHAPE: MoeShape = MoeShape {
     outputs: 1024,
     gated: false,
     biased: true,
+    transposed: false,
     activation: Activation::QuickGelu,
     dtype: DType::F16,
 };

@@ -280,6 +280,7 @@ mod tests {
         outputs: 1024,
         gated: false,
         biased: true,
+        transposed: false,
         activation: Activation::QuickGelu,
         dtype: DType::F16,
     };

@@ -3,11 +3,14 @@
 use cumo_bundle::names;
 use cumo_checkpoint::Tensor;
 use cumo_checkpoint::model::Linear;
-use cumo_onnx::{DType, GraphBuilder, Value};
+use cumo_onnx::{DType, Dim, GraphBuilder, To, Value};
 
 use crate::error::Error;
 use crate::target::Target;
 use crate::weight::{Elements, Source, Weight};
+
+/// The rows of a product, where their number is not known.
+const ROWS: &str = "rows";
 
 /// The types of a graph. Residuals, norms and routing are f32 whatever they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +156,17 @@ impl<'a> ModelBuilder<'a> {
         Ok(self.g.cast(&value, self.dtype))
     }
 
+    /// Matrices `[out, in]` of the checkpoint, one below the other, as one `[out, in]` in the part's
+    /// type.
+    ///
+    /// # Errors
+    /// A name that is taken.
+    pub fn stacked(&mut self, name: &str, parts: &[&Tensor]) -> Result<Value, Error> {
+        let source = Source::Stacked(parts.iter().map(|part| (*part).clone()).collect());
+        let value = self.weight(name, Weight { source, dtype: self.types.stored })?;
+        Ok(self.g.cast(&value, self.dtype))
+    }
+
     /// A matrix `[out, in]` of the checkpoint as `[in, out]`, stored and used as f32.
     ///
     /// # Errors
@@ -178,7 +192,7 @@ impl<'a> ModelBuilder<'a> {
     }
 
     fn weight(&mut self, name: &str, weight: Weight) -> Result<Value, Error> {
-        if let Source::Transposed(parts) = &weight.source
+        if let Source::Transposed(parts) | Source::Stacked(parts) = &weight.source
             && let Some(odd) = parts
                 .iter()
                 .find(|part| part.shape().len() < 2 || part.shape()[1..] != parts[0].shape()[1..])
@@ -237,8 +251,9 @@ impl<'a> ModelBuilder<'a> {
             let axis = all.shape().rank().saturating_sub(1);
             results = self.g.split(&all, axis, &sizes)?;
         } else {
+            let x = self.g.cast(x, self.dtype);
             for (name, layer) in layers {
-                results.push(self.scope(name, |b| b.linear(x, layer))?);
+                results.push(self.scope(name, |b| b.linear(&x, layer))?);
             }
         }
         results.try_into().map_err(|_| {
@@ -250,10 +265,7 @@ impl<'a> ModelBuilder<'a> {
     /// `x W^T + b` for the rows of all layers, of which all or none have biases.
     fn product(&mut self, x: &Value, name: &str, layers: &[&Linear]) -> Result<Value, Error> {
         let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
-        let matrix = self.matrix(name, &weights)?;
-        let x = self.g.cast(x, self.dtype);
-        let product = self.g.matmul(&x, &matrix)?;
-        let product = self.g.cast(&product, self.types.between);
+        let product = self.times(x, name, &weights, self.types.between)?;
         let biases: Vec<Tensor> = layers.iter().filter_map(|layer| layer.bias.clone()).collect();
         if biases.is_empty() {
             return Ok(product);
@@ -267,6 +279,67 @@ impl<'a> ModelBuilder<'a> {
         let bias = self.weight(&name, Weight { source: Source::Joined(biases), dtype })?;
         let bias = self.g.cast(&bias, self.types.between);
         Ok(self.g.add_values(&product, &bias)?)
+    }
+
+    /// `x W^T` of `x` `[.., in]` and matrices `[out, in]` of the checkpoint one below the other, as
+    /// `result`.
+    ///
+    /// # Errors
+    /// Sizes that do not fit.
+    pub fn times(
+        &mut self,
+        x: &Value,
+        name: &str,
+        parts: &[&Tensor],
+        result: DType,
+    ) -> Result<Value, Error> {
+        // Casts stand next to products: a runtime that adds up in f32 need not round in between.
+        if self.target.is_for_engines() {
+            let matrix = self.stacked(name, parts)?;
+            let rows = self.rows_of(x)?;
+            let rows = self.g.cast(&rows, self.dtype);
+            let product = self.g.matmul_transposed(&rows, &matrix)?;
+            let product = self.g.cast(&product, result);
+            return self.with_rows_of(x, &product);
+        }
+        let matrix = self.matrix(name, parts)?;
+        let x = self.g.cast(x, self.dtype);
+        let product = self.g.matmul(&x, &matrix)?;
+        Ok(self.g.cast(&product, result))
+    }
+
+    /// `[rows, channels]` of `x` `[.., channels]`.
+    fn rows_of(&mut self, x: &Value) -> Result<Value, Error> {
+        let Some((Some(channels), leading)) =
+            x.shape().dims().split_last().map(|(last, leading)| (last.fixed(), leading))
+        else {
+            let problem = format!("a value of shape {} has no rows", x.shape());
+            return Err(
+                cumo_onnx::Error::Node { place: self.g.place(), op: "Gemm", problem }.into()
+            );
+        };
+        let rows = match leading.iter().map(Dim::fixed).product() {
+            Some(rows) => To::Size(rows),
+            None => To::Rest(ROWS.into()),
+        };
+        Ok(self.g.reshape(x, &[rows, To::Size(channels)])?)
+    }
+
+    /// `[.., channels]` of `rows` `[rows, channels]`, with the leading dimensions of `x`.
+    fn with_rows_of(&mut self, x: &Value, rows: &Value) -> Result<Value, Error> {
+        let channels = rows.shape().dims().last().and_then(Dim::fixed).unwrap_or_default();
+        let leading = x.shape().dims().split_last().map(|(_, leading)| leading.to_vec());
+        let mut dims = leading.unwrap_or_default();
+        if dims.iter().filter(|dim| dim.fixed().is_none()).count() > 1 {
+            let leading = self.g.leading_sizes_of(x)?;
+            let last = self.g.ints(&[channels as i64]);
+            let sizes = self.g.concat(&[&leading, &last], 0, Dim::Fixed(dims.len() + 1))?;
+            dims.push(Dim::Fixed(channels));
+            return Ok(self.g.reshape_to(rows, &sizes, dims)?);
+        }
+        let size = |dim: Dim| dim.fixed().map_or(To::Rest(dim), To::Size);
+        let to: Vec<To> = dims.into_iter().map(size).chain([To::Size(channels)]).collect();
+        Ok(self.g.reshape(rows, &to)?)
     }
 
     /// A branch's result added to the residual, in the residual's type.

@@ -317,6 +317,7 @@ impl Explanation {
         }
         let compiled = self.engines.iter().filter_map(|engine| engine.compiled.as_ref());
         let in_f32: usize = compiled.filter_map(|compiled| compiled.products.get("f32")).sum();
+        self.copied_weights(f)?;
         match self.f32_products.is_empty() && in_f32 == 0 {
             true => writeln!(f, "no matrix product in f32, as parsed or as compiled"),
             false => writeln!(
@@ -324,6 +325,19 @@ impl Explanation {
                 "MATRIX PRODUCTS IN F32: {in_f32} compiled; as parsed:\n  {}",
                 self.f32_products.join("\n  ")
             ),
+        }
+    }
+
+    /// Weights that runs copy, as far as the engines' files tell.
+    fn copied_weights(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut copied = Vec::new();
+        for engine in &self.engines {
+            let Some(compiled) = &engine.compiled else { return Ok(()) };
+            copied.extend(compiled.copied.iter().map(|it| format!("{}: {it}", engine.file)));
+        }
+        match copied.is_empty() {
+            true => writeln!(f, "no run copies a weight, as compiled"),
+            false => writeln!(f, "WEIGHTS THAT EVERY RUN COPIES:\n  {}", copied.join("\n  ")),
         }
     }
 }

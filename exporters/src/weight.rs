@@ -20,6 +20,9 @@ pub struct Weight {
 pub enum Source {
     /// Tensors as they are, one behind the other along the first dimension.
     Joined(Vec<Tensor>),
+    /// Matrices `[out, in]` as they are, one below the other. What has more dimensions than two
+    /// counts as a matrix of rows `[out, ..]`.
+    Stacked(Vec<Tensor>),
     /// Matrices `[out, in]`, one below the other, transposed to `[in, out]` for `x @ W`. What has
     /// more dimensions than two counts as a matrix of rows `[out, ..]`.
     Transposed(Vec<Tensor>),
@@ -65,9 +68,13 @@ impl Weight {
                 }
                 shape
             }
+            Source::Stacked(parts) => {
+                let (rows, columns) = stacked(parts);
+                vec![rows, columns]
+            }
             Source::Transposed(parts) => {
-                let columns = parts.first().map_or(0, |part| matrix(part).1);
-                vec![columns, parts.iter().map(|part| matrix(part).0).sum()]
+                let (rows, columns) = stacked(parts);
+                vec![columns, rows]
             }
             Source::Computed { shape, .. } => shape.clone(),
         }
@@ -76,10 +83,16 @@ impl Weight {
     /// The checkpoint's tensors it is made of.
     pub fn tensors(&self) -> &[Tensor] {
         match &self.source {
-            Source::Joined(parts) | Source::Transposed(parts) => parts,
+            Source::Joined(parts) | Source::Stacked(parts) | Source::Transposed(parts) => parts,
             Source::Computed { .. } => &[],
         }
     }
+}
+
+/// Rows of matrices one below the other, and the elements of each.
+fn stacked(parts: &[Tensor]) -> (usize, usize) {
+    let columns = parts.first().map_or(0, |part| matrix(part).1);
+    (parts.iter().map(|part| matrix(part).0).sum(), columns)
 }
 
 /// Rows of a tensor of at least two dimensions, and the elements of each.

@@ -50,7 +50,7 @@ impl Piece {
     pub(super) fn convert(&self, weight: &Weight, bytes: &mut [u8]) -> Oddities {
         let mut oddities = Oddities::default();
         match &weight.source {
-            Source::Joined(parts) => {
+            Source::Joined(parts) | Source::Stacked(parts) => {
                 let (mut first, mut bytes) = (0, bytes);
                 for part in parts {
                     let (start, end) = (self.rows.start.max(first), self.rows.end);

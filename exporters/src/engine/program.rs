@@ -15,6 +15,10 @@ const HEADER: &[u8] = b"header {\n  version = ";
 const MAIN: &[u8] = b"\nmain {\n";
 const END: &[u8] = b"\n}\n";
 
+/// What the names of kernels that only move elements are made of, behind `__myl_`: a kernel's name
+/// lists, shortened, what was fused into it.
+const MOVEMENTS: [&str; 5] = ["Move", "Tran", "Resh", "Cast", "Copy"];
+
 /// Steps that launch nothing.
 const WITHOUT_KERNEL: [&str; 3] = ["shape_call", "signal", "wait"];
 
@@ -30,6 +34,9 @@ pub struct CompiledProgram {
     pub products: BTreeMap<String, usize>,
     /// Outputs that are an input's memory: caches that are updated in place.
     pub in_place: usize,
+    /// Matrices among the inputs that are copied whole in every run, in another order or type: weights
+    /// that TensorRT has no product for as they lie.
+    pub copied: BTreeSet<String>,
 }
 
 impl CompiledProgram {
@@ -53,12 +60,13 @@ impl CompiledProgram {
     }
 
     fn add(&mut self, text: &Text) {
-        let types = text.types();
+        let tensors = text.tensors();
+        let (inputs, outputs) = (text.names("  inputs={"), text.names("  outputs={"));
         // A fused product's own program runs where the main one has its step.
         if !text.is_fused() {
-            let (inputs, outputs) = (text.names("  inputs={"), text.names("  outputs={"));
             self.in_place += inputs.intersection(&outputs).count();
         }
+        let weights: BTreeSet<&str> = inputs.difference(&outputs).copied().collect();
         for line in text.main.lines() {
             let Some((kind, step)) = line.trim_start().split_once("={ name=") else { continue };
             let is_step =
@@ -69,6 +77,7 @@ impl CompiledProgram {
             if !text.is_fused() {
                 self.kernels += usize::from(!WITHOUT_KERNEL.contains(&kind));
                 self.plugins += usize::from(kind == "custom_layer");
+                self.copied.extend(copied(step, &weights, &tensors));
             }
             let operands = match kind {
                 "fully_connected" => quoted(step, " input={"),
@@ -77,11 +86,53 @@ impl CompiledProgram {
                 }
                 _ => continue,
             };
-            let operands = operands.into_iter().take(2).map(|name| types.get(name).copied());
+            let operands =
+                operands.into_iter().take(2).map(|name| tensors.get(name).map(|it| it.dtype));
             let dtype = operands.max_by_key(|dtype| *dtype == Some("float"));
             *self.products.entry(type_name(dtype.flatten()).to_owned()).or_default() += 1;
         }
     }
+}
+
+/// Inputs that a step which only moves elements gives as they are, by their names in the network.
+fn copied<'t>(
+    step: &'t str,
+    weights: &BTreeSet<&str>,
+    tensors: &BTreeMap<&str, Descriptor<'_>>,
+) -> impl Iterator<Item = String> + use<'t> {
+    let kernel = step.split(' ').next().and_then(|name| name.strip_prefix("__myl_"));
+    let mut taken = Vec::new();
+    if kernel.is_some_and(only_moves) {
+        let size = |name: &&str| tensors.get(name).and_then(|tensor| tensor.elements);
+        let given: BTreeSet<usize> =
+            quoted(step, " output_args={").iter().filter_map(size).collect();
+        let matrix = |name: &&str| size(name).filter(|_| tensors[name].is_matrix);
+        taken = quoted(step, " input_args={");
+        taken.retain(|name| {
+            weights.contains(name) && matrix(name).is_some_and(|size| given.contains(&size))
+        });
+    }
+    // TensorRT numbers the names of the network's tensors.
+    taken.into_iter().map(|name| name.strip_suffix(".1").unwrap_or(name).to_owned())
+}
+
+/// Whether a kernel's name is made of [`MOVEMENTS`].
+fn only_moves(mut kernel: &str) -> bool {
+    while let Some(rest) = MOVEMENTS.iter().find_map(|word| kernel.strip_prefix(word)) {
+        kernel = rest;
+    }
+    kernel.is_empty()
+}
+
+/// A tensor of a program.
+#[derive(Debug, Clone, Copy)]
+struct Descriptor<'t> {
+    /// Its type, as NVIDIA calls it.
+    dtype: &'t str,
+    /// Its elements, where its sizes are numbers.
+    elements: Option<usize>,
+    /// Whether it is of floats with two dimensions, each of more than one element.
+    is_matrix: bool,
 }
 
 /// One program.
@@ -113,22 +164,31 @@ impl Text {
         line.map(|line| quoted(line, list)).unwrap_or_default().into_iter().collect()
     }
 
-    /// The type of every tensor by its name.
-    fn types(&self) -> BTreeMap<&str, &str> {
+    /// Every tensor by its name.
+    fn tensors(&self) -> BTreeMap<&str, Descriptor<'_>> {
         let tensors = self
             .head
             .lines()
             .filter(|line| line.starts_with("  tensor={") || line.starts_with("  sub_tensor={"));
-        tensors.filter_map(tensor_type).collect()
+        tensors.filter_map(descriptor).collect()
     }
 }
 
-/// The name and type of a line of the descriptors.
-fn tensor_type(line: &str) -> Option<(&str, &str)> {
+/// The name and the rest of a line of the descriptors.
+fn descriptor(line: &str) -> Option<(&str, Descriptor<'_>)> {
     let (_, behind_name) = line.split_once(" name=\"")?;
     let (name, _) = behind_name.split_once('"')?;
     let (_, dtype) = line.rsplit_once(" type=")?;
-    Some((name, dtype.split(' ').next()?))
+    let dims = line.split_once(" dims={").and_then(|(_, dims)| dims.split_once('}'));
+    let sizes: Option<Vec<usize>> =
+        dims.and_then(|(dims, _)| dims.split_whitespace().map(|size| size.parse().ok()).collect());
+    let elements = sizes.as_ref().and_then(|sizes| {
+        sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size))
+    });
+    let dtype = dtype.split(' ').next()?;
+    let is_matrix = ["half", "float", "bfloat16"].contains(&dtype)
+        && sizes.is_some_and(|sizes| sizes.len() == 2 && sizes.iter().all(|it| *it > 1));
+    Some((name, Descriptor { dtype, elements, is_matrix }))
 }
 
 /// The quoted names between `list`, which ends with a brace, and its closing brace; names may hold
@@ -209,7 +269,50 @@ main {
         let program = CompiledProgram::read(ENGINE.as_bytes()).unwrap();
         assert_eq!((program.kernels, program.plugins, program.in_place), (6, 1, 1));
         assert_eq!(program.products, [("f16".to_owned(), 3), ("f32".to_owned(), 1)].into());
+        assert!(program.copied.is_empty(), "{:?}", program.copied);
         assert_eq!(CompiledProgram::read(b"an engine of another flavour"), None);
+    }
+
+    /// The step is behind those of [`ENGINE`]; `w` has 2 x 3 elements and is an input.
+    fn copied(step: &str) -> Vec<String> {
+        let tensors = [
+            ("w.1", "2 3", "half"),
+            ("ids.1", "2 3", "int64"),
+            ("present_key.1", "2 3", "half"),
+            ("long.1", "1 6", "half"),
+            ("moved", "3 2", "half"),
+            ("part", "1 3", "half"),
+        ];
+        let tensors: String = tensors
+            .iter()
+            .map(|(name, dims, dtype)| {
+                format!("  tensor={{ dims={{ {dims} }} name=\"{name}\" type={dtype} }}\n")
+            })
+            .collect();
+        let engine = ENGINE
+            .replacen("inputs={ \"x.1\"", "inputs={ \"w.1\" \"ids.1\" \"long.1\" \"x.1\"", 1)
+            .replacen("descriptors {\n", &format!("descriptors {{\n{tensors}"), 1)
+            .replacen("  custom_layer", &format!("  {step}\n  custom_layer"), 1);
+        CompiledProgram::read(engine.as_bytes()).unwrap().copied.into_iter().collect()
+    }
+
+    #[test]
+    fn weights_that_are_moved_in_every_run_are_named() {
+        let step = |kernel: &str, input: &str, output: &str| {
+            copied(&format!(
+                "function={{ name=__myl_{kernel} args={{ \"{input}\" }} input_args={{ \"{input}\" }} \
+                 output_args={{ \"{output}\" }} stream=0 }}"
+            ))
+        };
+        for kernel in ["Move", "Tran", "Cast", "CastReshTran"] {
+            assert_eq!(step(kernel, "w.1", "moved"), ["w"], "{kernel}");
+        }
+        let nothing = Vec::<String>::new();
+        assert_eq!(step("MoveMul", "w.1", "moved"), nothing, "it computes");
+        assert_eq!(step("Move", "w.1", "part"), nothing, "it reads a part");
+        for other in ["ids.1", "present_key.1", "long.1", "moved"] {
+            assert_eq!(step("Move", other, "moved"), nothing, "{other} is no weight");
+        }
     }
 
     proptest::proptest! {

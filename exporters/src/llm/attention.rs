@@ -113,7 +113,6 @@ pub(crate) fn project(
     weights: &Attention,
     (heads, kv_heads): (usize, usize),
 ) -> Result<[Value; 3], Error> {
-    let x = &b.g.cast(x, b.dtype);
     let parts =
         [("q_proj", &weights.q_proj), ("k_proj", &weights.k_proj), ("v_proj", &weights.v_proj)];
     let [query, key, value] = b.projections(x, "qkv_proj", parts)?;

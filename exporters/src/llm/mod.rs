@@ -43,10 +43,7 @@ pub(crate) fn logits(
     normed: &Value,
     lm_head: &Tensor,
 ) -> Result<Value, Error> {
-    let head = b.matrix("lm_head.weight", &[lm_head])?;
-    let normed = b.g.cast(normed, b.dtype);
-    let logits = b.g.matmul(&normed, &head)?;
-    Ok(b.g.cast(&logits, DType::F32))
+    b.times(normed, "lm_head.weight", &[lm_head], DType::F32)
 }
 
 /// Every layer: norm, attention, residual, norm, MLP or experts, residual; and the final norm. A

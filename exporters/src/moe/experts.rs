@@ -11,8 +11,8 @@ use crate::weight::matrix;
 pub const MOE: &str = "MoE";
 
 const DOC: &str = "MoE(x [.., in], weights [.., k], experts [.., k], for each expert: fc1 \
-[in, hidden], its bias, up [in, hidden] where gated, fc2 [hidden, out], its bias) -> y [.., out]: \
-the sum over the chosen experts of weight * fc2(act(fc1 x)), or where gated of weight * \
+[in, hidden], its bias, up [in, hidden] where gated, fc2 [hidden, out], its bias; matrices the \
+other way round where transposed) -> y [.., out]: the sum over the chosen experts of weight * fc2(act(fc1 x)), or where gated of weight * \
 fc2(act(fc1 x) * up x).";
 
 /// How a body computes.
@@ -42,6 +42,9 @@ pub struct MoeShape {
     pub gated: bool,
     /// Whether the layers have biases.
     pub biased: bool,
+    /// Whether matrices are `[out, in]`, which TensorRT multiplies a row with as they are, rather
+    /// than `[in, out]`.
+    pub transposed: bool,
     /// The non-linearity.
     pub activation: Activation,
     /// The type of x and of the experts' tensors.
@@ -49,7 +52,7 @@ pub struct MoeShape {
 }
 
 impl MoeShape {
-    /// The shape of a checkpoint's mixture.
+    /// The shape of a checkpoint's mixture, of matrices `[in, out]`.
     ///
     /// # Errors
     /// [`Error::Node`] for a mixture without experts, or whose experts are not alike.
@@ -65,6 +68,7 @@ impl MoeShape {
                 outputs,
                 gated: expert.up.is_some(),
                 biased: expert.fc1.bias.is_some(),
+                transposed: false,
                 activation,
                 dtype,
             }
@@ -88,7 +92,9 @@ impl MoeShape {
 /// # Errors
 /// None for a shape that [`MoeShape::of`] gave.
 pub fn function(opset: Opset, shape: &MoeShape, body: Body) -> Result<Function, Error> {
-    Function::build(opset, DOMAIN, MOE, &["activation", "gated"], DOC, |g| {
+    let attributes = ["activation", "gated", "transposed"];
+    let attributes = &attributes[..if shape.transposed { 3 } else { 2 }];
+    Function::build(opset, DOMAIN, MOE, attributes, DOC, |g| {
         let k = shape.num_experts_per_tok;
         let x = g.input("x", shape.dtype, dims!["batch", "tokens", shape.inputs])?;
         let weights = g.input("weights", DType::F32, dims!["batch", "tokens", k])?;
@@ -128,6 +134,7 @@ struct Expert {
 
 struct Layer {
     weight: Value,
+    transposed: bool,
     bias: Option<Value>,
 }
 
@@ -135,12 +142,14 @@ impl Expert {
     fn input(g: &mut GraphBuilder, index: usize, shape: &MoeShape) -> Result<Expert, Error> {
         let mut layer = |name: &str, rows: usize, columns: usize| {
             let name = format!("expert_{index}_{name}");
-            let weight = g.input(&name, shape.dtype, [rows, columns])?;
+            let transposed = shape.transposed;
+            let sizes = if transposed { [columns, rows] } else { [rows, columns] };
+            let weight = g.input(&name, shape.dtype, sizes)?;
             let bias = match shape.biased {
                 true => Some(g.input(&format!("{name}_bias"), shape.dtype, [columns])?),
                 false => None,
             };
-            Ok::<_, Error>(Layer { weight, bias })
+            Ok::<_, Error>(Layer { weight, transposed, bias })
         };
         let fc1 = layer("fc1", shape.inputs, shape.hidden)?;
         let up = match shape.gated {
@@ -166,7 +175,10 @@ impl Layer {
     /// The product in the operands' type; from there on all is f32 until the next product, as in
     /// kernels that add up in f32.
     fn apply(&self, g: &mut GraphBuilder, x: &Value) -> Result<Value, Error> {
-        let product = g.matmul(x, &self.weight)?;
+        let product = match self.transposed {
+            true => g.matmul_transposed(x, &self.weight)?,
+            false => g.matmul(x, &self.weight)?,
+        };
         let product = g.cast(&product, DType::F32);
         match &self.bias {
             Some(bias) => {

@@ -50,7 +50,6 @@ impl ModelBuilder<'_> {
     /// # Errors
     /// Sizes that do not fit.
     pub fn mlp(&mut self, x: &Value, mlp: &Mlp, activation: Activation) -> Result<Value, Error> {
-        let x = &self.g.cast(x, self.dtype);
         let hidden = match &mlp.up {
             None => {
                 let hidden = self.scope("fc1", |b| b.linear(x, &mlp.fc1))?;
@@ -73,10 +72,17 @@ impl ModelBuilder<'_> {
     /// Sizes that do not fit.
     pub fn moe(&mut self, x: &Value, moe: &Moe, activation: Activation) -> Result<Value, Error> {
         let (weights, chosen) = self.scope("router", |b| b.route(x, moe))?;
-        let shape = MoeShape::of(moe, activation, self.dtype)?;
+        let form = self.target.moe_form();
+        let shape = MoeShape {
+            // The plugin's kernels and its twin on ONNX Runtime read `[in, out]`.
+            transposed: self.target.is_for_engines() && form == Form::Functions(Body::Dense),
+            ..MoeShape::of(moe, activation, self.dtype)?
+        };
         let mut operands = vec![self.g.cast(x, self.dtype), weights, chosen];
         for (index, expert) in moe.experts.iter().enumerate() {
-            self.scope(format!("expert[{index}]"), |b| b.expert_operands(expert, &mut operands))?;
+            self.scope(format!("expert[{index}]"), |b| {
+                b.expert_operands(expert, shape.transposed, &mut operands)
+            })?;
         }
         let mut result = x.shape().dims().to_vec();
         if let Some(channels) = result.last_mut() {
@@ -87,7 +93,10 @@ impl ModelBuilder<'_> {
             ("activation", Attribute::Text(activation.name())),
             ("gated", Attribute::Int(i64::from(shape.gated))),
         ];
-        match self.target.moe_form() {
+        if shape.transposed {
+            attributes.push(("transposed", Attribute::Int(1)));
+        }
+        match form {
             Form::Functions(body) => {
                 let function = experts::function(self.g.opset(), &shape, body)?;
                 let operands: Vec<&Value> = operands.iter().collect();
@@ -142,15 +151,24 @@ impl ModelBuilder<'_> {
         Ok((weights, chosen))
     }
 
-    /// An expert's matrices `[in, out]`, each followed by its bias if it has one, in the order fc1,
-    /// up (gated only), fc2.
-    fn expert_operands(&mut self, expert: &Mlp, operands: &mut Vec<Value>) -> Result<(), Error> {
+    /// An expert's matrices `[in, out]`, or `[out, in]` where `transposed`, each followed by its bias
+    /// if it has one, in the order fc1, up (gated only), fc2.
+    fn expert_operands(
+        &mut self,
+        expert: &Mlp,
+        transposed: bool,
+        operands: &mut Vec<Value>,
+    ) -> Result<(), Error> {
         let layers =
             [("fc1", Some(&expert.fc1)), ("up", expert.up.as_ref()), ("fc2", Some(&expert.fc2))];
         for (part, layer) in layers {
             let Some(layer) = layer else { continue };
             self.scope(part, |b| {
-                operands.push(b.matrix(layer.weight.name(), &[&layer.weight])?);
+                let (name, weight) = (layer.weight.name(), [&layer.weight]);
+                operands.push(match transposed {
+                    true => b.stacked(name, &weight)?,
+                    false => b.matrix(name, &weight)?,
+                });
                 if let Some(bias) = &layer.bias {
                     operands.push(b.tensor(bias)?);
                 }

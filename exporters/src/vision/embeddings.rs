@@ -55,7 +55,7 @@ pub(crate) fn by_product(
     config: &VisionConfig,
 ) -> Result<Value, Error> {
     let (grid, patch) = (config.grid(), config.patch_size);
-    let mut x = b.g.cast(crops, b.dtype);
+    let mut x = crops.clone();
     let used = grid * patch;
     for axis in [2, 3] {
         if used < config.image_size {
@@ -68,7 +68,5 @@ pub(crate) fn by_product(
     let x = b.g.transpose(&x, &[0, 2, 4, 1, 3, 5])?;
     let parts = [To::Keep, To::Size(grid * grid), To::Size(3 * patch * patch)];
     let x = b.g.reshape(&x, &parts)?;
-    let matrix = b.matrix(weight.name(), &[weight])?;
-    let patches = b.g.matmul(&x, &matrix)?;
-    Ok(b.g.cast(&patches, DType::F32))
+    b.times(&x, weight.name(), &[weight], DType::F32)
 }

@@ -58,7 +58,6 @@ fn attention(
     weights: &Attention,
     config: &VisionConfig,
 ) -> Result<Value, Error> {
-    let x = &b.g.cast(x, b.dtype);
     let parts =
         [("q_proj", &weights.q_proj), ("k_proj", &weights.k_proj), ("v_proj", &weights.v_proj)];
     let [query, key, value] = b.projections(x, "qkv_proj", parts)?;

@@ -271,6 +271,18 @@ impl GraphBuilder {
             vec![("start", Attribute::Int(axis as i64)), ("end", Attribute::Int(axis as i64 + 1))];
         Ok(self.add("Shape", &[x], DType::I64, [1], bounds))
     }
+
+    /// The sizes of the dimensions of `x` before the last one, as a list of i64.
+    ///
+    /// # Errors
+    /// [`Error::Node`] where `x` has no dimension.
+    pub fn leading_sizes_of(&mut self, x: &Value) -> Result<Value, Error> {
+        let Some(count) = x.shape().rank().checked_sub(1) else {
+            return Err(self.fault("Shape", format!("all but the last of {}", x.describe())));
+        };
+        let bounds = vec![("start", Attribute::Int(0)), ("end", Attribute::Int(count as i64))];
+        Ok(self.add("Shape", &[x], DType::I64, [count], bounds))
+    }
 }
 
 fn reshaped(from: &Shape, to: &[To]) -> Result<Shape, String> {
