@@ -1,11 +1,13 @@
 //! Bundles for TensorRT against ONNX's, stage by stage, on models without goldens: the sample, and
 //! two layers a part of CuMo-Mistral-7B's sizes with random weights. Then their engines are built.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 
 use crate::workspace::Workspace;
 use crate::{process, python};
@@ -34,10 +36,8 @@ pub(crate) fn check(workspace: &Workspace, programs: &Path) -> Result<()> {
         let mut compare = python::with_packages(workspace)?;
         compare.arg(workspace.root.join("tests/python/compare_bundles.py"));
         process::run(compare.args(&bundles[..2]).arg("--first-rung"))?;
-        for bundle in &bundles[1..] {
-            let mut engine = Command::new(programs.join("cumo-export"));
-            engine.arg("engine").arg(bundle).arg("-o").arg(folder.join("engines"));
-            process::run(engine.args(["--flavour", "rtx", "--force"]))?;
+        for (bundle, has_plugin) in bundles[1..].iter().zip([true, false]) {
+            engines(programs, bundle, &folder.join("engines"), has_plugin)?;
         }
     }
     empty(&folder)
@@ -53,6 +53,58 @@ fn export(programs: &Path, checkpoint: &Path, folder: &Path) -> Result<Vec<PathB
         Ok(bundle)
     };
     EXPORTS.iter().enumerate().map(bundle).collect()
+}
+
+/// What `cumo-export engine --explain --json` prints, as far as it is looked at.
+#[derive(Deserialize)]
+struct Explanation {
+    engines: Vec<Engine>,
+    f32_products: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Engine {
+    file: String,
+    compiled: Option<Compiled>,
+}
+
+/// What TensorRT made of a network.
+#[derive(Deserialize)]
+struct Compiled {
+    plugins: usize,
+    products: BTreeMap<String, usize>,
+    in_place: usize,
+}
+
+/// Builds a bundle's engines with TensorRT-RTX and looks at what they became: plugin nodes where
+/// they are expected and only there, no product of f32, keys and values updated in place.
+fn engines(programs: &Path, bundle: &Path, folder: &Path, has_plugin: bool) -> Result<()> {
+    let exporter = programs.join("cumo-export");
+    let mut build = Command::new(&exporter);
+    build.arg("engine").arg(bundle).arg("-o").arg(folder);
+    process::run(build.args(["--flavour", "rtx", "--force"]))?;
+    let mut explain = Command::new(&exporter);
+    let text = process::read(explain.args(["engine", "--json", "--explain"]).arg(folder))?;
+    let explained: Explanation = serde_json::from_str(&text)
+        .with_context(|| format!("`cumo-export engine --explain --json` printed {text}"))?;
+    ensure!(explained.f32_products.is_empty(), "products of f32: {:?}", explained.f32_products);
+    let mut layers = 0;
+    for Engine { file, compiled } in explained.engines {
+        let compiled = compiled.with_context(|| format!("{file} cannot be read"))?;
+        let routes = file.starts_with("vision_layer") || file.starts_with("connector");
+        let is_layer = file.starts_with("decoder_layer");
+        layers += usize::from(is_layer);
+        let wanted = (usize::from(routes && has_plugin), if is_layer { 2 } else { 0 });
+        let found = (compiled.plugins, compiled.in_place);
+        ensure!(
+            found == wanted,
+            "{file}: (plugin nodes, caches in place) {found:?}, not {wanted:?}"
+        );
+        let of_f32 = compiled.products.contains_key("f32");
+        ensure!(!of_f32, "{file}: products {:?}", compiled.products);
+    }
+    ensure!(layers > 1, "{layers} engines of decoder layers");
+    Ok(())
 }
 
 /// Sees to it that a folder is there and empty.
