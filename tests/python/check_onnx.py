@@ -111,7 +111,7 @@ def problems_for_tensorrt(model: onnx.ModelProto, has_plugins: bool) -> list[str
     values = [*model.graph.value_info, *model.graph.output]
     types = {value.name: value.type.tensor_type.elem_type for value in values}
     for node in model.graph.node:
-        if node.op_type == "MatMul" and types[node.output[0]] != onnx.TensorProto.FLOAT16:
+        if node.op_type in ("MatMul", "Gemm") and types[node.output[0]] != onnx.TensorProto.FLOAT16:
             problems.append(f"`{node.name}` is a product of another type than f16")
     return problems
 
