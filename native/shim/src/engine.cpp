@@ -209,8 +209,13 @@ cumo_trt_status* cumo_trt_engine_profile(const cumo_trt_engine* engine, const ch
 
 const char* cumo_trt_engine_aliased_input(const cumo_trt_engine* engine, const char* output) {
   if (engine == nullptr || output == nullptr) return "";
+#if defined(CUMO_TRT_FLAVOUR_RTX) || NV_TENSORRT_MAJOR > 10 || NV_TENSORRT_MINOR >= 15
   const char* input = engine->engine->getAliasedInputTensor(output);
   return input == nullptr ? "" : input;
+#else
+  // Before 10.15 no layer updates an input in place.
+  return "";
+#endif
 }
 
 cumo_trt_status* cumo_trt_engine_activation_bytes(const cumo_trt_engine* engine, size_t profile,
