@@ -121,3 +121,38 @@ pub(crate) enum ResultFormat {
 fn repetitions(text: &str) -> Result<NonZeroUsize, String> {
     NonZeroUsize::new(whole(text)?).ok_or_else(|| "it must be 1 or more".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn measure(arguments: &[&str]) -> Result<MeasureArgs, String> {
+        let all = ["cumo", "bench", "-m", "m"].iter().chain(arguments);
+        match Cli::try_parse_from(all).map_err(|error| error.to_string())?.command {
+            Command::Bench(bench) => bench.measure.0.ok_or_else(|| "a subcommand".to_owned()),
+            _ => Err("another command".to_owned()),
+        }
+    }
+
+    #[test]
+    fn defaults_are_what_the_help_says() {
+        let args = measure(&[]).unwrap();
+        assert_eq!((args.work.prompt_tokens.get(), args.work.generate_tokens), (64, 128));
+        assert_eq!((args.repetitions.get(), args.warmup), (10, 2));
+        assert_eq!(args.depth, [0, 1024, 4096]);
+        assert_eq!(args.format, ResultFormat::Table);
+    }
+
+    #[test]
+    fn images_and_no_image_exclude_each_other_and_counts_are_checked() {
+        let error = measure(&["--image", "a.png", "--no-image"]).unwrap_err();
+        assert!(error.contains("cannot be used with"), "{error}");
+        assert!(measure(&["--repetitions", "0"]).unwrap_err().contains("1 or more"));
+        assert!(measure(&["--prompt-tokens", "0"]).unwrap_err().contains("1 or more"));
+        assert!(measure(&["--depth", "0,-1"]).unwrap_err().contains("whole number"));
+        assert_eq!(measure(&["--depth", "7"]).unwrap().depth, [7]);
+    }
+}
