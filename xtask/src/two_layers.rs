@@ -74,10 +74,13 @@ struct Compiled {
     plugins: usize,
     products: BTreeMap<String, usize>,
     in_place: usize,
+    /// Weights that every run copies before it multiplies with them.
+    copied: Vec<String>,
 }
 
 /// Builds a bundle's engines with TensorRT-RTX and looks at what they became: plugin nodes where
-/// they are expected and only there, no product of f32, keys and values updated in place.
+/// they are expected and only there, no product of f32, no weight
+/// that is copied at every run, keys and values updated in place.
 fn engines(programs: &Path, bundle: &Path, folder: &Path, has_plugin: bool) -> Result<()> {
     let exporter = programs.join("cumo-export");
     let mut build = Command::new(&exporter);
@@ -100,6 +103,7 @@ fn engines(programs: &Path, bundle: &Path, folder: &Path, has_plugin: bool) -> R
             found == wanted,
             "{file}: (plugin nodes, caches in place) {found:?}, not {wanted:?}"
         );
+        ensure!(compiled.copied.is_empty(), "{file}: every run copies {:?}", compiled.copied);
         let of_f32 = compiled.products.contains_key("f32");
         ensure!(!of_f32, "{file}: products {:?}", compiled.products);
     }
