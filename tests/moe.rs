@@ -53,6 +53,7 @@ fn case(columns: &[&str]) -> Case {
         outputs,
         gated: gated == 1,
         biased: biased == 1,
+        transposed: false,
         activation: known.into_iter().find(|known| known.name() == *activation).unwrap(),
         dtype: DType::F32,
     };
@@ -269,6 +270,19 @@ fn operands(case: &Case, numbers: &mut Numbers) -> Vec<Operand> {
     all
 }
 
+/// The operands with every expert's matrices the other way round, `[out, in]`.
+fn transposed(operands: &[Operand]) -> Vec<Operand> {
+    let turn = |operand: &Operand| match (&operand.values, operand.sizes.as_slice()) {
+        (Values::F32(values), [rows, columns]) => {
+            let turned =
+                (0..*columns).flat_map(|c| (0..*rows).map(move |r| values[r * columns + c]));
+            floats(&operand.name, vec![*columns, *rows], turned.collect())
+        }
+        _ => operand.clone(),
+    };
+    operands.iter().map(turn).collect()
+}
+
 /// The operator's definition as loops.
 fn reference(case: &Case, operands: &[Operand]) -> Vec<f64> {
     let MoeShape { num_experts_per_tok: k, inputs, hidden, outputs, activation, .. } = case.shape;
@@ -318,20 +332,32 @@ fn both_bodies_of_moe_compute_what_its_definition_says() {
         let operands = operands(case, &mut Numbers(number as u64));
         let want = reference(case, &operands);
         let largest = want.iter().fold(0.0, |largest: f64, v| largest.max(v.abs()));
-        for body in [Body::Sparse, Body::Dense] {
-            let function = moe_function(Opset::default(), &case.shape, body).unwrap();
-            let attributes = vec![
+        let other_way = transposed(&operands);
+        let forms = [
+            (Body::Sparse, false),
+            (Body::Sparse, true),
+            (Body::Dense, false),
+            (Body::Dense, true),
+        ];
+        for (body, transposed) in forms {
+            let shape = MoeShape { transposed, ..case.shape };
+            let function = moe_function(Opset::default(), &shape, body).unwrap();
+            let mut attributes = vec![
                 ("activation", Attribute::Text(case.shape.activation.name())),
                 ("gated", Attribute::Int(i64::from(case.shape.gated))),
             ];
+            if transposed {
+                attributes.push(("transposed", Attribute::Int(1)));
+            }
+            let operands = if transposed { &other_way } else { &operands };
             let results = [(DType::F32, vec![1, case.rows, case.shape.outputs])];
-            let bytes = call(&function, attributes, &operands, &results).remove(0);
+            let bytes = call(&function, attributes, operands, &results).remove(0);
             let (got, _) = bytes.as_chunks::<4>();
             assert_eq!(got.len(), want.len());
             for (index, (got, want)) in got.iter().zip(&want).enumerate() {
                 let got = f64::from(f32::from_ne_bytes(*got));
                 let close = (got - want).abs() <= limit * largest;
-                assert!(close, "{} {body:?} at {index}: {got}, not {want}", case.name);
+                assert!(close, "{} {body:?} {transposed} at {index}: {got}, not {want}", case.name);
             }
         }
     }
