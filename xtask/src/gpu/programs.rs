@@ -112,7 +112,7 @@ impl Programs {
         export.arg("onnx").arg(checkpoint).arg("-o").arg(&bundle);
         // The name that results carry.
         export.args(["--target", "tensorrt", "--dtype", "f16", "--moe", moe, "--force"]);
-        process::run(export.args(["--name", name]))?;
+        output(export.args(["--name", name]))?;
         Ok(bundle)
     }
 
@@ -124,7 +124,7 @@ impl Programs {
         let engines = self.work.join(format!("{}.engines", slug(name)));
         let mut export = self.program("cumo-export");
         export.arg("engine").arg(bundle).arg("-o").arg(&engines);
-        process::run(export.args(["--flavour", self.flavour, "--force"]).args(options))?;
+        output(export.args(["--flavour", self.flavour, "--force"]).args(options))?;
         Ok(engines)
     }
 
