@@ -207,8 +207,8 @@ pub(crate) struct EngineArguments {
     /// How experts are held, as for `cumo-export onnx`; a bundle must have them so.
     #[arg(long, value_enum)]
     pub moe: Option<MoeArgument>,
-    /// The plugin's library, libcumo_plugin.so. By default CUMO_TRT_PLUGIN, or looked for beside this
-    /// program.
+    /// The plugin's library, libcumo_plugin.so. By default CUMO_TRT_PLUGIN, or looked for beside
+    /// the shim of CUMO_TRT_SHIM and beside this program.
     #[arg(long, value_name = "PATH")]
     pub plugin: Option<PathBuf>,
     /// How the bundle's weights come into the folder: as links, which hold as long as the bundle

@@ -447,12 +447,16 @@ fn missing_libraries_drivers_and_plugins_say_how_to_get_them() {
     }
     let shim = missing("CUMO_TRT_SHIM", Path::new("/nonexistent"), &[]);
     assert!(shim.contains("cargo xtask native"), "{shim}");
-    // No plugin beside a copy of the program.
+    // No plugin beside a copy of the program, nor beside a copy of the shim.
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("cumo-export");
     fs::copy(env!("CARGO_BIN_EXE_cumo-export"), &program).unwrap();
     let library = Library::open(Flavour::Rtx).unwrap();
-    let shim = Path::new(env!("CARGO_BIN_EXE_cumo-export")).with_file_name("../native-build/shim");
+    let built = Path::new(env!("CARGO_BIN_EXE_cumo-export")).with_file_name("../native-build/shim");
+    let shim = folder.path().join("native/shim");
+    fs::create_dir_all(&shim).unwrap();
+    let name = "libcumo_trt_rtx.so";
+    fs::copy(built.join(name), shim.join(name)).unwrap();
     let mut command = std::process::Command::new(&program);
     command
         .arg("engine")
@@ -462,7 +466,8 @@ fn missing_libraries_drivers_and_plugins_say_how_to_get_them() {
         .arg(folder.path().join("out"));
     command.env("CUMO_TRT_SHIM", shim).env("CUMO_TRT_LIBRARY", library.path().parent().unwrap());
     let message = stderr(&command.output().unwrap());
-    for part in ["the plugin was not found", "--plugin", "--moe function"] {
+    let beside_shim = "native/shim/../plugin/rtx/libcumo_plugin.so";
+    for part in ["the plugin was not found", "--plugin", "--moe function", beside_shim] {
         assert!(message.contains(part), "{part} not in {message}");
     }
     // TensorRT 11 needs the device that it builds for; here is its lean runtime at most.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use crate::gpu::{Part, Request};
 use crate::package::{Native, Options, Target};
 
 /// The text of `cargo xtask help`.
@@ -16,14 +17,26 @@ Usage: cargo xtask <command>
                           --tensorrt: and NVIDIA's CUDA compiler, TensorRT-RTX, lean runtimes and
                           headers (0.3 GB to fetch, under NVIDIA's licences), CMake where missing
   native                  build the CMake project native/ and run its tests
-  gpu [--output FILE]     on a machine with an NVIDIA GPU: build everything for it, run every case of
-                          the kernels and the engines of the goldens on it, time the plugin against
-                          the dense form, and print one table;
+  gpu [--output FILE] [--only PART,PART]
+                          on a machine with an NVIDIA GPU: build everything for it, run what only it
+                          can show, and print one table. The parts:
+                            kernels  every case of the kernels, and their times
+                            engines  the goldens' engines against ONNX Runtime, call by call
+                            mixture  the plugin against the dense form
+                            answers  goldens' tokens and the sample's 1,500 answers through cumo
+                            bench    cumo bench on the sample and on two layers of real sizes, with
+                                     weights as inputs, as constants and, on a Jetson, in place; each
+                                     stage's share of its bound; results go to benches/results
+                            whole    cumo bench on all layers of real sizes with random weights: 20 GiB
+                                     on the device, 40 GB of the disk
                           --output: and write the table to FILE, for benches/results/.
                           Needs no network after `cargo fetch --locked` and `setup --python
                           --tensorrt`, or where CUDA and TensorRT are installed.
                           Exit status 0: what ran held; 1: something did not, or was slower than
                           aimed at; 77: no GPU, so that things were built and nothing ran
+  gpu --stand-in          answers and bench on a stand-in for TensorRT, without a GPU: one golden, a
+                          dozen questions, few repetitions. Shows that the steps work; times mean
+                          nothing
   demo                    export the sample and ask it three questions about three images
   test [--quick]          setup --tensorrt, native, Rust tests, then the exported files under
                           Python's onnx and onnxruntime;
@@ -61,8 +74,8 @@ pub(crate) enum Command {
     Setup { python: bool, tensorrt: bool },
     /// The C++ and CUDA side: build and test.
     Native,
-    /// Everything that needs a GPU; the file for the table.
-    Gpu { output: Option<PathBuf> },
+    /// What needs a GPU, or its rehearsal.
+    Gpu(Request),
     /// All tests, or those in Rust.
     Test { quick: bool },
     /// The sample, from checkpoint to answers.
@@ -96,7 +109,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
             Command::Setup { python, tensorrt }
         }
         "native" => none(name, rest, Command::Native)?,
-        "gpu" => Command::Gpu { output: output(name, rest)? },
+        "gpu" => Command::Gpu(gpu(rest)?),
         "test" => {
             let [quick] = switches(name, rest, ["--quick"])?;
             Command::Test { quick }
@@ -127,13 +140,23 @@ fn switches<const N: usize>(command: &str, rest: &[String], known: [&str; N]) ->
     Ok(known.map(|option| rest.iter().any(|arg| arg == option)))
 }
 
-/// `--output FILE`, where it was given.
-fn output(command: &str, rest: &[String]) -> Result<Option<PathBuf>> {
-    match rest {
-        [] => Ok(None),
-        [option, file] if option == "--output" => Ok(Some(file.into())),
-        _ => bail!("`{command}` takes `--output FILE` and nothing else, got `{}`", rest.join(" ")),
+/// The options of `gpu`.
+fn gpu(rest: &[String]) -> Result<Request> {
+    if rest == ["--stand-in"] {
+        return Ok(Request::StandIn);
     }
+    let (mut parts, mut output) = (Part::ALL.to_vec(), None);
+    let mut words = rest.iter();
+    while let Some(option) = words.next() {
+        let mut value = || words.next().with_context(|| format!("`{option}` needs a value"));
+        match option.as_str() {
+            "--output" => output = Some(PathBuf::from(value()?)),
+            "--only" => parts = Part::parse(value()?)?,
+            "--stand-in" => bail!("`--stand-in` goes with no other option"),
+            other => bail!("`gpu` has no option `{other}`"),
+        }
+    }
+    Ok(Request::Device { parts, output })
 }
 
 /// The options of `package`.
@@ -183,10 +206,16 @@ mod tests {
         let both = Command::Setup { python: true, tensorrt: true };
         assert_eq!(parse("setup --tensorrt --python").unwrap(), both);
         assert_eq!(parse("test --quick").unwrap(), Command::Test { quick: true });
-        assert_eq!(parse("gpu").unwrap(), Command::Gpu { output: None });
+        let gpu = |parts: &[Part], output: Option<&str>| {
+            let output = output.map(PathBuf::from);
+            Command::Gpu(Request::Device { parts: parts.to_vec(), output })
+        };
+        assert_eq!(parse("gpu").unwrap(), gpu(&Part::ALL, None));
+        assert_eq!(parse("gpu --stand-in").unwrap(), Command::Gpu(Request::StandIn));
+        let only = gpu(&[Part::Answers, Part::Bench], None);
+        assert_eq!(parse("gpu --only answers,bench").unwrap(), only);
         assert_eq!(parse("format").unwrap(), Command::Format);
-        let written = Command::Gpu { output: Some("table.md".into()) };
-        assert_eq!(parse("gpu --output table.md").unwrap(), written);
+        assert_eq!(parse("gpu --output table.md").unwrap(), gpu(&Part::ALL, Some("table.md")));
         let bench = Command::Bench { name: Some("moe".into()), args: vec!["--rows".into()] };
         assert_eq!(parse("bench moe --rows").unwrap(), bench);
     }
@@ -214,8 +243,15 @@ mod tests {
         assert!(parse("tset").unwrap_err().to_string().starts_with("no command `tset`"));
         let error = parse("test --fast").unwrap_err().to_string();
         assert_eq!(error, "`test` has no option `--fast`, only `--quick`");
-        let error = parse("gpu --output").unwrap_err().to_string();
-        assert_eq!(error, "`gpu` takes `--output FILE` and nothing else, got `--output`");
+        let error = |text: &str| parse(text).unwrap_err().to_string();
+        assert_eq!(error("gpu --output"), "`--output` needs a value");
+        assert_eq!(error("gpu --fast"), "`gpu` has no option `--fast`");
+        assert_eq!(
+            error("gpu --only x --stand-in").split(',').next(),
+            Some("`gpu` has no part `x`")
+        );
+        let both = "gpu --output t.md --stand-in";
+        assert_eq!(error(both), "`--stand-in` goes with no other option");
         let error = parse("setup --x").unwrap_err().to_string();
         assert_eq!(error, "`setup` has no option `--x`, only `--python`, `--tensorrt`");
         assert_eq!(parse("demo x").unwrap_err().to_string(), "`demo` takes no option, got `x`");

@@ -48,7 +48,7 @@ fn run() -> anyhow::Result<ExitCode> {
     }
     let workspace = Workspace::find()?;
     match command {
-        Command::Gpu { output } => return gpu::run(&workspace, output.as_deref()),
+        Command::Gpu(request) => return gpu::run(&workspace, &request),
         Command::Help => Ok(()),
         Command::Setup { python, tensorrt } => setup::run(&workspace, python, tensorrt),
         Command::Test { quick } => test::run(&workspace, quick),

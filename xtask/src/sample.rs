@@ -37,7 +37,7 @@ struct Share {
 }
 
 /// How many answers may differ from PyTorch's: 0.2 % of 1,500.
-const MOST_DIFFERENT: usize = 3;
+pub(crate) const MOST_DIFFERENT: usize = 3;
 
 /// An answer, as far as it is compared.
 #[derive(Deserialize)]
@@ -76,7 +76,10 @@ pub(crate) fn check(workspace: &Workspace, programs: &Path, library: &Path) -> R
 }
 
 /// The texts of a file of answers, by question.
-fn answers(file: &Path) -> Result<BTreeMap<u64, String>> {
+///
+/// # Errors
+/// The file cannot be read, or a line is no answer.
+pub(crate) fn answers(file: &Path) -> Result<BTreeMap<u64, String>> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let answer = |line: &str| {
         let Answer { question_id, text } =

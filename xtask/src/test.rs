@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{native, onnxruntime, process, python, sample, two_layers};
+use crate::{gpu, native, onnxruntime, process, python, sample, two_layers};
 
 /// One way to export each golden checkpoint.
 struct Export {
@@ -64,6 +64,8 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
         two_layers::check(workspace, &programs)?;
         println!("== the sample's held-out questions");
         sample::check(workspace, &programs, &library)?;
+        println!("== cumo on engines, as `gpu` drives it, on the stand-in for TensorRT");
+        gpu::rehearse(workspace, &programs, &library)?;
     }
     Ok(())
 }
@@ -135,16 +137,24 @@ impl Export {
     }
 }
 
-/// Builds the programs as the tests built them; gives their folder.
-fn build_programs(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds the programs as the tests built them, and the stand-in beside them; gives their folder.
+///
+/// # Errors
+/// The build fails.
+pub(crate) fn build_programs(workspace: &Workspace) -> Result<PathBuf> {
     let mut cargo = process::cargo();
-    cargo.args(["build", "--locked", "--workspace", "--bins"]).current_dir(&workspace.root);
+    // All of it: cargo puts the stand-in's library there only where its crate is asked for, and the
+    // programs load it only where the tests' crates are.
+    cargo.args(["build", "--locked", "--workspace"]).current_dir(&workspace.root);
     process::run(&mut cargo)?;
     Ok(workspace.target.join("debug"))
 }
 
 /// Every folder below `tests/goldens` that holds a checkpoint, by name.
-fn goldens(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// The folder cannot be read, or has none.
+pub(crate) fn goldens(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let folder = workspace.root.join("tests/goldens");
     let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
     let mut goldens: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();

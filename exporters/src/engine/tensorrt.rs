@@ -60,7 +60,7 @@ impl Toolkit {
     }
 
     /// Loads the plugin: the one that the options name, or the one at `$CUMO_TRT_PLUGIN`, or the one
-    /// beside the program.
+    /// that was built with the shim that `$CUMO_TRT_SHIM` names, or the one beside the program.
     ///
     /// # Errors
     /// [`Error::PluginDevice`], [`Error::NoPlugin`], [`Error::Toolkit`], [`Error::Io`].
@@ -145,8 +145,9 @@ fn load_plugin(library: &Library, named: Option<&Path>) -> Result<PluginFacts, E
     Ok(PluginFacts { name, version, layout_version, sha256 })
 }
 
-/// The plugin's library beside the program or in the build folder. One over the kernels' emulation
-/// serves for building: engines hold the node's fields, no code.
+/// The plugin's library: built with a shim that is named, beside the program, or in the build
+/// folder. One over the kernels' emulation serves for building: engines hold the node's fields, no
+/// code.
 fn find_plugin(flavour: Flavour) -> Result<PathBuf, Error> {
     let folders = [
         String::new(),
@@ -156,8 +157,10 @@ fn find_plugin(flavour: Flavour) -> Result<PathBuf, Error> {
     ];
     let program = std::env::current_exe().unwrap_or_default();
     let beside = program.parent().unwrap_or(Path::new(""));
-    let files: Vec<PathBuf> =
-        folders.iter().map(|folder| beside.join(folder).join(PLUGIN_FILE)).collect();
+    let shim = std::env::var_os("CUMO_TRT_SHIM").map(PathBuf::from);
+    let of_shim = shim.map(|shim| shim.join(format!("../plugin/{flavour}")));
+    let folders = of_shim.into_iter().chain(folders.iter().map(|folder| beside.join(folder)));
+    let files: Vec<PathBuf> = folders.map(|folder| folder.join(PLUGIN_FILE)).collect();
     match files.iter().find(|file| file.is_file()) {
         Some(file) => Ok(file.clone()),
         None => Err(Error::NoPlugin {

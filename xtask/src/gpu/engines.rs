@@ -88,7 +88,7 @@ fn rows(text: &str) -> Vec<Row> {
             "skipped" => Outcome::Skipped,
             _ => Outcome::Failed,
         };
-        Row { is_engine: true, ..Row::new(name, outcome, figure) }
+        Row::engine(name, outcome, figure)
     };
     text.lines().map(row).collect()
 }

@@ -13,6 +13,13 @@ pub(super) fn tensor_tflops(text: &str) -> Option<f64> {
     Some(rate).filter(|rate| *rate > 0.0 && rate.is_finite())
 }
 
+/// The rate of the card's memory in GB/s as a run states it: `at most 64 TFLOP/s, 288 GB/s`.
+pub(super) fn memory_gbs(text: &str) -> Option<f64> {
+    let line = text.lines().find(|line| line.contains("compute capability"))?;
+    let rate = line.split(" TFLOP/s, ").nth(1)?.split(" GB/s").next()?.parse::<f64>().ok()?;
+    Some(rate).filter(|rate| *rate > 0.0 && rate.is_finite())
+}
+
 /// The rows of a run, by its standard output and exit status.
 pub(super) fn rows(text: &str, status: i32) -> Vec<Row> {
     if status == NO_DEVICE {
@@ -98,6 +105,9 @@ Some Card, compute capability 8.6, 26 multiprocessors, at most 64 TFLOP/s, 288 G
     #[test]
     fn the_cards_rate_is_read() {
         assert_eq!(tensor_tflops(TEXT), Some(64.0));
+        assert_eq!(memory_gbs(TEXT), Some(288.0));
+        assert_eq!(memory_gbs("card, compute capability 8.6, at most 64 TFLOP/s, 0 GB/s"), None);
+        assert_eq!(memory_gbs("skipped: no device"), None);
         assert_eq!(
             tensor_tflops("card, compute capability 8.6, at most 0 TFLOP/s, 288 GB/s"),
             None

@@ -9,6 +9,9 @@ pub(super) enum Outcome {
     Held,
     /// It ran and is wrong, or failed.
     Failed,
+    /// It ran and gave the next best, where the original's experts are as good as equal; the figure
+    /// has the margin.
+    Tie,
     /// A figure that is held to nothing.
     Measured,
     /// It was built and did not run, as there is no device.
@@ -17,11 +20,20 @@ pub(super) enum Outcome {
     Skipped,
 }
 
+impl Outcome {
+    /// What it is called where engines could not run: on no device they were built only; a device
+    /// that they are not for is passed over.
+    pub(super) fn of_obstacle(has_device: bool) -> Outcome {
+        if has_device { Outcome::Skipped } else { Outcome::NotRun }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Outcome::Held => "held",
             Outcome::Failed => "FAILED",
+            Outcome::Tie => "TIE",
             Outcome::Measured => "measured",
             Outcome::NotRun => "not run",
             Outcome::Skipped => "skipped",
@@ -44,6 +56,11 @@ impl Row {
         // One line, and no bar that would look like a column's end.
         let figure = figure.split(['\n', '|']).map(str::trim).collect::<Vec<_>>().join("; ");
         Row { name: name.to_owned(), outcome, figure, is_engine: false }
+    }
+
+    /// A row of what runs through TensorRT's engines.
+    pub(super) fn engine(name: &str, outcome: Outcome, figure: &str) -> Row {
+        Row { is_engine: true, ..Row::new(name, outcome, figure) }
     }
 }
 

@@ -1,0 +1,224 @@
+//! The programs as a user starts them: on the machine's GPU, or on the stand-in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use cumo_bundle::Engines;
+
+use crate::process;
+use crate::workspace::Workspace;
+use crate::{native, onnxruntime};
+
+/// `cumo` and `cumo-export`, and what leads them to a TensorRT and its device.
+pub(super) struct Programs {
+    /// The folder that they are in.
+    folder: PathBuf,
+    /// Bundles and engines go below it.
+    pub(super) work: PathBuf,
+    /// Results of `cumo bench` go into it.
+    pub(super) results: PathBuf,
+    variables: Vec<(&'static str, PathBuf)>,
+    /// `--flavour` of `cumo-export engine`.
+    flavour: &'static str,
+    pub(super) device: Option<Device>,
+}
+
+/// The device that engines run on, as far as steps ask.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Device {
+    /// The driver's name for it.
+    pub(super) name: String,
+    /// `86` for 8.6.
+    pub(super) architecture: u32,
+    /// Its memory in GiB.
+    pub(super) memory_gb: Option<f64>,
+    /// Its memory's rate in GB/s, and f16 products in TFLOPS, for bounds of a device that the table
+    /// of `cumo plan` lacks.
+    pub(super) rates: Option<(f64, f64)>,
+    /// Whether it shares the host's memory.
+    pub(super) is_integrated: bool,
+    /// Whether it is the stand-in: little is asked, and its times mean nothing.
+    pub(super) is_stand_in: bool,
+}
+
+impl Programs {
+    /// As they are shipped, on what was built for the machine's GPU.
+    pub(super) fn on_device(workspace: &Workspace, device: Option<Device>) -> Programs {
+        let shim = native::gpu_folder(workspace).join("shim");
+        Programs {
+            folder: workspace.target.join("release"),
+            work: workspace.target.join("gpu"),
+            results: workspace.root.join("benches/results"),
+            variables: shim.is_dir().then_some(("CUMO_TRT_SHIM", shim)).into_iter().collect(),
+            flavour: "auto",
+            device,
+        }
+    }
+
+    /// As tests build them, in `folder`, on a stand-in with these variables.
+    pub(super) fn on_stand_in(
+        folder: &Path,
+        work: &Path,
+        library: &Path,
+        stand_in: Vec<(&'static str, PathBuf)>,
+    ) -> Programs {
+        let library = (onnxruntime::DYLIB_PATH, library.to_owned());
+        Programs {
+            folder: folder.to_owned(),
+            work: work.to_owned(),
+            results: work.join("results"),
+            variables: stand_in.into_iter().chain([library]).collect(),
+            flavour: "rtx",
+            device: Some(Device {
+                name: "Stand-in".to_owned(),
+                architecture: 89,
+                memory_gb: Some(8.0),
+                // Of no device: shares are computed, and mean nothing.
+                rates: Some((100.0, 10.0)),
+                is_integrated: true,
+                is_stand_in: true,
+            }),
+        }
+    }
+
+    pub(super) fn is_stand_in(&self) -> bool {
+        self.device.as_ref().is_some_and(|device| device.is_stand_in)
+    }
+
+    /// `cumo` with a command and a model.
+    pub(super) fn cumo(&self, command: &str, model: &Path) -> Command {
+        let mut cumo = self.program("cumo");
+        cumo.arg(command).arg("--model").arg(model);
+        cumo
+    }
+
+    /// `cumo` with its own arguments.
+    pub(super) fn program(&self, name: &str) -> Command {
+        let mut program = Command::new(self.folder.join(name));
+        program.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        program.stdin(Stdio::null());
+        program
+    }
+
+    /// Exports a checkpoint for TensorRT and gives the bundle. `moe`: `plugin` or `function`.
+    ///
+    /// # Errors
+    /// The export fails.
+    pub(super) fn bundle(&self, checkpoint: &Path, name: &str, moe: &str) -> Result<PathBuf> {
+        let bundle = self.work.join(format!("{name}.bundle"));
+        let mut export = self.program("cumo-export");
+        export.arg("onnx").arg(checkpoint).arg("-o").arg(&bundle);
+        // The name that results carry.
+        export.args(["--target", "tensorrt", "--dtype", "f16", "--moe", moe, "--force"]);
+        output(export.args(["--name", name]))?;
+        Ok(bundle)
+    }
+
+    /// Builds a bundle's engines and gives their folder.
+    ///
+    /// # Errors
+    /// The build fails.
+    pub(super) fn engines(&self, bundle: &Path, name: &str, options: &[&str]) -> Result<PathBuf> {
+        let engines = self.work.join(format!("{}.engines", slug(name)));
+        let mut export = self.program("cumo-export");
+        export.arg("engine").arg(bundle).arg("-o").arg(&engines);
+        output(export.args(["--flavour", self.flavour, "--force"]).args(options))?;
+        Ok(engines)
+    }
+
+    /// Why engines cannot run here, where they cannot: there is no device, or it is not one that
+    /// they were built for.
+    ///
+    /// # Errors
+    /// The engines' manifest cannot be read.
+    pub(super) fn obstacle(&self, engines: &Path) -> Result<Option<String>> {
+        let Some(device) = &self.device else { return Ok(Some("no device".to_owned())) };
+        let facts = Engines::read_manifest(engines)?.tensorrt;
+        let capability = device.architecture;
+        let is_for = device.is_stand_in || facts.is_for(capability);
+        let name = &device.name;
+        let (major, minor) = (capability / 10, capability % 10);
+        Ok((!is_for)
+            .then(|| format!("engines are for {}, {name} has {major}.{minor}", facts.devices())))
+    }
+}
+
+/// A name as one of files: lower case, words between hyphens.
+pub(super) fn slug(name: &str) -> String {
+    let words = name.split(|character: char| !character.is_ascii_alphanumeric());
+    let words: Vec<_> =
+        words.filter(|word| !word.is_empty()).map(str::to_ascii_lowercase).collect();
+    words.join("-")
+}
+
+/// Runs a program, prints its command line, and gives its standard output.
+///
+/// # Errors
+/// It fails: the error has the last line of its standard error.
+pub(super) fn output(command: &mut Command) -> Result<String> {
+    let line = process::line(command);
+    println!("$ {line}");
+    let output = command.output().with_context(|| format!("cannot start `{line}`"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        eprint!("{errors}");
+        let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
+        bail!("`{line}` failed ({}): {last}", output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("output of `{line}`"))
+}
+
+/// Bytes that are free on a folder's disk, where `df` says.
+pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
+    let existing = folder.ancestors().find(|folder| folder.is_dir())?;
+    let text = process::read(Command::new("df").args(["-Pk"]).arg(existing)).ok()?;
+    parse_free(&text)
+}
+
+fn parse_free(text: &str) -> Option<u64> {
+    let kilobytes: u64 = text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
+/// Removes a folder that is not needed any more.
+///
+/// # Errors
+/// It cannot be removed.
+pub(super) fn remove(folder: &Path) -> Result<()> {
+    match folder.exists() {
+        true => fs::remove_dir_all(folder).with_context(|| folder.display().to_string()),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_named_by_words() {
+        assert_eq!(slug("NVIDIA H100 80GB HBM3"), "nvidia-h100-80gb-hbm3");
+        assert_eq!(slug("two layers, constants"), "two-layers-constants");
+        assert_eq!(slug(" Orin (nvgpu)"), "orin-nvgpu");
+    }
+
+    #[test]
+    fn free_space_is_the_fourth_column() {
+        let text = "Filesystem 1024-blocks Used Available Capacity Mounted on\n\
+                    /dev/sda1 1000 400 600 40% /\n";
+        assert_eq!(parse_free(text), Some(600 * 1024));
+        assert_eq!(parse_free("nothing\n"), None);
+        assert_eq!(parse_free("a b c d\nx 1 2 -\n"), None);
+        assert!(free_bytes(Path::new("/nonexistent/folder")).is_some());
+    }
+
+    #[test]
+    fn an_error_has_the_programs_last_words() {
+        let mut fails = Command::new("sh");
+        fails.args(["-c", "echo first >&2; echo error: no device >&2; exit 3"]);
+        let error = output(&mut fails).unwrap_err().to_string();
+        assert!(error.ends_with("failed (exit status: 3): error: no device"), "{error}");
+    }
+}
