@@ -118,8 +118,8 @@ pub(crate) fn runs_as(engines: &Engines) -> Manifest {
 }
 
 impl TensorrtBackend {
-    /// Takes a device, loads a folder's engines, and sees whether the model fits, before anything
-    /// of it is allocated.
+    /// Takes a device, sees whether the model fits before anything of it is allocated, and loads
+    /// the folder's engines.
     ///
     /// # Errors
     /// [`Error::Bundle`] where this machine is not the engines', with every difference, or a file
@@ -127,10 +127,14 @@ impl TensorrtBackend {
     /// [`BackendError::DeviceMemory`] with what is missing, [`BackendError::DeviceFull`].
     pub fn new(engines: &Engines, options: TensorrtOptions) -> Result<Self, Error> {
         let toolkit = Toolkit::open(engines, &options)?;
-        let mut ledger = Ledger::default();
-        let loaded = ledger.around(&toolkit.runtime, || loaded::load(engines, &toolkit.runtime))?;
+        memory::check_unloaded(engines, &toolkit)?;
+        let loaded = loaded::load(engines, &toolkit.runtime)?;
         let activation_bytes = loaded::activation_bytes(&loaded)?;
-        memory::check(engines, &toolkit, activation_bytes, options.weights)?;
+        memory::check(engines, &toolkit, activation_bytes, 0)?;
+        let mut ledger = Ledger::default();
+        for engine in &loaded {
+            ledger.take(loaded::constant_bytes(engines, &engine.entry));
+        }
         let Toolkit { runtime, device, library } = toolkit;
         let block = runtime.buffer(activation_bytes).map_err(during("allocating activations"))?;
         ledger.take(activation_bytes);
@@ -187,10 +191,7 @@ impl TensorrtBackend {
         // execution. It happens between pieces of a prompt, and where a rung ends.
         self.wait()?;
         let step = self.steps.get_mut(id.0).ok_or_else(no_step)?;
-        let (engines, block) = (&self.engines, &self.activations);
-        // A context may be made.
-        let made = self.ledger.around(&self.runtime, || step.make_ready(engines, block));
-        let (engine, version) = made?;
+        let (engine, version) = step.make_ready(&self.engines)?;
         Ok(RunOf { step: id, engine, version })
     }
 
@@ -233,7 +234,13 @@ impl TensorrtBackend {
         let playing = || during("running recorded steps");
         self.is_busy = true;
         match self.recorder.turn(&self.runs) {
-            Turn::Plain => return self.enqueue(steps),
+            Turn::Plain => {
+                let done = self.enqueue(steps);
+                if done.is_err() {
+                    self.recorder.has_failed(&self.runs);
+                }
+                return done;
+            }
             Turn::Play(graph) => return graph.launch(&self.stream).map_err(playing()),
             Turn::Record => {}
         }
@@ -309,6 +316,7 @@ impl Backend for TensorrtBackend {
     fn map(&mut self, file: &Path) -> Result<Buffer, BackendError> {
         if self.options.weights == Weights::InPlace {
             let place = weights::map(file, &self.runtime)?;
+            self.ledger.take(place.bytes());
             return Ok(self.keep(place, true));
         }
         let (runtime, stream, staging) = (&self.runtime, &self.stream, &mut self.staging);
@@ -339,8 +347,10 @@ impl Backend for TensorrtBackend {
 
     fn read(&mut self, buffer: Buffer, offset: usize, bytes: usize) -> Result<&[u8], BackendError> {
         let place = self.given(buffer)?.piece(offset, bytes)?;
+        let bytes = self.staging.read(&self.stream, &place);
+        let bytes = bytes.map_err(during("waiting for the device"))?;
         self.is_busy = false;
-        self.staging.read(&self.stream, &place).map_err(during("waiting for the device"))
+        Ok(bytes)
     }
 
     fn copy(
@@ -378,7 +388,10 @@ impl Backend for TensorrtBackend {
     }
 
     fn prepare(&mut self, spec: &StepSpec<'_>) -> Result<StepId, BackendError> {
-        self.steps.push(Step::new(spec, &self.engines)?);
+        let step = Step::new(spec, &self.engines, &self.activations)?;
+        let own = self.engines.iter().filter(|it| it.entry.graph == spec.graph);
+        own.for_each(|it| self.ledger.take(it.entry.figures.persistent_bytes.unwrap_or(0)));
+        self.steps.push(step);
         Ok(StepId(self.steps.len() - 1))
     }
 
@@ -404,6 +417,8 @@ impl Backend for TensorrtBackend {
         self.runs.clear();
         for step in steps {
             let run = self.make_ready(*step)?;
+            // It may have waited for the device.
+            self.check_stop()?;
             self.runs.push(run);
         }
         match repeats {
@@ -413,8 +428,8 @@ impl Backend for TensorrtBackend {
     }
 
     fn finish(&mut self) -> Result<(), BackendError> {
-        self.is_busy = false;
-        self.stream.synchronize().map_err(during("waiting for the device"))
+        self.is_busy = true;
+        self.wait()
     }
 
     fn interrupt(&self) -> Option<Interrupt> {
