@@ -5,8 +5,11 @@ use std::fmt;
 /// Bytes of device memory, by what they are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryUse {
-    /// Files of weights.
+    /// Files of weights, also those that are read where they lie in the host's memory, and weights
+    /// that are in engines.
     pub weights: u64,
+    /// What contexts keep as long as they are there.
+    pub contexts: u64,
     /// The key/value cache.
     pub cache: u64,
     /// What steps use while they run; they share one block.
@@ -18,7 +21,7 @@ pub struct MemoryUse {
 impl MemoryUse {
     /// All of it.
     pub fn total(&self) -> u64 {
-        [self.weights, self.cache, self.activations, self.buffers]
+        [self.weights, self.contexts, self.cache, self.activations, self.buffers]
             .into_iter()
             .fold(0, u64::saturating_add)
     }
@@ -29,7 +32,7 @@ impl MemoryUse {
 pub struct MemoryPlan {
     /// What the model needs.
     pub needed: MemoryUse,
-    /// What is left to the library for contexts and recorded steps, whose size it does not tell.
+    /// What is left to the library for its code and recorded steps, whose size it does not tell.
     pub reserve: u64,
     /// Bytes that are free.
     pub free: u64,
@@ -53,7 +56,8 @@ impl MemoryPlan {
 
 impl fmt::Display for MemoryPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let MemoryUse { weights, cache, activations, buffers } = self.needed;
+        let MemoryUse { weights, contexts, cache, activations, buffers } = self.needed;
+        let library = contexts.saturating_add(self.reserve);
         write!(
             f,
             "the model needs {} of device memory (weights {}, cache of {} positions {}, \
@@ -64,13 +68,13 @@ impl fmt::Display for MemoryPlan {
             size(cache),
             size(activations),
             size(buffers),
-            size(self.reserve),
+            size(library),
             size(self.free),
             size(self.total),
             size(self.missing().unwrap_or(0)),
         )?;
         // What no shorter context and no fewer images make room for.
-        if weights.saturating_add(self.reserve) >= self.free {
+        if weights.saturating_add(library) >= self.free {
             return f.write_str(
                 "The weights alone do not fit: export in a smaller precision, or stop programs \
                  that use the device",
@@ -104,6 +108,7 @@ mod tests {
         MemoryPlan {
             needed: MemoryUse {
                 weights: 8 << 30,
+                contexts: 0,
                 cache: 1 << 30,
                 activations: 512 << 20,
                 buffers: 100 << 20,

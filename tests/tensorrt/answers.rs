@@ -51,6 +51,24 @@ fn decoding_is_one_graph_a_rung_that_is_played_again() {
 }
 
 #[test]
+fn an_answer_over_all_rungs_allocates_nothing_but_what_is_recorded() {
+    let golden = golden("mistral-moe");
+    let setup = Setup::new(&golden, MoeKind::Plugin);
+    let ids = &golden.prompts["text_only"].input_ids;
+    let allocations = |tokens: usize| {
+        setup.stand_in.forget();
+        let mut model = setup.open().unwrap();
+        answer(&mut model, ids, &[], tokens).unwrap();
+        let summary = setup.finish(model);
+        (summary.allocations, summary.captures)
+    };
+    // The cache is made for all of the context: as many tensors of it, on all rungs.
+    let (first, all) = (allocations(2), allocations(CONTEXT - ids.len()));
+    assert!(all.1 >= 3);
+    assert_eq!(all.0 - all.1, first.0 - first.1, "{first:?} {all:?}");
+}
+
+#[test]
 fn answers_are_those_of_onnx_runtime_on_the_twins() {
     let golden = golden("mistral-dense");
     let setup = Setup::new(&golden, MoeKind::Plugin);

@@ -109,7 +109,7 @@ fn a_device_that_is_lost_in_mid_answer_is_an_error_and_no_hang() {
 }
 
 #[test]
-fn a_device_that_is_lost_at_any_call_is_an_error() {
+fn a_device_that_is_lost_at_any_of_sixty_calls_throughout_is_an_error() {
     let golden = golden("mistral-moe");
     let setup = Setup::new(&golden, MoeKind::Plugin);
     let mut model = setup.open().unwrap();

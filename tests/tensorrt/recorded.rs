@@ -1,10 +1,13 @@
 //! Recorded passes, by the seam that the executor uses: what is bound anew or released is not
 //! played as it was.
 
+use std::time::Duration;
+
 use cumo_bundle::{Binding, Dim, Engines, Value};
 use cumo_export::MoeKind;
-use cumo_runtime::backend::{Backend, Buffer, Port, StepId, StepSpec, View};
+use cumo_runtime::backend::{Backend, BackendError, Buffer, Port, StepId, StepSpec, View};
 use cumo_runtime::backends::tensorrt::TensorrtBackend;
+use cumo_standin::Settings;
 
 use crate::support::{Setup, golden};
 
@@ -81,6 +84,37 @@ impl Lookups {
         let bytes = self.row_bytes;
         self.results.map(|buffer| self.backend.read(buffer, 0, bytes).unwrap().to_vec())
     }
+}
+
+#[test]
+fn a_pass_that_was_interrupted_before_it_ran_is_recorded_only_when_it_has_run() {
+    let settings = Settings { execution_milliseconds: 300.0, ..Settings::default() };
+    let setup = Setup::with(&golden("mistral-dense"), MoeKind::Plugin, &settings);
+    let mut lookups = Lookups::new(&setup);
+    for step in [0, 1] {
+        let id = lookups.id(3);
+        lookups.bind(step, id);
+    }
+    // The second step waits for the first to be done before its context is changed.
+    lookups.backend.run(lookups.steps[0]).unwrap();
+    let interrupt = lookups.backend.interrupt().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(100));
+            interrupt(true);
+        });
+        let stopped = lookups.backend.run_all(&lookups.steps, true);
+        assert!(matches!(stopped, Err(BackendError::Interrupted)), "{stopped:?}");
+    });
+    interrupt(false);
+    for _ in 0..3 {
+        let [a, b] = lookups.run();
+        assert_eq!(a, b);
+    }
+    assert_eq!(lookups.backend.take_notes(), [""; 0]);
+    drop(lookups);
+    setup.nothing_is_wrong();
+    assert_eq!(setup.stand_in.summary().unwrap().captures, 1);
 }
 
 /// A shape for one sequence of one position.

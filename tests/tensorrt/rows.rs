@@ -4,6 +4,7 @@
 use cumo_bundle::Target;
 use cumo_export::engine::{EngineInput, EngineOptions, Silent, Sizes, WeightsPlace, build_engines};
 use cumo_export::{FloatType, MoeKind};
+use cumo_runtime::backend::BackendError;
 use cumo_runtime::backends::tensorrt::Weights;
 use cumo_runtime::{Error, Model};
 use cumo_standin::{DeviceSettings, Settings};
@@ -54,10 +55,10 @@ fn rows_are_put_into_the_cache_on_the_device() {
         let llm_layers = llm.num_layers;
         let a_row = llm.num_layers * 2 * llm.num_key_value_heads * llm.head_dim * 2;
         let summary = setup.finish(model);
-        // Where rows go changes with every token: of a pass only what comes before the first rows
-        // is recorded.
+        // Where rows go changes with every token: what they are between runs step by step.
         let passes = 4 * 24;
-        assert!(summary.launches <= passes, "{summary:?}");
+        // All but the first position of an answer, and the first pass on a rung and in a place.
+        assert!((passes - 10..passes).contains(&summary.launches), "{summary:?}");
         assert!(summary.executions > passes * llm_layers as u64, "{summary:?}");
         assert!(summary.bytes_on_device >= 4 * 24 * a_row as u64, "{summary:?}");
     }
@@ -86,6 +87,26 @@ fn weights_are_read_where_they_are_mapped() {
     let weights = std::fs::metadata(setup.engines.path().join("llm.safetensors")).unwrap().len();
     let summary = setup.finish(model);
     assert!(summary.bytes_to_device < weights, "{summary:?}");
+}
+
+#[test]
+fn weights_that_are_read_in_place_need_room_all_the_same() {
+    let golden = golden("mistral-moe");
+    let file = |setup: &Setup| std::fs::metadata(setup.engines.path().join("llm.safetensors"));
+    let weights = file(&in_place(&golden, true).0).unwrap().len();
+    let device = DeviceSettings {
+        is_integrated: true,
+        total_bytes: (64 << 20) + weights,
+        ..DeviceSettings::default()
+    };
+    let settings = Settings { device: Some(device), ..Settings::default() };
+    let setup = Setup::with(&golden, MoeKind::Plugin, &settings);
+    let mut options = setup.options();
+    options.backend.tensorrt.weights = Weights::InPlace;
+    let error = Model::open(&setup.engines.path(), &options).err().unwrap();
+    let Error::Backend(BackendError::DeviceMemory(plan)) = &error else { panic!("{error}") };
+    assert!(plan.needed.weights >= weights, "{plan:?}");
+    setup.nothing_is_wrong();
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub struct Context {
     /// Kept, since the device reads and writes them.
     tensors: BTreeMap<String, DeviceBuffer>,
     memory: Option<DeviceBuffer>,
+    profile: usize,
     is_user_managed: bool,
     /// What an execution uses, once it is known that all of that fits together.
     checked: Option<Arc<ContextUse>>,
@@ -39,6 +40,7 @@ impl Context {
             engine: engine.clone(),
             tensors: BTreeMap::new(),
             memory: None,
+            profile: 0,
             is_user_managed,
             checked: None,
         })
@@ -72,7 +74,9 @@ impl Context {
         }
         self.checked = None;
         stream.uses(self.handle.kept());
-        self.handle.set_profile(profile, &stream.handle)
+        self.handle.set_profile(profile, &stream.handle)?;
+        self.profile = profile;
+        Ok(())
     }
 
     /// Sets an input's shape.
@@ -139,22 +143,32 @@ impl Context {
         ContextUse { _context: self.handle.kept(), _buffers: buffers.collect() }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&mut self) -> Result<(), Error> {
         for tensor in self.engine.inputs().iter().chain(self.engine.outputs()) {
             self.check_tensor(tensor).map_err(|why| Error::Run {
                 reason: format!("`{}` of the engine: {why}", tensor.name),
             })?;
         }
-        if self.is_user_managed {
-            let needed = self.handle.activation_bytes()?;
-            let given = self.memory.as_ref().map_or(0, DeviceBuffer::bytes);
-            if given < needed {
+        self.check_memory()
+    }
+
+    /// Memory that is enough for every shape of the profile stays as it was given. For less,
+    /// TensorRT partitions it anew for the shapes that are set, and is given it after that: so is
+    /// the order in its header.
+    fn check_memory(&mut self) -> Result<(), Error> {
+        let given = self.memory.as_ref().map_or(0, DeviceBuffer::bytes);
+        if !self.is_user_managed || given >= self.engine.activation_bytes(self.profile)? {
+            return Ok(());
+        }
+        let needed = self.handle.activation_bytes()?;
+        match &self.memory {
+            Some(memory) if given >= needed => self.handle.set_memory(memory.address(), given),
+            _ => {
                 let reason =
                     format!("the context needs {needed} bytes of activation memory, has {given}");
-                return Err(Error::Run { reason });
+                Err(Error::Run { reason })
             }
         }
-        Ok(())
     }
 
     fn check_tensor(&self, tensor: &Tensor) -> Result<(), String> {

@@ -361,6 +361,7 @@ CUMO_TRT_API void cumo_trt_engine_free(cumo_trt_engine* engine);
 /*
  * What one execution after another needs. `is_user_managed` 1: its activation memory is given with
  * cumo_trt_context_set_memory, so that contexts that run one after another can share one block.
+ * Contexts of one runtime share the kernels that RTX compiles.
  */
 CUMO_TRT_API cumo_trt_status* cumo_trt_context_create(cumo_trt_engine* engine,
                                                       int32_t is_user_managed,
@@ -388,7 +389,8 @@ CUMO_TRT_API cumo_trt_status* cumo_trt_context_set_address(cumo_trt_context* con
 CUMO_TRT_API cumo_trt_status* cumo_trt_context_activation_bytes(cumo_trt_context* context,
                                                                 uint64_t* out);
 
-/* Puts one execution on the stream and returns. The first after a change of shapes is slower. */
+/* Puts one execution on the stream and returns. The first after a change of shapes is slower: RTX
+ * compiles kernels for these shapes before it returns. */
 CUMO_TRT_API cumo_trt_status* cumo_trt_context_enqueue(cumo_trt_context* context,
                                                        cumo_trt_stream* stream);
 CUMO_TRT_API void cumo_trt_context_free(cumo_trt_context* context);

@@ -18,6 +18,41 @@ Fault refused(const cumo_trt_context& context, const std::string& what) {
   return Fault{CUMO_TRT_CODE_RUN, context.engine.runtime.sink.explain(what)};
 }
 
+using Strategy = nvinfer1::ExecutionContextAllocationStrategy;
+
+#if defined(CUMO_TRT_FLAVOUR_RTX)
+/// A context of RTX, which compiles kernels on this machine: those that another context had
+/// compiled are taken from it, and those for the shapes of an execution are compiled in the first
+/// one. By default RTX would run fallback kernels until others are compiled behind it, and a graph
+/// that is captured meanwhile would keep them for good.
+std::unique_ptr<nvinfer1::IExecutionContext> make_context(cumo_trt_engine& engine,
+                                                          Strategy strategy) {
+  using Specialization = nvinfer1::DynamicShapesKernelSpecializationStrategy;
+  std::unique_ptr<nvinfer1::IRuntimeConfig> config{engine.engine->createRuntimeConfig()};
+  if (!config) {
+    throw Fault{CUMO_TRT_CODE_RUN,
+                engine.runtime.sink.explain("TensorRT-RTX gives no configuration of a context")};
+  }
+  config->setExecutionContextAllocationStrategy(strategy);
+  config->setDynamicShapesKernelSpecializationStrategy(Specialization::kEAGER);
+  {
+    const std::lock_guard<std::mutex> lock{engine.runtime.cache_lock};
+    auto& cache = engine.runtime.cache;
+    if (!cache) cache.reset(config->createRuntimeCache());
+    // Without it every context compiles for itself, and runs all the same.
+    if (cache) static_cast<void>(config->setRuntimeCache(*cache));
+  }
+  return std::unique_ptr<nvinfer1::IExecutionContext>{
+      engine.engine->createExecutionContext(config.get())};
+}
+#else
+std::unique_ptr<nvinfer1::IExecutionContext> make_context(cumo_trt_engine& engine,
+                                                          Strategy strategy) {
+  return std::unique_ptr<nvinfer1::IExecutionContext>{
+      engine.engine->createExecutionContext(strategy)};
+}
+#endif
+
 /// Runs `body` with the context's device and log around it.
 template <class Body>
 cumo_trt_status* with(const cumo_trt_context* context, Body&& body) noexcept {
@@ -34,12 +69,10 @@ extern "C" {
 cumo_trt_status* cumo_trt_context_create(cumo_trt_engine* engine, int32_t is_user_managed,
                                          cumo_trt_context** out) {
   return guarded([&] {
-    using Strategy = nvinfer1::ExecutionContextAllocationStrategy;
     required(out, "out") = nullptr;
     const RuntimeScope scope{required(engine, "engine").runtime};
     const auto strategy = is_user_managed != 0 ? Strategy::kUSER_MANAGED : Strategy::kSTATIC;
-    std::unique_ptr<nvinfer1::IExecutionContext> made{
-        engine->engine->createExecutionContext(strategy)};
+    auto made = make_context(*engine, strategy);
     if (!made) {
       std::string text = engine->runtime.sink.explain("TensorRT gives no execution context");
       const bool memory = text.find("ut of memory") != std::string::npos;

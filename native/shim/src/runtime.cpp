@@ -57,7 +57,12 @@ cumo_trt_status* cumo_trt_runtime_memory(cumo_trt_runtime* runtime, uint64_t* fr
 
 void cumo_trt_runtime_free(cumo_trt_runtime* runtime) {
   if (runtime == nullptr) return;
-  release(*runtime, [&] { runtime->runtime.reset(); });
+  release(*runtime, [&] {
+#if defined(CUMO_TRT_FLAVOUR_RTX)
+    runtime->cache.reset();
+#endif
+    runtime->runtime.reset();
+  });
   delete runtime;
 }
 

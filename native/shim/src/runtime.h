@@ -9,6 +9,7 @@
 #include <NvInferRuntime.h>
 
 #include <memory>
+#include <mutex>
 
 /// See cumo_trt_runtime_create.
 struct cumo_trt_runtime {
@@ -17,6 +18,11 @@ struct cumo_trt_runtime {
   cumo::trt::Device device;
   cumo::trt::Sink sink;
   std::unique_ptr<nvinfer1::IRuntime> runtime;
+#if defined(CUMO_TRT_FLAVOUR_RTX)
+  // Kernels that were compiled for one context, for all others of any engine.
+  std::mutex cache_lock;
+  std::unique_ptr<nvinfer1::IRuntimeCache> cache;
+#endif
 };
 
 /// See cumo_trt_engine_load.

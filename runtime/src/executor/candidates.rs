@@ -12,8 +12,9 @@ impl Executor {
     /// are then to be looked at, with [`Executor::logits`].
     ///
     /// # Errors
-    /// [`Error::NotFinite`] where a logit is NaN or plus infinity; [`Error::Candidate`] for a token
-    /// that the vocabulary has not; [`Error::Backend`].
+    /// [`Error::NotFinite`] where one of these `count` logits is NaN or plus infinity: no other of
+    /// the position is looked at, and where a graph puts NaN among the best is its own affair.
+    /// [`Error::Candidate`] for a token that the vocabulary has not; [`Error::Backend`].
     pub fn candidates(&mut self, count: usize, out: &mut Vec<(f32, u32)>) -> Result<bool, Error> {
         out.clear();
         let Ok(placed) = self.activations.require(names::CANDIDATES) else { return Ok(false) };

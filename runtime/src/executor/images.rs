@@ -3,7 +3,7 @@
 use cumo_bundle::{Dtype, Phase, names};
 
 use super::{Executor, Position};
-use crate::backend::Buffer;
+use crate::backend::{BackendError, Buffer};
 use crate::error::{Error, PromptError};
 use crate::shape::Sizes;
 use crate::step::Stage;
@@ -14,9 +14,23 @@ use crate::tensor;
 const MAX_CROPS: usize = 16;
 
 /// An image as the language model sees it, `[image_tokens, hidden]` in the backend's memory. No two
-/// are equal.
+/// are equal, also where one lies in the memory that another had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ImageEmbeds(Buffer);
+pub struct ImageEmbeds {
+    buffer: Buffer,
+    /// How many there were before.
+    number: u64,
+}
+
+/// Memory of images that were released, for those that come: a device allocates slowly.
+#[derive(Debug, Default)]
+pub(super) struct ImageMemory {
+    spare: Vec<Buffer>,
+    /// Images that have memory.
+    live: Vec<ImageEmbeds>,
+    /// How many images were given memory.
+    given: u64,
+}
 
 impl Executor {
     /// Turns normalised pixels, `[images, 3, size, size]`, into embeddings, some images at a time.
@@ -73,9 +87,9 @@ impl Executor {
         let output = self.activations.require(names::IMAGE_EMBEDS)?.buffer;
         let image_bytes = self.image_bytes()?;
         for image in 0..images {
-            let buffer = self.backend.allocate(image_bytes)?;
-            embeds.push(ImageEmbeds(buffer));
-            self.backend.copy((output, image * image_bytes), (buffer, 0), image_bytes)?;
+            let own = self.image_memory(image_bytes)?;
+            embeds.push(own);
+            self.backend.copy((output, image * image_bytes), (own.buffer, 0), image_bytes)?;
         }
         self.end_stage(Stage::Copy, start)
     }
@@ -92,14 +106,37 @@ impl Executor {
         }
         self.bytes.clear();
         tensor::encode(values, dtype, &mut self.bytes);
-        let buffer = self.backend.allocate(self.bytes.len())?;
-        self.backend.write(buffer, 0, &self.bytes)?;
-        Ok(ImageEmbeds(buffer))
+        let embeds = self.image_memory(self.bytes.len())?;
+        if let Err(error) = self.backend.write(embeds.buffer, 0, &self.bytes) {
+            self.release_images(embeds);
+            return Err(error.into());
+        }
+        Ok(embeds)
     }
 
-    /// Gives an image's memory back.
+    /// Memory for one image's embeddings, of which all images have as many.
+    fn image_memory(&mut self, bytes: usize) -> Result<ImageEmbeds, Error> {
+        let buffer = match self.image_memory.spare.pop() {
+            Some(buffer) => buffer,
+            None => self.backend.allocate(bytes)?,
+        };
+        let number = self.image_memory.given;
+        self.image_memory.given += 1;
+        let embeds = ImageEmbeds { buffer, number };
+        self.image_memory.live.push(embeds);
+        Ok(embeds)
+    }
+
+    /// Gives an image's memory back: the next image has it, or, where as many lie ready as go
+    /// through the tower at once, the backend. A second time has no effect.
     pub fn release_images(&mut self, embeds: ImageEmbeds) {
-        self.backend.release(embeds.0);
+        let ImageMemory { spare, live, .. } = &mut self.image_memory;
+        let Some(index) = live.iter().position(|image| *image == embeds) else { return };
+        live.swap_remove(index);
+        match spare.len() < self.backend.limits().images.unwrap_or(MAX_CROPS) {
+            true => spare.push(embeds.buffer),
+            false => self.backend.release(embeds.buffer),
+        }
     }
 
     /// Writes the rows of images over the embeddings of their places, a run of rows at a time.
@@ -127,8 +164,14 @@ impl Executor {
                     PromptError::ImageCount { marks: image + 1, images: images.len() }.into()
                 );
             };
+            if !self.image_memory.live.contains(embeds) {
+                // Its memory may be another's by now.
+                return Err(
+                    BackendError::OutOfBounds { offset: 0, end: image_bytes, size: 0 }.into()
+                );
+            }
             self.backend.copy(
-                (embeds.0, row * row_bytes),
+                (embeds.buffer, row * row_bytes),
                 (target, place * row_bytes),
                 run * row_bytes,
             )?;

@@ -26,6 +26,7 @@ use crate::step_times::StepTimes;
 use crate::tensor::{self, HostTensor};
 use crate::weights::Weights;
 pub use images::ImageEmbeds;
+use images::ImageMemory;
 
 /// One position of a pass's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,7 @@ pub struct Executor {
     /// What [`Executor::candidates`] read.
     candidates: Vec<f32>,
     step_ids: Vec<StepId>,
+    image_memory: ImageMemory,
 }
 
 impl Executor {
@@ -86,6 +88,7 @@ impl Executor {
             ids: Vec::new(),
             candidates: Vec::new(),
             step_ids: Vec::new(),
+            image_memory: ImageMemory::default(),
         })
     }
 

@@ -120,6 +120,25 @@ fn embeddings_computed_elsewhere_are_an_image() {
 }
 
 #[test]
+fn an_image_has_the_memory_of_one_that_was_released_and_is_not_taken_for_it() {
+    let (mut generator, seen) = testing::generator(Form::LayersInPlace);
+    let executor = generator.executor();
+    let first = executor.put_image(&[5.0, 6.0, 9.0]).unwrap();
+    let allocations = seen.borrow().allocations;
+    executor.release_images(first);
+    let second = executor.put_image(&[1.0, 2.0, 3.0]).unwrap();
+    assert_eq!((seen.borrow().allocations, seen.borrow().releases), (allocations, 0));
+    assert_ne!(first, second);
+    // What was released is neither released again nor read.
+    executor.release_images(first);
+    let third = executor.put_image(&[7.0, 8.0, 9.0]).unwrap();
+    assert_eq!(seen.borrow().allocations, allocations + 1);
+    let position = Position::Image { image: 0, row: 0 };
+    assert!(matches!(executor.forward(&[position], &[first]), Err(Error::Backend(_))));
+    executor.forward(&[position], &[third]).unwrap();
+}
+
+#[test]
 fn the_best_tokens_are_those_of_the_logits_as_far_as_they_are_given() {
     let (mut generator, _) = testing::generator(Form::LayersInPlace);
     let executor = generator.executor();

@@ -10,6 +10,9 @@ use crate::sys::{MAX_RANK, code};
 /// How an engine's file begins.
 const MAGIC: &[u8] = b"cumo stand-in engine 1\n";
 
+/// What a context takes of the device as long as it is there, besides activations.
+pub(crate) const PERSISTENT_BYTES: u64 = 16 << 10;
+
 /// The header of an engine's file. Behind it is the ONNX model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -183,6 +186,18 @@ impl Header {
         let own = self.outputs.iter().filter(|output| !self.aliases.contains_key(&output.name));
         let bytes = own.filter_map(|output| output.bytes(shapes.get(&output.name)?));
         (bytes.sum::<u64>() * 2).next_multiple_of(256).max(256)
+    }
+
+    /// Activation memory for the largest shapes of a profile.
+    ///
+    /// # Errors
+    /// Two inputs give a symbol different sizes.
+    pub(crate) fn most_activation_bytes(&self, profile: usize) -> Result<u64> {
+        let largest = self.inputs.iter().map(|input| {
+            let [_, _, max] = self.range(profile, input);
+            (input.name.clone(), max)
+        });
+        Ok(self.activation_bytes(&self.shapes(&largest.collect())?))
     }
 
     /// Whether an input may have this shape.

@@ -67,10 +67,12 @@ impl Memory {
         Some(self.place(bytes, Block::Owned(lines), owner, Intervals::default()))
     }
 
-    /// Gives memory of the host an address of the device; all of it counts as written.
+    /// Gives memory of the host an address of the device; all of it counts as written, and as
+    /// used: it is locked where it lies.
     pub(crate) fn map(&mut self, host: HostAddress, bytes: u64, owner: usize) -> u64 {
         let mut written = Intervals::default();
         written.insert(0..bytes);
+        self.used_bytes += bytes;
         self.place(bytes, Block::Host(host), owner, written)
     }
 
@@ -110,6 +112,7 @@ impl Memory {
         let (address, allocation) = self.live.iter().find(|(_, allocation)| is_it(allocation))?;
         let found = (*address, allocation.bytes);
         self.live.remove(&found.0);
+        self.used_bytes -= found.1;
         self.freed.insert(found.0, found.1);
         Some(found)
     }

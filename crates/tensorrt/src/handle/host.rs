@@ -40,13 +40,19 @@ impl PinnedHandle {
 
     /// A piece of it, which the device is not copying; none past the end.
     pub(crate) fn piece(&mut self, offset: usize, bytes: usize) -> Option<&mut [u8]> {
-        // SAFETY: the memory is ours, of `self.bytes` bytes, written once as a whole, and borrowed
-        // as long as the slice. That the device does not write into the piece meanwhile is the
+        let start = self.start_of(offset, bytes)?;
+        // SAFETY: `start_of` says that these bytes lie within the memory, which is ours, was written
+        // once as a whole, and is borrowed as long as the slice. The slice is of these bytes alone:
+        // the device may be copying others. That it does not write into these meanwhile is the
         // caller's care, who alone puts such copies on a stream (`Staging::read`) and waits.
-        let all = unsafe {
-            std::slice::from_raw_parts_mut(self.pointer.as_ptr().cast::<u8>(), self.bytes)
-        };
-        all.get_mut(offset..offset.checked_add(bytes)?)
+        Some(unsafe { std::slice::from_raw_parts_mut(start, bytes) })
+    }
+
+    /// Where a piece begins; none where it reaches past the end.
+    fn start_of(&self, offset: usize, bytes: usize) -> Option<*mut u8> {
+        offset.checked_add(bytes).filter(|end| *end <= self.bytes)?;
+        // SAFETY: the offset is within the memory, or its end.
+        Some(unsafe { self.pointer.as_ptr().cast::<u8>().add(offset) })
     }
 
     /// Puts a copy of a piece to the device on a stream and returns.
@@ -57,8 +63,7 @@ impl PinnedHandle {
         offset: usize,
         bytes: usize,
     ) -> Result<(), Error> {
-        let from = self.piece(offset, bytes).map(|piece| piece.as_ptr());
-        let from = from.ok_or_else(outside)?;
+        let from = self.start_of(offset, bytes).ok_or_else(outside)?;
         let shim = &self.runtime.shim;
         // SAFETY: the stream is borrowed, and is not captured. The memory that is copied from is
         // used after the call: it is pinned, and its owner waits for the copy before it is freed.
@@ -77,7 +82,7 @@ impl PinnedHandle {
         offset: usize,
         bytes: usize,
     ) -> Result<(), Error> {
-        let to = self.piece(offset, bytes).map(|piece| piece.as_mut_ptr()).ok_or_else(outside)?;
+        let to = self.start_of(offset, bytes).ok_or_else(outside)?;
         let shim = &self.runtime.shim;
         // SAFETY: as in `upload`.
         shim.check(unsafe {
@@ -103,8 +108,11 @@ fn outside() -> Error {
 impl BufferHandle {
     /// A file that is mapped, and read by the device where it lies.
     pub(crate) fn map(runtime: Arc<RuntimeHandle>, file: &File) -> Result<Self, MapError> {
-        // SAFETY: the memory is never looked at from Rust; the device reads it, for which bytes
-        // that change meanwhile are wrong numbers, and pages that are gone an error of CUDA's.
+        // SAFETY: the memory is never looked at from Rust, so that bytes which another process
+        // changes break no rule of Rust's. They are wrong numbers to the device. Whoever makes the
+        // file shorter once it is mapped can end this process or lose the device: the pages are
+        // locked while it is registered, but CUDA does not say what becomes of a page that is cut
+        // off. `Runtime::map_file` asks its caller for files that stay as they are.
         let file = unsafe { Mmap::map(file) }.map_err(MapError::Io)?;
         let mut address = 0;
         // SAFETY: the runtime is borrowed, and kept in what is made; the memory is kept mapped as

@@ -32,6 +32,12 @@ pub(super) fn load(engines: &Engines, runtime: &Runtime) -> Result<Vec<LoadedEng
     engines.manifest.engines.iter().map(load).collect()
 }
 
+/// Constants of an engine, in bytes: as the builder said, or else at most all of its file.
+pub(super) fn constant_bytes(engines: &Engines, entry: &EngineEntry) -> u64 {
+    let file = || engines.manifest.files.get(&entry.file).map_or(0, |file| file.bytes);
+    entry.figures.weights_bytes.unwrap_or_else(file)
+}
+
 /// The most activation memory that any engine needs.
 ///
 /// # Errors

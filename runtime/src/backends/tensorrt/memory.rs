@@ -1,22 +1,38 @@
 //! Memory of the device: what the model needs against what is free, and what is taken.
 
-use cumo_bundle::Engines;
-use cumo_tensorrt::{DeviceBuffer, Runtime};
+use cumo_bundle::{Engines, Manifest, Phase};
+use cumo_tensorrt::DeviceBuffer;
 
 use super::fault::during;
+use super::loaded::constant_bytes;
 use super::needed::needed;
+use super::runs_as;
 use super::toolkit::Toolkit;
-use super::{Weights, runs_as};
 use crate::backend::{BackendError, MemoryPlan, MemoryUse};
 use crate::error::Error;
 use crate::machine::Machine;
 
-/// Left to TensorRT for contexts and CUDA for recorded steps, whose sizes are not known before
-/// they are made. Not yet measured on a GPU.
+/// Left to TensorRT for code and CUDA for recorded steps, whose sizes are not known before they are
+/// made. Not yet measured on a GPU.
 const RESERVE: u64 = 64 << 20;
 
-/// What the engines of a folder need of a device, which was asked what it has free after they were
-/// loaded.
+/// What the engines of a folder need of a device before they are loaded, as far as their manifest
+/// says.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_unloaded(engines: &Engines, toolkit: &Toolkit) -> Result<(), Error> {
+    let all = &engines.manifest.engines;
+    let activations = all.iter().filter_map(|entry| entry.figures.activation_bytes).max();
+    let constants = all.iter().map(|entry| constant_bytes(engines, entry));
+    let constants = constants.fold(0, u64::saturating_add);
+    check(engines, toolkit, activations.unwrap_or(0), constants)
+}
+
+/// What the engines of a folder need of a device with what it has free now: files of weights,
+/// wherever they lie, since the device's driver locks also those that it reads in place; constants
+/// of engines that are not loaded yet; what a context of every step on every of its engines keeps;
+/// cache, tensors and activations.
 ///
 /// # Errors
 /// [`BackendError::DeviceMemory`] where it does not fit.
@@ -24,7 +40,7 @@ pub(super) fn check(
     engines: &Engines,
     toolkit: &Toolkit,
     activations: u64,
-    weights: Weights,
+    constants: u64,
 ) -> Result<(), Error> {
     let limits = &engines.manifest.limits;
     let (images, prompt, context) = (limits.max_images, limits.max_prompt, limits.max_context);
@@ -33,15 +49,17 @@ pub(super) fn check(
     let memory = toolkit.runtime.memory().map_err(during("asking for free memory"))?;
     let (free, total) = match toolkit.device.is_integrated {
         // CUDA does not count what the system would give back of its page cache.
-        true => (memory.free_bytes.max(available()), memory.total_bytes),
+        true => {
+            let free = memory.free_bytes.max(available()).min(memory.total_bytes);
+            (free, memory.total_bytes)
+        }
         false => (memory.free_bytes, memory.total_bytes),
     };
-    let in_place = weights == Weights::InPlace;
     let plan = MemoryPlan {
         needed: MemoryUse {
             activations,
-            // Pages of a file, which the system brings in and drops.
-            weights: if in_place { 0 } else { needed.weights },
+            weights: needed.weights.saturating_add(constants),
+            contexts: context_bytes(engines, &manifest),
             ..needed
         },
         reserve: RESERVE,
@@ -57,11 +75,24 @@ pub(super) fn check(
     }
 }
 
+/// What contexts keep: one of every step on every engine of its graph.
+fn context_bytes(engines: &Engines, manifest: &Manifest) -> u64 {
+    let steps = Phase::ALL.into_iter().flat_map(|phase| manifest.plan.steps(phase));
+    steps.fold(0, |bytes: u64, step| {
+        let own = engines.manifest.engines.iter().filter(|entry| entry.graph == step.graph);
+        let kept = own.map(|entry| entry.figures.persistent_bytes.unwrap_or(0));
+        kept.fold(bytes, u64::saturating_add)
+    })
+}
+
 fn available() -> u64 {
     Machine::this().memory().map_or(0, |memory| memory.available_bytes)
 }
 
-/// Bytes of the device's memory that this backend has, and the most that it has had.
+/// Bytes of the device's memory that this backend has, and the most that it has had: buffers,
+/// weights, constants of engines and what contexts keep. What the device has less free is not
+/// asked: other programs take and give back as well. So TensorRT's code and CUDA's own memory are
+/// not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Ledger {
     now: u64,
@@ -80,15 +111,6 @@ impl Ledger {
 
     pub(super) fn peak(&self) -> u64 {
         self.peak
-    }
-
-    /// Does work in which a library allocates, and counts what is less free after it.
-    pub(super) fn around<T>(&mut self, runtime: &Runtime, work: impl FnOnce() -> T) -> T {
-        let free = || runtime.memory().map_or(0, |memory| memory.free_bytes);
-        let before = free();
-        let result = work();
-        self.take(before.saturating_sub(free()));
-        result
     }
 }
 

@@ -11,12 +11,13 @@ mod loaded;
 mod memory;
 mod needed;
 mod recorder;
+mod seam;
 mod step;
 mod toolkit;
 mod weights;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,10 +25,7 @@ use cumo_bundle::{Binding, Engines, Manifest, WeightsFiles};
 use cumo_tensorrt::{DeviceBuffer, DeviceInfo, Graph, LibraryPlaces, Runtime, Staging, Stream};
 
 use super::slots::Slots;
-use crate::backend::{
-    Backend, BackendError, BackendFacts, BackendLimits, Buffer, DeviceFacts, Interrupt, Port, Rows,
-    StepId, StepSpec, View,
-};
+use crate::backend::{BackendError, BackendLimits, Buffer, StepId};
 use crate::error::Error;
 use fault::{during, of_graph};
 use loaded::LoadedEngine;
@@ -118,8 +116,8 @@ pub(crate) fn runs_as(engines: &Engines) -> Manifest {
 }
 
 impl TensorrtBackend {
-    /// Takes a device, loads a folder's engines, and sees whether the model fits, before anything
-    /// of it is allocated.
+    /// Takes a device, sees whether the model fits before anything of it is allocated, and loads
+    /// the folder's engines.
     ///
     /// # Errors
     /// [`Error::Bundle`] where this machine is not the engines', with every difference, or a file
@@ -127,10 +125,14 @@ impl TensorrtBackend {
     /// [`BackendError::DeviceMemory`] with what is missing, [`BackendError::DeviceFull`].
     pub fn new(engines: &Engines, options: TensorrtOptions) -> Result<Self, Error> {
         let toolkit = Toolkit::open(engines, &options)?;
-        let mut ledger = Ledger::default();
-        let loaded = ledger.around(&toolkit.runtime, || loaded::load(engines, &toolkit.runtime))?;
+        memory::check_unloaded(engines, &toolkit)?;
+        let loaded = loaded::load(engines, &toolkit.runtime)?;
         let activation_bytes = loaded::activation_bytes(&loaded)?;
-        memory::check(engines, &toolkit, activation_bytes, options.weights)?;
+        memory::check(engines, &toolkit, activation_bytes, 0)?;
+        let mut ledger = Ledger::default();
+        for engine in &loaded {
+            ledger.take(loaded::constant_bytes(engines, &engine.entry));
+        }
         let Toolkit { runtime, device, library } = toolkit;
         let block = runtime.buffer(activation_bytes).map_err(during("allocating activations"))?;
         ledger.take(activation_bytes);
@@ -187,10 +189,7 @@ impl TensorrtBackend {
         // execution. It happens between pieces of a prompt, and where a rung ends.
         self.wait()?;
         let step = self.steps.get_mut(id.0).ok_or_else(no_step)?;
-        let (engines, block) = (&self.engines, &self.activations);
-        // A context may be made.
-        let made = self.ledger.around(&self.runtime, || step.make_ready(engines, block));
-        let (engine, version) = made?;
+        let (engine, version) = step.make_ready(&self.engines)?;
         Ok(RunOf { step: id, engine, version })
     }
 
@@ -233,7 +232,13 @@ impl TensorrtBackend {
         let playing = || during("running recorded steps");
         self.is_busy = true;
         match self.recorder.turn(&self.runs) {
-            Turn::Plain => return self.enqueue(steps),
+            Turn::Plain => {
+                let done = self.enqueue(steps);
+                if done.is_err() {
+                    self.recorder.has_failed(&self.runs);
+                }
+                return done;
+            }
             Turn::Play(graph) => return graph.launch(&self.stream).map_err(playing()),
             Turn::Record => {}
         }
@@ -275,154 +280,5 @@ impl Drop for TensorrtBackend {
     fn drop(&mut self) {
         // What is dropped after this is not used any more, or the device is lost.
         drop(self.stream.synchronize());
-    }
-}
-
-impl Backend for TensorrtBackend {
-    fn facts(&self) -> BackendFacts {
-        BackendFacts {
-            library: self.library.0.clone(),
-            version: self.library.1.clone(),
-            threads: None,
-            device: Some(DeviceFacts {
-                name: self.device.name.clone(),
-                compute_capability: u32::try_from(self.device.compute_capability)
-                    .unwrap_or_default(),
-                total_bytes: self.device.total_bytes,
-                peak_bytes: self.ledger.peak(),
-            }),
-        }
-    }
-
-    fn limits(&self) -> BackendLimits {
-        self.limits
-    }
-
-    fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {
-        let doing = format!("allocating {bytes} bytes");
-        let place = self.runtime.buffer(bytes as u64).map_err(during(&doing))?;
-        self.stream.fill(&place, 0).map_err(during(&doing))?;
-        self.ledger.take(place.bytes());
-        Ok(self.keep(place, false))
-    }
-
-    fn map(&mut self, file: &Path) -> Result<Buffer, BackendError> {
-        if self.options.weights == Weights::InPlace {
-            let place = weights::map(file, &self.runtime)?;
-            return Ok(self.keep(place, true));
-        }
-        let (runtime, stream, staging) = (&self.runtime, &self.stream, &mut self.staging);
-        let place = weights::upload(file, runtime, stream, staging, &self.options.progress)?;
-        self.ledger.take(place.bytes());
-        Ok(self.keep(place, true))
-    }
-
-    fn release(&mut self, buffer: Buffer) {
-        let Some(Given { place, .. }) = self.buffers.take(buffer) else { return };
-        // What is on the stream may use it; where the device is lost, nothing does.
-        drop(self.stream.synchronize());
-        let addresses = place.address()..place.address() + place.bytes().max(1);
-        for (index, step) in self.steps.iter_mut().enumerate() {
-            if step.uses(&addresses) {
-                self.recorder.forget(StepId(index));
-            }
-            step.let_go(buffer, &addresses);
-        }
-        self.ledger.give_back(place.bytes());
-    }
-
-    fn write(&mut self, buffer: Buffer, offset: usize, bytes: &[u8]) -> Result<(), BackendError> {
-        let place = self.given(buffer)?.writable(offset, bytes.len())?;
-        let written = self.staging.write(&self.stream, &place, bytes);
-        written.map_err(during("copying to the device"))
-    }
-
-    fn read(&mut self, buffer: Buffer, offset: usize, bytes: usize) -> Result<&[u8], BackendError> {
-        let place = self.given(buffer)?.piece(offset, bytes)?;
-        self.is_busy = false;
-        self.staging.read(&self.stream, &place).map_err(during("waiting for the device"))
-    }
-
-    fn copy(
-        &mut self,
-        from: (Buffer, usize),
-        to: (Buffer, usize),
-        bytes: usize,
-    ) -> Result<(), BackendError> {
-        let source = self.given(from.0)?.piece(from.1, bytes)?;
-        let target = self.given(to.0)?.writable(to.1, bytes)?;
-        let copied = match from.0 == to.0 && from.1.abs_diff(to.1) < bytes {
-            true => self.copy_overlapping(&source, &target),
-            false => self.stream.copy(&target, &source),
-        };
-        copied.map_err(during("copying on the device"))
-    }
-
-    fn copy_rows(
-        &mut self,
-        from: Rows,
-        to: Rows,
-        bytes: usize,
-        rows: usize,
-    ) -> Result<(), BackendError> {
-        if rows == 0 || bytes == 0 {
-            return Ok(());
-        }
-        let span = |side: Rows| (rows - 1).saturating_mul(side.pitch).saturating_add(bytes);
-        let source = self.given(from.buffer)?.piece(from.offset, span(from))?;
-        let target = self.given(to.buffer)?.writable(to.offset, span(to))?;
-        let place = |buffer, pitch: usize| cumo_tensorrt::Rows { buffer, pitch: pitch as u64 };
-        let (source, target) = (place(&source, from.pitch), place(&target, to.pitch));
-        let copied = self.stream.copy_rows(target, source, bytes, rows);
-        copied.map_err(during("copying on the device"))
-    }
-
-    fn prepare(&mut self, spec: &StepSpec<'_>) -> Result<StepId, BackendError> {
-        self.steps.push(Step::new(spec, &self.engines)?);
-        Ok(StepId(self.steps.len() - 1))
-    }
-
-    fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError> {
-        let elements = view.shape.iter().fold(1, |all: usize, size| all.saturating_mul(*size));
-        let bytes = elements.saturating_mul(view.dtype.size());
-        let given = self.given(view.buffer)?;
-        let place = match port {
-            Port::Input(_) => given.piece(view.offset, bytes)?,
-            Port::Output(_) => given.writable(view.offset, bytes)?,
-        };
-        let step = self.steps.get_mut(step.0).ok_or_else(no_step)?;
-        step.bind(port, view.buffer, place, view.shape);
-        Ok(())
-    }
-
-    fn run(&mut self, step: StepId) -> Result<(), BackendError> {
-        self.run_all(&[step], false)
-    }
-
-    fn run_all(&mut self, steps: &[StepId], repeats: bool) -> Result<(), BackendError> {
-        self.check_stop()?;
-        self.runs.clear();
-        for step in steps {
-            let run = self.make_ready(*step)?;
-            self.runs.push(run);
-        }
-        match repeats {
-            true => self.run_recorded(steps),
-            false => self.enqueue(steps),
-        }
-    }
-
-    fn finish(&mut self) -> Result<(), BackendError> {
-        self.is_busy = false;
-        self.stream.synchronize().map_err(during("waiting for the device"))
-    }
-
-    fn interrupt(&self) -> Option<Interrupt> {
-        let stop = self.stop.clone();
-        Some(Arc::new(move |value| stop.store(value, Ordering::SeqCst)))
-    }
-
-    fn take_notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
     }
 }

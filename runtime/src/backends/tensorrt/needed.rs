@@ -49,6 +49,7 @@ pub(super) fn needed(
     Ok(MemoryUse {
         weights: files.iter().map(file_bytes).fold(0, u64::saturating_add),
         cache: cache_bytes(manifest, &sizes)?,
+        contexts: 0,
         activations: 0,
         buffers: tensors.bytes().saturating_add(image_bytes(manifest, images)),
     })

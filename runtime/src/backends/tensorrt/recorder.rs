@@ -76,6 +76,11 @@ impl<G> Recorder<G> {
         Some(pass.graph.insert(graph))
     }
 
+    /// Forgets a pass that did not run as a whole: it is not recorded before it did.
+    pub(super) fn has_failed(&mut self, runs: &[RunOf]) {
+        self.passes.retain(|pass| pass.runs != runs);
+    }
+
     /// Recording does not work: everything runs step by step from here on.
     pub(super) fn give_up(&mut self) {
         self.is_off = true;
@@ -143,6 +148,15 @@ mod tests {
         assert_eq!(recorder.turn(&runs(0, [1, 2])), Turn::Play(&8));
         recorder.forget(StepId(1));
         assert_eq!(recorder.turn(&runs(0, [1, 2])), Turn::Plain);
+    }
+
+    #[test]
+    fn a_pass_that_failed_runs_plainly_before_it_is_recorded() {
+        let mut recorder = Recorder::<u32>::default();
+        assert_eq!(recorder.turn(&runs(0, [1, 1])), Turn::Plain);
+        recorder.has_failed(&runs(0, [1, 1]));
+        assert_eq!(recorder.turn(&runs(0, [1, 1])), Turn::Plain);
+        assert_eq!(recorder.turn(&runs(0, [1, 1])), Turn::Record);
     }
 
     #[test]

@@ -45,11 +45,17 @@ struct StepContext {
 }
 
 impl Step {
-    /// A step of which nothing is bound yet.
+    /// A step of which nothing is bound yet, with a context on every engine of its graph over this
+    /// activation memory: what contexts take is not found missing in the middle of an answer.
     ///
     /// # Errors
-    /// [`BackendError::Signature`] where an engine of its graph has other inputs and outputs.
-    pub(super) fn new(spec: &StepSpec<'_>, engines: &[LoadedEngine]) -> Result<Self, BackendError> {
+    /// [`BackendError::Signature`] where an engine of its graph has other inputs and outputs;
+    /// [`BackendError::DeviceFull`].
+    pub(super) fn new(
+        spec: &StepSpec<'_>,
+        engines: &[LoadedEngine],
+        activations: &DeviceBuffer,
+    ) -> Result<Self, BackendError> {
         for loaded in engines.iter().filter(|it| it.entry.graph == spec.graph) {
             check_signature(&loaded.engine, spec).map_err(|what| BackendError::Signature {
                 file: loaded.entry.file.clone().into(),
@@ -60,13 +66,19 @@ impl Step {
             let tensor = |value: &&Value| Tensor { name: value.name.clone(), bound: None };
             values.iter().map(tensor).collect()
         };
-        Ok(Step {
+        let mut step = Step {
             graph: spec.graph.to_owned(),
             inputs: tensors(spec.inputs),
             outputs: tensors(spec.outputs),
             contexts: BTreeMap::new(),
             ready: None,
-        })
+        };
+        let own = engines.iter().enumerate().filter(|(_, it)| it.entry.graph == spec.graph);
+        for (index, loaded) in own {
+            let context = step.new_context(&loaded.engine, activations)?;
+            step.contexts.insert(index, context);
+        }
+        Ok(step)
     }
 
     /// Binds an input or output.
@@ -124,17 +136,12 @@ impl Step {
     /// was changed.
     ///
     /// # Errors
-    /// [`BackendError::Run`] where no engine takes these shapes; [`BackendError::DeviceFull`].
+    /// [`BackendError::Run`] where no engine takes these shapes.
     pub(super) fn make_ready(
         &mut self,
         engines: &[LoadedEngine],
-        activations: &DeviceBuffer,
     ) -> Result<(usize, u64), BackendError> {
         let engine = self.choose(engines)?;
-        if !self.contexts.contains_key(&engine) {
-            let context = self.new_context(&engines[engine].engine, activations)?;
-            self.contexts.insert(engine, context);
-        }
         let Some(context) = self.contexts.get_mut(&engine) else {
             return Err(refused(&self.graph, "no context".to_owned()));
         };

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::library::Library;
 use super::{Blob, Log, c_text, fixed_shape, give, guard, slice, text};
-use crate::engine::Profile;
+use crate::engine::{Header, PERSISTENT_BYTES, Profile};
 use crate::fault::{Fault, Result};
 use crate::journal::Journal;
 use crate::network::{self, LayerTensor};
@@ -259,6 +259,14 @@ pub unsafe extern "C" fn cumo_trt_network_build(
             // SAFETY: the header.
             unsafe { report(options, kind, steps) }?;
         }
+        let log = &network.builder.log;
+        let (header, _) = Header::decode(&file, &library.settings.version)?;
+        for profile in 0..profiles.len() {
+            let bytes = header.most_activation_bytes(profile)?;
+            log.send(3, &format!("Total Activation Memory: {bytes} bytes"));
+        }
+        log.send(3, &format!("Total Weights Memory: {} bytes", file.len()));
+        log.send(3, &format!("Total Device Persistent Memory: {PERSISTENT_BYTES} bytes"));
         let blob = Blob { bytes: file, journal: library.journal.clone() };
         // SAFETY: the header.
         unsafe { give(engine, objects::put(Arc::new(blob), 0)) }

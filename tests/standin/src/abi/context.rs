@@ -9,6 +9,7 @@ use super::runtime::Engine;
 use super::stream::Stream;
 use super::{give, give_shape, guard, slice, text};
 use crate::device::{Device, State};
+use crate::engine::PERSISTENT_BYTES;
 use crate::execution::Execution;
 use crate::fault::{Fault, Result};
 use crate::journal::Journal;
@@ -87,8 +88,9 @@ pub unsafe extern "C" fn cumo_trt_context_create(
             0 => Some(engine.most_activation_bytes()?),
             _ => None,
         };
-        engine.device.allocation(&mut state, own_bytes.unwrap_or(0), "a context")?;
-        state.memory.used_bytes += own_bytes.unwrap_or(0);
+        let bytes = own_bytes.unwrap_or(0) + PERSISTENT_BYTES;
+        engine.device.allocation(&mut state, bytes, "a context")?;
+        state.memory.used_bytes += bytes;
         let number = state.number();
         state.contexts.insert(number, 0);
         drop(state);
@@ -307,5 +309,5 @@ pub unsafe extern "C" fn cumo_trt_context_free(context: *mut sys::Context) {
     // What it has yet to do is done before, as by TensorRT, whose destructor waits.
     drop(context.device().run_all(&mut state));
     state.contexts.remove(&context.number);
-    state.memory.used_bytes -= context.own_bytes.unwrap_or(0);
+    state.memory.used_bytes -= context.own_bytes.unwrap_or(0) + PERSISTENT_BYTES;
 }

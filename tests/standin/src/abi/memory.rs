@@ -132,7 +132,7 @@ pub unsafe extern "C" fn cumo_trt_host_register(
         if !start.addr().get().is_multiple_of(4096) {
             return Err(Fault::argument("memory to register begins within a page"));
         }
-        device.allocation(&mut state, 0, "memory of the host")?;
+        device.allocation(&mut state, bytes as u64, "memory of the host that is locked")?;
         let mapped = state.memory.map(HostAddress(start), bytes as u64, runtime.number);
         // SAFETY: the header.
         unsafe { give(address, mapped) }

@@ -114,21 +114,11 @@ impl Engine {
         self.header.inputs.iter().chain(&self.header.outputs)
     }
 
-    /// Activation memory for the largest shapes of a profile.
-    fn activation_bytes(&self, profile: usize) -> Result<u64> {
-        let inputs = self.header.inputs.iter();
-        let largest = inputs.map(|input| {
-            let [_, _, max] = self.header.range(profile, input);
-            (input.name.clone(), max)
-        });
-        Ok(self.header.activation_bytes(&self.header.shapes(&largest.collect())?))
-    }
-
     /// Activation memory for the largest shapes of any profile.
     pub(super) fn most_activation_bytes(&self) -> Result<u64> {
         let profiles = 0..self.header.profiles.len();
         profiles
-            .map(|profile| self.activation_bytes(profile))
+            .map(|profile| self.header.most_activation_bytes(profile))
             .try_fold(0, |most, bytes| Ok(most.max(bytes?)))
     }
 
@@ -269,7 +259,7 @@ pub unsafe extern "C" fn cumo_trt_engine_activation_bytes(
         let engine = objects::get::<Engine, _>(engine)?;
         engine.check_profile(profile)?;
         // SAFETY: the header.
-        unsafe { give(out, engine.activation_bytes(profile)?) }
+        unsafe { give(out, engine.header.most_activation_bytes(profile)?) }
     })
 }
 
