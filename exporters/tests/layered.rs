@@ -174,7 +174,7 @@ fn weights_files_are_strict_safetensors_with_aligned_tensors_as_the_manifest_say
 }
 
 #[test]
-fn joined_projections_hold_the_matrices_side_by_side_and_the_biases_behind_each_other() {
+fn joined_projections_hold_the_matrices_as_the_checkpoint_has_them_one_below_the_other() {
     let (folder, bundle) = bundle("mistral-moe", "tensorrt");
     let original = fs::read(golden("mistral-moe").join("model.safetensors")).unwrap();
     let original = SafeTensors::deserialize(&original).unwrap();
@@ -186,21 +186,22 @@ fn joined_projections_hold_the_matrices_side_by_side_and_the_biases_behind_each_
     assert_eq!((joined.dtype(), bias.dtype()), (Dtype::F16, Dtype::F32));
     let (halves, _) = joined.data().as_chunks::<2>();
     let (singles, _) = bias.data().as_chunks::<4>();
-    let columns = joined.shape()[1];
+    let [rows, columns] = joined.shape() else { panic!("{:?}", joined.shape()) };
     let mut first = 0;
     for part in ["q_proj", "k_proj", "v_proj"] {
         let (shape, values) = numbers(&original, &format!("{module}.{part}.weight"));
         for (index, value) in values.iter().enumerate() {
-            let (row, column) = (index % shape[1], first + index / shape[1]);
-            assert_eq!(halves[row * columns + column], f16::from_f32(*value).to_le_bytes());
+            let half = halves[first * columns + index];
+            assert_eq!(half, f16::from_f32(*value).to_le_bytes(), "{part} {index}");
         }
         let (_, values) = numbers(&original, &format!("{module}.{part}.bias"));
         for (index, value) in values.iter().enumerate() {
             assert_eq!(singles[first + index], value.to_le_bytes());
         }
+        assert_eq!(shape[1], *columns);
         first += shape[0];
     }
-    assert_eq!((first, singles.len()), (columns, columns));
+    assert_eq!((first, singles.len()), (*rows, *rows));
     assert!(bundle.manifest.plan.cache.iter().all(|slot| slot.update == CacheUpdate::InPlace));
 }
 

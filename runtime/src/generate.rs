@@ -9,16 +9,22 @@ use serde::Serialize;
 use crate::answer_text::AnswerText;
 use crate::backend::BackendError;
 use crate::cancel::CancelToken;
+use crate::choose::Chooser;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::executor::{Executor, ImageEmbeds, Position};
 use crate::prompt::Prompt;
-use crate::sampling::{Choice, LogProbs, Sampler, SamplingOptions};
+use crate::sampling::{LogProbs, Sampler, SamplingOptions};
 use crate::step_times::StepTimes;
 
 /// Positions of a prompt that go through the model at once, where graphs take any number: bounds
 /// the memory of a pass, and the time until it can be cancelled between two.
-pub(crate) const PREFILL_CHUNK: usize = 256;
+const PREFILL_CHUNK: usize = 256;
+
+/// Positions of a prompt that go through the model at once: as many as graphs were built for.
+pub(crate) fn piece(executor: &Executor) -> usize {
+    executor.limits().sequence.unwrap_or(PREFILL_CHUNK).max(1)
+}
 
 /// The cache grows in steps of this many positions.
 const CACHE_STEP: usize = 256;
@@ -164,11 +170,7 @@ pub struct Generator {
     model: ModelFacts,
     /// What is in the cache, position by position.
     cached: Vec<CachedPosition>,
-    scores: Vec<f32>,
-    /// The best tokens with their logits.
-    best: Vec<(f32, u32)>,
-    /// Whether logits come from a device's memory.
-    on_device: bool,
+    chooser: Chooser,
 }
 
 /// A position in the cache. Images are told apart by their embeddings, of which no two are equal.
@@ -181,9 +183,8 @@ enum CachedPosition {
 impl Generator {
     /// A generator over an executor for a model.
     pub fn new(executor: Executor, model: ModelFacts) -> Self {
-        let on_device = executor.backend().device.is_some();
-        let (cached, scores, best) = (Vec::new(), Vec::new(), Vec::new());
-        Generator { executor, model, cached, scores, best, on_device }
+        let chooser = Chooser::new(&executor);
+        Generator { executor, model, cached: Vec::new(), chooser }
     }
 
     /// The executor, for images and for looking at activations.
@@ -305,12 +306,7 @@ impl Generator {
         let context = self.model.llm.context_length;
         let positions = positions.next_multiple_of(CACHE_STEP).min(context);
         self.cached.reserve(positions - self.cached.len());
-        self.executor.reserve(positions, new.min(self.piece()))
-    }
-
-    /// Positions of a prompt that go through the model at once: as many as graphs were built for.
-    fn piece(&self) -> usize {
-        self.executor.limits().sequence.unwrap_or(PREFILL_CHUNK).max(1)
+        self.executor.reserve(positions, new.min(piece(&self.executor)))
     }
 
     /// Runs a prompt's positions; says whether it came to the end.
@@ -320,7 +316,7 @@ impl Generator {
         images: &[ImageEmbeds],
         cancel: &CancelToken,
     ) -> Result<bool, Error> {
-        for chunk in positions.chunks(self.piece()) {
+        for chunk in positions.chunks(piece(&self.executor)) {
             if cancel.is_cancelled() || !self.forward(chunk, images)? {
                 return Ok(false);
             }
@@ -347,18 +343,6 @@ impl Generator {
         }
     }
 
-    /// Chooses a token by the last position's logits: by the best of them alone where they are on a
-    /// device, which has picked them out, and the sampler needs no others.
-    fn choose(&mut self, sampler: &mut Sampler) -> Result<Choice, Error> {
-        if let Some(count) = sampler.candidates().filter(|_| self.on_device)
-            && self.executor.candidates(count, &mut self.best)?
-        {
-            return sampler.sample_candidates(&self.best);
-        }
-        self.executor.logits(&mut self.scores)?;
-        sampler.sample(&mut self.scores)
-    }
-
     /// Chooses tokens until the answer ends.
     fn decode(&mut self, work: &mut Work<'_>, answer: &mut Answer) -> Result<(), Error> {
         while answer.tokens.len() < work.max_new_tokens {
@@ -366,7 +350,7 @@ impl Generator {
                 answer.finish_reason = FinishReason::Cancelled;
                 return Ok(());
             }
-            let choice = self.choose(&mut work.sampler)?;
+            let choice = self.chooser.choose(&mut self.executor, &mut work.sampler)?;
             if answer.tokens.is_empty() {
                 answer.times.first_token = Some(work.clock.since(work.start));
             }

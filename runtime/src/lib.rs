@@ -32,6 +32,7 @@ pub mod backends;
 pub mod bench;
 mod cache;
 mod cancel;
+mod choose;
 mod clock;
 mod conversation;
 mod error;

@@ -44,12 +44,13 @@ fn a_result_has_every_part_and_every_sample() {
         assert!(parts.parts().iter().all(|(_, part)| part.is_some()), "{parts:?}");
         assert_eq!(answer.inter_token_ns.len(), 3);
     }
-    // Other programs may come between two parts: not in every repetition.
+    // Other programs may come between two parts: not in most repetitions.
     let share = |answer: &cumo_results::schema::Answer| {
         answer.first_token.residual_ns() / answer.first_token.total_ns as f64
     };
-    let smallest = result.answers.iter().map(share).fold(f64::INFINITY, f64::min);
-    assert!((0.0..0.02).contains(&smallest), "{smallest}");
+    let mut shares: Vec<f64> = result.answers.iter().map(share).collect();
+    shares.sort_by(f64::total_cmp);
+    assert!((0.0..0.02).contains(&shares[shares.len() / 2]), "{shares:?}");
     for start in &result.cold_starts {
         assert!(start.first_token_ns < start.first_answer_ns && start.ready_ns > 0, "{start:?}");
     }

@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use cumo_bundle::Target;
+use cumo_bundle::{Target, hash_reader};
 use cumo_checkpoint::Sources;
 use cumo_export::engine::{EngineInput, EngineOptions, Silent, Sizes, WeightsPlace, build_engines};
 use cumo_export::{FloatType, MoeKind, OnnxOptions, Quiet, export_onnx};
+use cumo_results::BenchResult;
 use cumo_standin::{Settings, StandIn};
 use cumo_tensorrt::{Flavour, LibraryPlaces};
 use support::{image, sample, text};
@@ -191,5 +192,57 @@ fn ctrl_c_in_a_prompt_ends_between_two_pieces() {
     assert_eq!(answer["finish_reason"], "cancelled");
     assert_eq!(answer["tokens"], serde_json::json!([]));
     assert!(interrupted.elapsed() < Duration::from_secs(3), "{:?}", interrupted.elapsed());
+    engines.nothing_is_wrong();
+}
+
+#[test]
+fn engines_are_measured_as_they_answer() {
+    let engines = Engines::new();
+    let file = engines.at("r.json");
+    let mut bench = engines.cumo("bench", "engines");
+    bench.args([
+        "--image",
+        &image(0),
+        "--prompt-tokens",
+        "100",
+        "--gen",
+        "4",
+        "--depth",
+        "0,40,512",
+    ]);
+    bench.args([
+        "--repetitions",
+        "2",
+        "--warmup",
+        "0",
+        "--cold-starts",
+        "1",
+        "--device",
+        "0",
+        "-o",
+    ]);
+    let table = succeeded(bench.arg(&file).output().unwrap());
+    let result = BenchResult::read(&file).unwrap();
+    assert_eq!((result.answers.len(), result.cold_starts.len()), (2, 1));
+    assert!(result.cold_starts[0].first_token_ns.is_some());
+    let rows: Vec<(u64, u64)> =
+        result.prefill.iter().map(|row| (row.tokens, row.depth_tokens)).collect();
+    assert_eq!(rows, [(100, 0), (100, 40)], "prompts of more tokens than engines take at once");
+    assert_eq!(result.generation.len(), 2);
+    assert!(result.notes.iter().any(|note| note.starts_with("depth 512 was skipped")));
+    for answer in &result.answers {
+        assert!(answer.first_token.parts().iter().all(|(_, part)| part.is_some()));
+    }
+    let device = result.environment.device.unwrap();
+    assert_eq!((device.name.as_str(), device.compute_capability), ("Stand-in", Some(89)));
+    assert_eq!(result.environment.library.name, "TensorRT-RTX");
+    assert!(table.contains("Stand-in"), "{table}");
+    assert!(result.memory.peak_device_bytes.unwrap() > result.memory.weights_bytes.unwrap());
+    // The files that a user can hash.
+    let sha256 =
+        |file: &str| Some(hash_reader(&fs::read(engines.at(file)).unwrap()[..], |_| ()).unwrap());
+    assert_eq!(Some(result.model.bundle_sha256), sha256("bundle/manifest.json"));
+    assert_eq!(result.model.engines_sha256, sha256("engines/manifest.json"));
+    assert_eq!(result.model.context_length, Some(512));
     engines.nothing_is_wrong();
 }

@@ -78,7 +78,6 @@ fn configuration(result: &BenchResult, check: &mut Check) {
     for value in [
         memory.weights_bytes,
         memory.cache_bytes,
-        memory.activations_bytes,
         memory.peak_process_bytes,
         memory.peak_device_bytes,
     ] {
@@ -152,7 +151,7 @@ fn environment(result: &BenchResult, check: &mut Check) {
     check.count("environment.threads", environment.threads);
     let device = environment.device.as_ref();
     check.count("environment.device", device.and_then(|device| device.memory_bytes));
-    for (moment, state) in [("before", &environment.before), ("after", &environment.after)] {
+    for (moment, state) in environment.moments() {
         conditions(moment, state, check);
     }
 }

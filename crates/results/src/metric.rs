@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::schema::{Answer, BenchResult, EnergySpan, Generation};
+use crate::schema::{Answer, BenchResult, ColdStart, EnergySpan, Generation};
 use crate::statistics::{Summary, percentile};
 
 /// What a metric's numbers are.
@@ -89,18 +89,26 @@ pub fn metrics(result: &BenchResult) -> Vec<Metric> {
             list.push(Metric { key: key.to_owned(), group, unit, samples });
         }
     };
-    let starts = result.cold_starts.iter();
-    let ready = starts.clone().map(|start| start.ready_ns as f64).collect();
-    add("cold_start.ready", Group::ColdStart, Unit::Nanoseconds, ready);
-    let first = starts.clone().filter_map(|start| start.first_token_ns).map(|ns| ns as f64);
-    add("cold_start.first_token", Group::ColdStart, Unit::Nanoseconds, first.collect());
-    let answer = starts.filter_map(|start| start.first_answer_ns).map(|ns| ns as f64);
-    add("cold_start.first_answer", Group::ColdStart, Unit::Nanoseconds, answer.collect());
+    // Starts that read the model from storage and starts that find it in memory are not the same.
+    for (kind, dropped) in [
+        ("cold_start.from_storage", Some(true)),
+        ("cold_start.cached", Some(false)),
+        ("cold_start", None),
+    ] {
+        let starts = result.cold_starts.iter();
+        let starts = starts.filter(|start| start.page_cache_dropped == dropped);
+        let mut times = |part: &str, time: fn(&ColdStart) -> Option<u64>| {
+            let samples = starts.clone().filter_map(time).map(|ns| ns as f64).collect();
+            add(&format!("{kind}.{part}"), Group::ColdStart, Unit::Nanoseconds, samples);
+        };
+        times("ready", |start| Some(start.ready_ns));
+        times("first_token", |start| start.first_token_ns);
+        times("first_answer", |start| start.first_answer_ns);
+    }
     let memory = &result.memory;
     for (key, bytes) in [
         ("memory.weights", memory.weights_bytes),
         ("memory.cache", memory.cache_bytes),
-        ("memory.activations", memory.activations_bytes),
         ("memory.peak_process", memory.peak_process_bytes),
         ("memory.peak_device", memory.peak_device_bytes),
     ] {
@@ -262,6 +270,31 @@ mod tests {
         assert_eq!(metric("energy.token").samples, [0.625; 3]);
         let span = EnergySpan { joules: 40.0, duration_ns: 4_000_000_000, count: 10 };
         assert_eq!((span.watts(), span.joules_each_above(5.0)), (Some(10.0), Some(2.0)));
+    }
+
+    #[test]
+    fn starts_from_storage_and_from_the_page_cache_are_kept_apart() {
+        let start = |ready_ns, page_cache_dropped| ColdStart {
+            ready_ns,
+            page_cache_dropped,
+            ..ColdStart::default()
+        };
+        let cold_starts =
+            vec![start(900, Some(true)), start(300, Some(false)), start(310, Some(false))];
+        let samples = |cold_starts| {
+            let result = BenchResult { cold_starts, ..BenchResult::default() };
+            let metrics = metrics(&result).into_iter();
+            metrics.map(|metric| (metric.key, metric.samples)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            samples(cold_starts),
+            [
+                ("cold_start.from_storage.ready".to_owned(), vec![900.0]),
+                ("cold_start.cached.ready".to_owned(), vec![300.0, 310.0]),
+            ]
+        );
+        let unknown = vec![start(900, None), start(300, None)];
+        assert_eq!(samples(unknown), [("cold_start.ready".to_owned(), vec![900.0, 300.0])]);
     }
 
     #[test]

@@ -29,7 +29,6 @@ pub(crate) fn result() -> BenchResult {
         memory: Memory {
             weights_bytes: Some(15_000_000_000),
             cache_bytes: Some(134_217_728),
-            activations_bytes: Some(50_000_000),
             peak_process_bytes: Some(700_000_000),
             peak_device_bytes: Some(15_200_000_000),
         },
@@ -96,6 +95,7 @@ fn environment() -> Environment {
         }),
         power_mode: Some("25W".to_owned()),
         before: conditions(48.5),
+        during: conditions(64.0),
         after: conditions(61.0),
     }
 }

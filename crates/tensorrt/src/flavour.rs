@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A TensorRT with an ABI of its own: its own shim, its own engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,7 +68,33 @@ impl fmt::Display for Flavour {
 fn beside_program(places: &[PathBuf]) -> Vec<PathBuf> {
     let Ok(program) = env::current_exe() else { return Vec::new() };
     let Some(folder) = program.parent() else { return Vec::new() };
-    places.iter().map(|place| folder.join(place)).collect()
+    places.iter().map(|place| above(folder, place)).collect()
+}
+
+/// A place from a folder without links in it, its `..` taken off, so that messages are short.
+fn above(folder: &Path, place: &Path) -> PathBuf {
+    let mut path = folder.to_owned();
+    for component in place.components() {
+        match component {
+            Component::ParentDir => _ = path.pop(),
+            other => path.push(other),
+        }
+    }
+    path
+}
+
+/// Where `native/build.sh` and packages install, whatever folder the program runs from.
+const INSTALLED: [&str; 2] = ["/usr/local/lib/cumo-edge", "/usr/lib/cumo-edge"];
+
+/// Files in their order, each once.
+fn distinct(files: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut distinct = Vec::new();
+    for file in files {
+        if !distinct.contains(&file) {
+            distinct.push(file);
+        }
+    }
+    distinct
 }
 
 /// Files that may be the shim, in order. Only `named` counts where it is set.
@@ -78,7 +104,6 @@ pub(crate) fn shims(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
     if let Some(folder) = named.map(Path::to_owned).or(variable) {
         return vec![folder.join(name)];
     }
-    // `native/build.sh` installs into `/usr/local`, packages into `/usr`.
     let places = [
         "",
         "../lib",
@@ -87,12 +112,11 @@ pub(crate) fn shims(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
         "../native-build/shim",
         "../../native-build/shim",
     ];
-    let mut files: Vec<_> = beside_program(&places.map(PathBuf::from))
-        .into_iter()
-        .map(|folder| folder.join(&name))
-        .collect();
-    files.push(PathBuf::from(name));
-    files
+    let beside = beside_program(&places.map(PathBuf::from)).into_iter();
+    let folders = beside.chain(INSTALLED.map(PathBuf::from));
+    // The bare name last: the system's loader knows where.
+    let files = folders.map(|folder| folder.join(&name)).chain([PathBuf::from(&name)]);
+    distinct(files)
 }
 
 /// Files that may be the plugins for a flavour, in order. Only `named` counts where it is set; a
@@ -109,8 +133,10 @@ pub(crate) fn plugins(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
         "../../native-build/plugin",
     ];
     let beside_shim = env::var_os("CUMO_TRT_SHIM").map(|shim| Path::new(&shim).join("../plugin"));
-    let folders = beside_shim.into_iter().chain(beside_program(&places.map(PathBuf::from)));
-    folders.map(|folder| folder.join(flavour.name()).join("libcumo_plugin.so")).collect()
+    let beside_program = beside_program(&places.map(PathBuf::from));
+    let installed = INSTALLED.map(PathBuf::from);
+    let folders = beside_shim.into_iter().chain(beside_program).chain(installed);
+    distinct(folders.map(|folder| folder.join(flavour.name()).join("libcumo_plugin.so")))
 }
 
 /// Folders that may hold TensorRT, in order; none: where the system's loader looks. Only `named`
@@ -137,6 +163,30 @@ mod tests {
         }
         assert_eq!(Flavour::V10.shim_name(), "libcumo_trt_10.so");
         assert_eq!(Flavour::from_name("9"), None);
+    }
+
+    #[test]
+    fn a_program_anywhere_finds_what_is_installed() {
+        if env::var_os("CUMO_TRT_SHIM").is_none() {
+            let shims = shims(Flavour::V10, None);
+            for folder in INSTALLED {
+                assert!(shims.contains(&Path::new(folder).join("libcumo_trt_10.so")), "{shims:?}");
+            }
+            assert_eq!(shims.last().unwrap(), Path::new("libcumo_trt_10.so"));
+        }
+        if env::var_os("CUMO_TRT_PLUGIN").is_none() {
+            let plugin = Path::new("/usr/local/lib/cumo-edge/10/libcumo_plugin.so");
+            assert!(plugins(Flavour::V10, None).contains(&plugin.to_owned()));
+        }
+    }
+
+    #[test]
+    fn places_are_told_without_steps_up() {
+        let folder = Path::new("/home/u/repo/target/release");
+        let place = |place| above(folder, Path::new(place));
+        assert_eq!(place("../lib/cumo-edge"), Path::new("/home/u/repo/target/lib/cumo-edge"));
+        assert_eq!(place(""), folder);
+        assert_eq!(above(Path::new("/bin"), Path::new("../../lib")), Path::new("/lib"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use cumo_bundle::Phase;
 use cumo_results::schema;
 
 use super::{Bench, nanoseconds};
@@ -18,6 +19,10 @@ impl Bench<'_> {
     pub(super) fn answers(&mut self) -> Result<Vec<schema::Answer>, Error> {
         let (warmup, repetitions) = (self.options.warmup, self.options.repetitions);
         self.progress.begin("question", warmup + repetitions);
+        if !self.options.images.is_empty() {
+            // No repetition is to load the vision tower, also where nothing warms up.
+            self.model.executor().load(Phase::EncodeImages)?;
+        }
         let mut answers = Vec::with_capacity(repetitions);
         for repetition in 0..warmup + repetitions {
             let answer = self.answer()?;

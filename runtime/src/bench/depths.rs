@@ -4,9 +4,10 @@
 use cumo_results::schema::{Generation, Prefill};
 
 use super::{Bench, nanoseconds};
+use crate::choose::Chooser;
 use crate::error::Error;
 use crate::executor::{Executor, Position};
-use crate::generate::PREFILL_CHUNK;
+use crate::generate::piece;
 use crate::sampling::{Sampler, SamplingOptions};
 
 impl Bench<'_> {
@@ -32,7 +33,7 @@ impl Bench<'_> {
         let result = self.interruptible(|bench| {
             let before = bench.positions(1, depth);
             let executor = bench.model.executor();
-            executor.reserve(depth + prompt.max(tokens), PREFILL_CHUNK.min(depth.max(prompt)))?;
+            executor.reserve(depth + prompt.max(tokens), piece(executor).min(depth.max(prompt)))?;
             bench.forward(&before)?;
             let mut prefill = Prefill {
                 tokens: prompt as u64,
@@ -77,12 +78,12 @@ impl Bench<'_> {
     }
 
     /// Random tokens one by one behind what is cached: each from its id to the choice of the next
-    /// one, the best, which nobody uses.
+    /// one, the best, which nobody uses. Logits are read as an answer reads them.
     fn generation(&mut self, depth: usize, tokens: usize, round: u64) -> Result<Vec<u64>, Error> {
         let positions = self.positions(2 + round, tokens);
         let vocab = self.model.facts().llm.vocab_size;
         let mut sampler = Sampler::new(SamplingOptions::greedy(), vocab)?;
-        let mut scores = Vec::new();
+        let mut chooser = Chooser::new(self.model.executor());
         let mut times = Vec::with_capacity(tokens);
         self.back_to(depth)?;
         let clock = self.model.executor().clock().clone();
@@ -91,8 +92,7 @@ impl Bench<'_> {
             self.check_cancelled()?;
             let executor = self.model.executor();
             executor.forward(position, &[])?;
-            executor.logits(&mut scores)?;
-            sampler.sample(&mut scores)?;
+            chooser.choose(executor, &mut sampler)?;
             let end = clock.now();
             times.push(nanoseconds(end.saturating_sub(start)));
             start = end;
@@ -102,9 +102,12 @@ impl Bench<'_> {
 
     /// Runs positions in pieces, as the decoding loop does.
     fn forward(&mut self, positions: &[Position]) -> Result<(), Error> {
-        for chunk in positions.chunks(PREFILL_CHUNK) {
+        let piece = piece(self.model.executor());
+        for chunk in positions.chunks(piece) {
             self.check_cancelled()?;
-            self.model.executor().forward(chunk, &[])?;
+            let executor = self.model.executor();
+            executor.forward(chunk, &[])?;
+            executor.finish()?;
         }
         Ok(())
     }

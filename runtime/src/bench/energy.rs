@@ -5,9 +5,11 @@ use std::time::Duration;
 use cumo_results::schema::{Energy, EnergySpan};
 
 use super::{Bench, nanoseconds};
+use crate::choose::Chooser;
 use crate::error::Error;
 use crate::executor::Position;
 use crate::power::{PowerError, PowerSensor};
+use crate::sampling::{Sampler, SamplingOptions};
 
 /// The shortest span, unless a sensor is a test's: NVML's counter moves some ten times a second.
 pub const ENERGY_SPAN: Duration = Duration::from_secs(2);
@@ -92,14 +94,16 @@ impl Bench<'_> {
         Ok(count)
     }
 
-    /// Runs random tokens one by one, from an empty context as often as it is full; says how many.
+    /// Runs random tokens one by one and chooses the next as an answer does, from an empty context as often as it is full; says how many.
     fn generate_for(&mut self, span: Duration) -> Result<u64, Error> {
         let context = self.model.facts().llm.context_length;
         let tokens = self.options.generate_tokens.clamp(1, context);
         self.interruptible(|bench| {
             let clock = bench.model.executor().clock().clone();
             bench.model.forget()?;
-            let mut scores = Vec::new();
+            let vocab = bench.model.facts().llm.vocab_size;
+            let mut sampler = Sampler::new(SamplingOptions::greedy(), vocab)?;
+            let mut chooser = Chooser::new(bench.model.executor());
             let (start, mut count) = (clock.now(), 0);
             for token in bench.random(1) {
                 if count > 0 && clock.since(start) >= span {
@@ -111,7 +115,7 @@ impl Bench<'_> {
                     executor.truncate(0)?;
                 }
                 executor.forward(&[Position::Token(token)], &[])?;
-                executor.logits(&mut scores)?;
+                chooser.choose(executor, &mut sampler)?;
                 count += 1;
             }
             Ok(count)

@@ -19,7 +19,7 @@ pub fn build_commit() -> Option<&'static str> {
 /// What can make two results differ besides the code, but for the machine's state.
 pub fn environment(machine: &Machine, backend: &BackendFacts) -> Environment {
     let (system, processor) = (machine.system(), machine.processor());
-    let card = backend.device.as_ref().and_then(|device| Card::named(&device.name).ok());
+    let card = card_of(backend);
     let limit = card.as_ref().and_then(Card::power_limit);
     let mode = machine
         .power_mode()
@@ -56,6 +56,7 @@ pub fn environment(machine: &Machine, backend: &BackendFacts) -> Environment {
         }),
         power_mode: mode.or_else(|| limit.map(|watts| format!("{watts:.0} W"))),
         before: Conditions::default(),
+        during: Conditions::default(),
         after: Conditions::default(),
     }
 }
@@ -66,8 +67,30 @@ pub fn conditions(
     backend: &BackendFacts,
     earlier: Option<&Throttling>,
 ) -> (Conditions, Throttling) {
+    let throttling = machine.state().throttling;
+    let mut conditions = look(machine, card_of(backend).as_ref(), false);
+    if let Some(earlier) = earlier {
+        let met = throttling.since(earlier);
+        if conditions.throttling.is_some() || !met.is_empty() {
+            let all = conditions.throttling.get_or_insert_default();
+            all.extend(met);
+            all.sort();
+            all.dedup();
+        }
+    }
+    conditions.load_average = machine.system().load_average;
+    (conditions, throttling)
+}
+
+/// NVML's card of the device that works.
+pub(super) fn card_of(backend: &BackendFacts) -> Option<Card> {
+    backend.device.as_ref().and_then(|device| Card::named(&device.name).ok())
+}
+
+/// What temperatures, clocks and throttling are now. A card that rests has nothing to be held down
+/// by: that it tells nothing counts only while it works.
+pub(super) fn look(machine: &Machine, card: Option<&Card>, works: bool) -> Conditions {
     let state = machine.state();
-    let card = backend.device.as_ref().and_then(|device| Card::named(&device.name).ok());
     let mut temperatures: Vec<Temperature> = state
         .temperatures
         .into_iter()
@@ -77,14 +100,8 @@ pub fn conditions(
         Some(Clock { name: clock.name, hz: clock.current_hz?, max_hz: Some(clock.max_hz) })
     });
     let mut clocks: Vec<Clock> = clocks.collect();
-    let mut throttling = state.throttling.now.clone();
-    if let Some(earlier) = earlier {
-        let met = state.throttling.since(earlier);
-        if throttling.is_some() || !met.is_empty() {
-            throttling = Some(met);
-        }
-    }
-    if let Some(card) = &card {
+    let mut throttling = state.throttling.now;
+    if let Some(card) = card {
         let celsius = card.celsius();
         temperatures
             .extend(celsius.map(|celsius| Temperature { sensor: "card".to_owned(), celsius }));
@@ -93,12 +110,11 @@ pub fn conditions(
             hz: clock.hz,
             max_hz: clock.max_hz,
         }));
-        if let Some(reasons) = card.throttling() {
+        if let Some(reasons) = card.throttling().filter(|reasons| works || !reasons.is_empty()) {
             throttling.get_or_insert_default().extend(reasons);
         }
     }
-    let load_average = machine.system().load_average;
-    (Conditions { temperatures, clocks, throttling, load_average }, state.throttling)
+    Conditions { temperatures, clocks, throttling, load_average: None }
 }
 
 /// A moment as `2026-11-24T21:03:07Z`.

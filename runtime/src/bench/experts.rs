@@ -8,7 +8,7 @@ use cumo_results::schema::ExpertLoad;
 use crate::cancel::CancelToken;
 use crate::error::Error;
 use crate::executor::Executor;
-use crate::generate::PREFILL_CHUNK;
+use crate::generate::piece;
 use crate::model::Model;
 use crate::prompt::Prompt;
 
@@ -47,7 +47,8 @@ pub fn expert_load(
             count(&mut routers, Phase::EncodeImages, model.executor())?;
         }
         cancel.arm(model.executor().interrupt());
-        for chunk in prompt.positions().chunks(PREFILL_CHUNK) {
+        let piece = piece(model.executor());
+        for chunk in prompt.positions().chunks(piece) {
             model.executor().forward(chunk, &embeds)?;
             count(&mut routers, Phase::Decode, model.executor())?;
         }

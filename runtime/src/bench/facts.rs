@@ -22,14 +22,13 @@ pub fn model_facts(folder: &Path, manifest: &Manifest) -> Result<Model, Error> {
     let bytes = fs::read(&path).map_err(failed)?;
     let sha256 = |bytes: &[u8]| hash_reader(bytes, |_| ()).map_err(failed);
     let of_file = sha256(&bytes)?;
-    let is_bundle = serde_json::from_slice::<Format>(&bytes)
-        .is_ok_and(|manifest| manifest.format == cumo_bundle::FORMAT);
-    let (bundle_sha256, engines_sha256) = match is_bundle {
-        true => (of_file, None),
-        // As the bundle's writer writes it, so that the hash is that of the bundle's own file.
-        false => {
-            let text = serde_json::to_vec_pretty(manifest).unwrap_or_default();
-            (sha256(&[&text[..], b"\n"].concat())?, Some(of_file))
+    let (bundle_sha256, engines_sha256) = match serde_json::from_slice::<OfEngines>(&bytes) {
+        Err(_) => (of_file, None),
+        // As the bundle's writer writes it, so that the hash is that of the bundle's own file. What
+        // runs is another manifest, with the sizes that the engines were built for.
+        Ok(engines) => {
+            let text = serde_json::to_vec_pretty(&engines.bundle).map_err(io::Error::from);
+            (sha256(&[&text.map_err(failed)?[..], b"\n"].concat())?, Some(of_file))
         }
     };
     let facts = &manifest.model;
@@ -52,10 +51,10 @@ pub fn model_facts(folder: &Path, manifest: &Manifest) -> Result<Model, Error> {
     })
 }
 
-/// The one field of a manifest that is the same in all formats.
+/// What a manifest of engines has and one of a bundle has not.
 #[derive(serde::Deserialize)]
-struct Format {
-    format: String,
+struct OfEngines {
+    bundle: Manifest,
 }
 
 fn parts(manifest: &Manifest) -> BTreeMap<String, ModelPart> {
@@ -146,11 +145,16 @@ mod tests {
         let bundle = model_facts(folder.path(), &manifest).unwrap();
         assert_eq!((&bundle.bundle_sha256, &bundle.engines_sha256), (&hash(&text), &None));
 
-        let engines = br#"{"format": "cumo-engines", "bundle": {}}"#;
-        fs::write(folder.path().join("manifest.json"), engines).unwrap();
-        let built = model_facts(folder.path(), &manifest).unwrap();
+        let engines = serde_json::json!({"format": "cumo-engines", "bundle": manifest});
+        let engines = serde_json::to_vec(&engines).unwrap();
+        fs::write(folder.path().join("manifest.json"), &engines).unwrap();
+        // As it runs: with room for fewer positions than the bundle's.
+        let mut runs_as = manifest.clone();
+        runs_as.model.llm.context_length = 3;
+        let built = model_facts(folder.path(), &runs_as).unwrap();
         assert_eq!(built.bundle_sha256, bundle.bundle_sha256);
-        assert_eq!(built.engines_sha256, Some(hash(engines)));
+        assert_eq!(built.engines_sha256, Some(hash(&engines)));
+        assert_eq!(built.context_length, Some(3));
 
         fs::remove_file(folder.path().join("manifest.json")).unwrap();
         let error = model_facts(folder.path(), &manifest).unwrap_err().to_string();

@@ -14,6 +14,7 @@ mod facts;
 mod images;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use environment::{build_commit, conditions, environment};
 pub use experts::expert_load;
 pub use facts::{image_facts, model_facts, weights_bytes};
 pub use images::SyntheticImage;
+pub use watch::watched;
 
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]

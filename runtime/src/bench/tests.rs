@@ -13,7 +13,8 @@ use cumo_results::schema::Answer;
 use super::*;
 use crate::Clock;
 use crate::backend::{
-    Backend, BackendFacts, Buffer, DeviceFacts, Interrupt, Port, StepId, StepSpec, View,
+    Backend, BackendFacts, BackendLimits, Buffer, DeviceFacts, Interrupt, Port, StepId, StepSpec,
+    View,
 };
 use crate::executor::Executor;
 use crate::power::PowerSensor;
@@ -72,6 +73,8 @@ struct Delayed {
     /// Whether work is done behind the caller's back, who waits when reading or finishing.
     behind: bool,
     pending: Duration,
+    /// The most positions of a pass.
+    sequence: Option<usize>,
 }
 
 impl Delayed {
@@ -96,6 +99,10 @@ impl Backend for Delayed {
             peak_bytes: 12_345,
         };
         BackendFacts { device: self.behind.then_some(device), ..self.host.facts() }
+    }
+
+    fn limits(&self) -> BackendLimits {
+        BackendLimits { sequence: self.sequence, ..BackendLimits::default() }
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {
@@ -169,6 +176,11 @@ impl Backend for Delayed {
 
 /// The model with known delays.
 fn model(passing: &Passing, behind: bool) -> Model {
+    model_of(passing, behind, None)
+}
+
+/// The same, whose graphs were built for passes of so many positions.
+fn model_of(passing: &Passing, behind: bool, sequence: Option<usize>) -> Model {
     let host = HostBackend::new(Rc::new(RefCell::new(Seen::default())));
     let passing_of_backend = passing.clone();
     let backend = Delayed {
@@ -178,6 +190,7 @@ fn model(passing: &Passing, behind: bool) -> Model {
         passing: passing_of_backend,
         behind,
         pending: Duration::ZERO,
+        sequence,
     };
     let mut bundle = testing::bundle(Form::Append);
     // Without the token that makes the model answer with NaN.
@@ -300,6 +313,23 @@ fn prompts_and_tokens_at_depths_take_what_they_are_known_to_take() {
                 "depth 4096 was skipped: with 7 new tokens it needs 4103 positions, the model's context has 64"
             ]
         );
+    }
+}
+
+#[test]
+fn prompts_go_through_the_model_in_the_pieces_that_graphs_were_built_for() {
+    let pieces = |positions: &[usize]| -> Duration {
+        positions.iter().map(|positions| EMBED + llm(*positions)).sum()
+    };
+    for (sequence, known) in [(3, pieces(&[3, 3, 1])), (16, pieces(&[PROMPT]))] {
+        let mut model = model_of(&turned_by_hand(), true, Some(sequence));
+        let result = measured(&mut model, &options(&[], &[8]));
+        for time in &result.prefill[0].repetitions_ns {
+            assert_near("a prompt", *time, known + READ);
+        }
+        for answer in &result.answers {
+            assert_near("the same in an answer", answer.first_token.total_ns, known + READ);
+        }
     }
 }
 

@@ -70,7 +70,8 @@ pub struct EnergyOf {
 
 impl PowerSensor {
     /// The sensor for work on this machine's card of that name, or where the name is none on its
-    /// processor: NVML's counter for a card, else the board's power monitors.
+    /// processor: the board's power monitors where it has some, as a Jetson does, whose GPU is part
+    /// of what they measure; else NVML's counter for a card.
     ///
     /// # Errors
     /// [`PowerError::NoSensor`].

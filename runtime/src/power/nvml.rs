@@ -4,16 +4,14 @@
 //! Jetson it does not answer these questions.
 #![allow(unsafe_code, reason = "calls NVML, a C library")]
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
+mod api;
+
+use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::ptr;
 use std::sync::Arc;
 
-use libloading::Library;
-
 use super::Read;
-
-/// The library's file, as the driver installs it.
-const LIBRARY: &str = "libnvidia-ml.so.1";
+use api::{Api, Device, GetKind, GetNumber};
 
 /// More bytes than any name or version that NVML gives (`NVML_DEVICE_NAME_V2_BUFFER_SIZE` is 96).
 const TEXT_BYTES: usize = 128;
@@ -30,32 +28,6 @@ const REASONS: [(u64, &str); 5] = [
     (0x40, "hardware thermal slowdown"),
     (0x80, "power brake"),
 ];
-
-type Device = *mut c_void;
-type GetNumber<T> = unsafe extern "C" fn(Device, *mut T) -> c_int;
-type GetKind = unsafe extern "C" fn(Device, c_int, *mut c_uint) -> c_int;
-
-/// The functions that are called, with the types of `nvml.h`.
-struct Api {
-    init: unsafe extern "C" fn() -> c_int,
-    shutdown: unsafe extern "C" fn() -> c_int,
-    error_string: unsafe extern "C" fn(c_int) -> *const c_char,
-    count: unsafe extern "C" fn(*mut c_uint) -> c_int,
-    handle_by_index: unsafe extern "C" fn(c_uint, *mut Device) -> c_int,
-    name: unsafe extern "C" fn(Device, *mut c_char, c_uint) -> c_int,
-    driver_version: unsafe extern "C" fn(*mut c_char, c_uint) -> c_int,
-    cuda_version: unsafe extern "C" fn(*mut c_int) -> c_int,
-    /// Millijoules since the driver was loaded.
-    total_energy: GetNumber<c_ulonglong>,
-    temperature: GetKind,
-    clock: GetKind,
-    max_clock: GetKind,
-    throttle_reasons: GetNumber<c_ulonglong>,
-    /// Milliwatts.
-    power_limit: GetNumber<c_uint>,
-    /// Keeps the functions loaded; none for those of a test.
-    _library: Option<Library>,
-}
 
 /// NVML, initialised.
 struct Nvml {
@@ -88,44 +60,6 @@ pub struct CardClock {
     pub hz: u64,
     /// The most that it can.
     pub max_hz: Option<u64>,
-}
-
-impl Api {
-    fn load() -> Result<Self, String> {
-        // SAFETY: the driver's own library, found as the system's loader finds libraries; what runs
-        // when it is loaded is NVIDIA's, as in every program that uses it.
-        let library = unsafe { Library::new(LIBRARY) }.map_err(|error| error.to_string())?;
-        // SAFETY: the names and types are those of `nvml.h`, in which they have not changed since
-        // the versions that these names stand for; the library is kept as long as the functions.
-        unsafe {
-            Ok(Api {
-                init: function(&library, c"nvmlInit_v2")?,
-                shutdown: function(&library, c"nvmlShutdown")?,
-                error_string: function(&library, c"nvmlErrorString")?,
-                count: function(&library, c"nvmlDeviceGetCount_v2")?,
-                handle_by_index: function(&library, c"nvmlDeviceGetHandleByIndex_v2")?,
-                name: function(&library, c"nvmlDeviceGetName")?,
-                driver_version: function(&library, c"nvmlSystemGetDriverVersion")?,
-                cuda_version: function(&library, c"nvmlSystemGetCudaDriverVersion_v2")?,
-                total_energy: function(&library, c"nvmlDeviceGetTotalEnergyConsumption")?,
-                temperature: function(&library, c"nvmlDeviceGetTemperature")?,
-                clock: function(&library, c"nvmlDeviceGetClockInfo")?,
-                max_clock: function(&library, c"nvmlDeviceGetMaxClockInfo")?,
-                throttle_reasons: function(&library, c"nvmlDeviceGetCurrentClocksThrottleReasons")?,
-                power_limit: function(&library, c"nvmlDeviceGetEnforcedPowerLimit")?,
-                _library: Some(library),
-            })
-        }
-    }
-}
-
-/// A function of the library.
-///
-/// # Safety
-/// The function of this name has the type `T`, and is called while the library is loaded only.
-unsafe fn function<T: Copy>(library: &Library, name: &CStr) -> Result<T, String> {
-    // SAFETY: the caller's promise.
-    unsafe { library.get::<T>(name) }.map(|symbol| *symbol).map_err(|error| error.to_string())
 }
 
 impl Nvml {
@@ -300,6 +234,8 @@ pub(super) fn energy_counter(name: &str) -> Result<Read, String> {
 mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicI64, Ordering};
+
+    use std::ffi::c_ulonglong;
 
     use super::*;
 

@@ -76,7 +76,11 @@ impl<'a> Contents<'a> {
         self.text(&format!("{folder}/copyright"), &notices::copyright(with_native))?;
         self.compressed(&root.join("CHANGELOG.md"), &format!("{folder}/changelog.gz"))?;
         self.copy(&root.join("README.md"), &format!("{folder}/README.md"), 0o644)?;
-        self.copy(&root.join("docs/jetson.md"), &format!("{folder}/jetson.md"), 0o644)?;
+        // Where the README's links find them.
+        for page in ["jetson", "bench", "plan"] {
+            let page = format!("docs/{page}.md");
+            self.copy(&root.join(&page), &format!("{folder}/{page}"), 0o644)?;
+        }
         let made = tempfile::NamedTempFile::new()?;
         fs::write(made.path(), notices::third_party(&Metadata::read(self.workspace)?)?)?;
         self.compressed(made.path(), &format!("{folder}/third-party.gz"))

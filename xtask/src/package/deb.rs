@@ -14,7 +14,7 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// Files without which a package is not whole.
-const NEEDED: [&str; 12] = [
+const NEEDED: [&str; 14] = [
     "usr/bin/cumo",
     "usr/share/man/man1/cumo.1.gz",
     "usr/share/man/man1/cumo-run.1.gz",
@@ -24,7 +24,9 @@ const NEEDED: [&str; 12] = [
     "usr/share/doc/cumo-edge/copyright",
     "usr/share/doc/cumo-edge/changelog.gz",
     "usr/share/doc/cumo-edge/third-party.gz",
-    "usr/share/doc/cumo-edge/jetson.md",
+    "usr/share/doc/cumo-edge/docs/jetson.md",
+    "usr/share/doc/cumo-edge/docs/bench.md",
+    "usr/share/doc/cumo-edge/docs/plan.md",
     "usr/share/cumo-edge/native/build.sh",
     "var/lib/cumo-edge/bundles",
 ];
@@ -67,7 +69,8 @@ fn epoch(workspace: &Workspace) -> Result<String> {
     Ok(process::read(&mut git)?.trim().to_owned())
 }
 
-/// The file `control`. What is needed is written by hand: tools that find it out name this machine's
+/// The file `control`. Its maintainer is who makes the package, by the variables of Debian's tools;
+/// without them it is nobody who could be written to. What is needed is written by hand: tools that find it out name this machine's
 /// glibc, which JetPack 6 does not have.
 fn control(target: Target, kibibytes: u64) -> String {
     let maintainer = || {
@@ -82,7 +85,7 @@ fn control(target: Target, kibibytes: u64) -> String {
          Description: answers questions about images with CuMo models\n \
          The program cumo runs CuMo models that cumo-export has written, with TensorRT\n \
          on NVIDIA GPUs and Jetsons, or with ONNX Runtime on any processor. Neither is\n \
-         in this package: see /usr/share/doc/{NAME}/jetson.md.\n",
+         in this package: see /usr/share/doc/{NAME}/docs/jetson.md.\n",
         env!("CARGO_PKG_VERSION"),
         target.debian(),
         GLIBC.0,

@@ -90,7 +90,7 @@ fn doubts(name: &str, result: &BenchResult, warnings: &mut Vec<String>) {
     if environment.build.profile == "debug" {
         warnings.push(format!("{name} was measured with a debug build"));
     }
-    for (moment, state) in [("before", &environment.before), ("after", &environment.after)] {
+    for (moment, state) in environment.moments() {
         let reasons = state.throttling.iter().flatten().cloned().collect::<Vec<_>>();
         if !reasons.is_empty() {
             let reasons = reasons.join(", ");

@@ -81,7 +81,7 @@ fn identity(result: &BenchResult) -> Table {
             asked.warmup,
         ),
     ]);
-    for (moment, state) in [("before", &environment.before), ("after", &environment.after)] {
+    for (moment, state) in environment.moments() {
         let state = conditions(state);
         if !state.is_empty() {
             table.row([moment, &state]);
@@ -307,7 +307,7 @@ mod tests {
             "tg4 @ d1024",
             "prefill",
             "residual",
-            "cold start ready",
+            "cold start from storage ready",
             "memory peak device",
             "Energy (INA3221 VDD_IN: module)",
             "vision 0",

@@ -35,9 +35,20 @@ pub struct Environment {
     /// Clocks, temperatures and throttling before the first repetition.
     #[serde(default)]
     pub before: Conditions,
+    /// The same while repetitions ran, from a look now and then: the highest temperatures, the
+    /// lowest clocks, and all that held clocks down; nothing where it was not looked.
+    #[serde(default)]
+    pub during: Conditions,
     /// The same after the last one.
     #[serde(default)]
     pub after: Conditions,
+}
+
+impl Environment {
+    /// The machine's states in the order of time, each with its name.
+    pub fn moments(&self) -> [(&'static str, &Conditions); 3] {
+        [("before", &self.before), ("during", &self.during), ("after", &self.after)]
+    }
 }
 
 /// The program that measured.
@@ -132,8 +143,8 @@ pub struct Conditions {
     /// Clocks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clocks: Vec<Clock>,
-    /// Why clocks were held down, a name each; an empty list where nothing held them down, absent
-    /// where the system does not tell.
+    /// Why clocks were held down, a name each; an empty list where it was looked and nothing held
+    /// them down, absent where the system does not tell. A card tells while it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttling: Option<Vec<String>>,
     /// Runnable processes, the mean of the last minute (`/proc/loadavg`).

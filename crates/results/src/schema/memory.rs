@@ -11,9 +11,6 @@ pub struct Memory {
     /// KV cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_bytes: Option<u64>,
-    /// Activations and workspace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub activations_bytes: Option<u64>,
     /// The most main memory that the process has had, mapped files that were read among it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_process_bytes: Option<u64>,

@@ -26,6 +26,7 @@ fn name(pointer: &str) -> String {
     let steps = pointer.split('/').skip(1).filter(|step| step.parse::<usize>().is_err());
     let name = steps.collect::<Vec<_>>().join(".").replace(".parts.vision", ".parts.NAME");
     [
+        ("environment.during.", "environment.before."),
         ("environment.after.", "environment.before."),
         ("energy.images.", "energy.idle."),
         ("energy.tokens.", "energy.idle."),

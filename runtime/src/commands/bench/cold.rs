@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -42,7 +42,10 @@ pub(super) fn starts(
     let bytes = folder_bytes(&args.work.model.model);
     for number in 0..args.cold_starts {
         let asked = number == 0 && drop_cached(&args.work.model.model);
-        let (mut start, read) = start(args, images, cancel)?;
+        let program = std::env::current_exe().context("finding this program")?;
+        let mut command = Command::new(program);
+        command.args(arguments(&args.work, images));
+        let (mut start, read) = start(&mut command, cancel)?;
         // Whether the kernel did as it was asked shows in what the process had to read.
         let dropped = asked && read.is_some_and(|read| read >= bytes / 2);
         start.page_cache_dropped = (!asked || read.is_some()).then_some(dropped);
@@ -70,21 +73,16 @@ fn page_cache(asked: bool, dropped: bool, read: Option<u64>) -> String {
 }
 
 /// One process; with its time, the bytes that it read from storage, where the system tells.
-fn start(
-    args: &MeasureArgs,
-    images: &[PathBuf],
-    cancel: &CancelToken,
-) -> Result<(ColdStart, Option<u64>)> {
-    let program = std::env::current_exe().context("finding this program")?;
+fn start(command: &mut Command, cancel: &CancelToken) -> Result<(ColdStart, Option<u64>)> {
     let begin = Instant::now();
-    let mut process = Command::new(program)
-        .args(arguments(&args.work, images))
+    let mut process = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .context("starting this program anew")?;
     let lines = listen(&mut process)?;
+    let complaint = complaint(&mut process)?;
     let mut said = Said::default();
     loop {
         match lines.recv_timeout(PATIENCE) {
@@ -99,15 +97,12 @@ fn start(
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
-    let mut complaint = String::new();
-    if let Some(mut stderr) = process.stderr.take() {
-        stderr.read_to_string(&mut complaint).context("reading what the new process says")?;
-    }
     let status = process.wait().context("waiting for the new process")?;
     if cancel.is_cancelled() {
         return Err(Error::Backend(BackendError::Interrupted).into());
     }
     let (Some(ready), true) = (said.ready, status.success()) else {
+        let complaint = complaint.join().unwrap_or_default();
         bail!("a new process did not answer ({status}): {}", complaint.trim());
     };
     let since = |from: Instant, to: Instant| {
@@ -126,6 +121,7 @@ fn arguments(work: &WorkArgs, images: &[PathBuf]) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["bench".into(), "first-answer".into()];
     let mut option = |name: &str, value: OsString| arguments.extend([name.into(), value]);
     option("--model", work.model.model.clone().into());
+    option("--device", work.model.device.to_string().into());
     if let Some(threads) = work.model.threads {
         option("--threads", threads.to_string().into());
     }
@@ -135,6 +131,9 @@ fn arguments(work: &WorkArgs, images: &[PathBuf]) -> Vec<OsString> {
     option("--prompt-tokens", work.prompt_tokens.to_string().into());
     option("--gen", work.generate_tokens.to_string().into());
     option("--seed", work.seed.to_string().into());
+    if work.model.weights_in_place {
+        arguments.push("--weights-in-place".into());
+    }
     if images.is_empty() {
         arguments.push("--no-image".into());
     }
@@ -156,6 +155,22 @@ fn listen(process: &mut Child) -> Result<Receiver<(String, Instant)>> {
         })
         .context("listening to the new process")?;
     Ok(lines)
+}
+
+/// Reads what the process complains about, as long as it does, so that it never waits for a reader;
+/// keeps the first 64 KiB.
+fn complaint(process: &mut Child) -> Result<JoinHandle<String>> {
+    let mut stderr = process.stderr.take().context("the new process has no standard error")?;
+    thread::Builder::new()
+        .name("complaints".to_owned())
+        .spawn(move || {
+            let mut text = Vec::new();
+            // What cannot be read any more is not waited for either.
+            let _ = stderr.by_ref().take(1 << 16).read_to_end(&mut text);
+            let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+            String::from_utf8_lossy(&text).into_owned()
+        })
+        .context("listening to the new process")
 }
 
 /// What a new process has said.
@@ -242,4 +257,68 @@ fn drop_cached(_: &Path) -> bool {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{BenchCommand, Cli, Command as Typed};
+
+    fn parsed(arguments: impl IntoIterator<Item = OsString>) -> Typed {
+        let all = std::iter::once("cumo".into()).chain(arguments);
+        Cli::try_parse_from(all).unwrap().command
+    }
+
+    #[test]
+    fn a_new_process_is_told_all_that_this_one_was() {
+        let typed = [
+            "bench",
+            "-m",
+            "engines",
+            "--device",
+            "1",
+            "--weights-in-place",
+            "--threads",
+            "1",
+            "--image",
+            "a.png",
+            "--image",
+            "b.png",
+            "-p",
+            "7",
+            "-n",
+            "9",
+            "--seed",
+            "4",
+        ];
+        for typed in [&typed[..], &["bench", "-m", "engines", "--no-image"]] {
+            let Typed::Bench(bench) = parsed(typed.iter().map(OsString::from)) else { panic!() };
+            let work = bench.measure.0.unwrap().work;
+            let Typed::Bench(told) = parsed(arguments(&work, &work.image)) else { panic!() };
+            let Some(BenchCommand::FirstAnswer(told)) = told.command else { panic!() };
+            assert_eq!(format!("{told:?}"), format!("{work:?}"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_process_that_complains_at_length_is_read_to_its_end() {
+        let script = "echo ready; head -c 300000 /dev/zero | tr '\\0' x >&2; echo answered; echo 5";
+        let (sender, done) = mpsc::channel();
+        thread::spawn(move || {
+            let mut shell = Command::new("sh");
+            let started = start(shell.args(["-c", script]), &CancelToken::new());
+            sender.send(started.map_err(|error| error.to_string())).unwrap();
+        });
+        let (start, read) = done.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+        assert!(start.ready_ns > 0 && start.first_answer_ns.is_some(), "{start:?}");
+        assert_eq!((start.first_token_ns, read), (None, Some(5)));
+        let mut shell = Command::new("sh");
+        let error =
+            super::start(shell.args(["-c", "echo no model >&2; exit 3"]), &CancelToken::new());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.ends_with("no model"), "{error}");
+    }
 }

@@ -80,7 +80,9 @@ fn measure(args: &MeasureArgs, interrupt: &Interrupt) -> Result<BenchResult> {
         ..args.work.options(images.paths.clone())
     };
     let mut measuring = Bench::new(&mut model, &options, interrupt.token(), &mut bars);
-    measuring.run(&mut result)?;
+    let (measured, during) = bench::watched(&machine, &backend, || measuring.run(&mut result));
+    measured?;
+    result.environment.during = during;
     result.environment.after = bench::conditions(&machine, &backend, Some(&throttling)).0;
     energy(&mut measuring, &mut result)?;
     let question = measuring.question();
