@@ -104,7 +104,8 @@ pub struct DeviceFacts {
     pub compute_capability: u32,
     /// Device memory in bytes.
     pub total_bytes: u64,
-    /// The most device memory that this backend has had at once, in bytes.
+    /// The most device memory that this backend has had at once, in bytes, as it counts: without
+    /// what libraries take for their code.
     pub peak_bytes: u64,
 }
 

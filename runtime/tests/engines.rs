@@ -158,7 +158,7 @@ fn engines_are_verified_file_by_file_and_a_missing_device_is_told() {
     let doctor = doctor.arg("doctor").envs(engines.stand_in.variables()).output().unwrap();
     let said = text(&doctor.stdout);
     assert!(said.contains("TensorRT rtx  0.0.0.1"), "{said}");
-    assert!(said.contains("device 0    Stand-in (8.7), 8.0 GiB"), "{said}");
+    assert!(said.contains("device 0    Stand-in (8.9), 8.0 GiB"), "{said}");
 
     let mut run = engines.cumo("run", "engines");
     let output = run.args(["--prompt", "Hi", "--device", "2"]).output().unwrap();
