@@ -75,12 +75,13 @@ fn an_export_killed_at_any_moment_leaves_a_whole_bundle_or_none() {
     }
     assert!(killed >= RUNS / 4, "only {killed} of {RUNS} runs were killed before their end");
 
-    // What the killed ones left behind is hidden, and goes with the next export.
+    // What the killed ones left behind is hidden, and goes with the next export, but for folders that
+    // were killed before they had a lock or after they gave it up: these go when they are a minute old.
     assert!(command(true).status().unwrap().success());
     assert!(is_whole(&bundle));
     let left: Vec<String> = names(&out).into_iter().filter(|name| name != "bundle").collect();
     let fresh = left.iter().all(|name| name.starts_with(".bundle.partial-"));
-    assert!(fresh && left.len() <= 2, "{left:?}");
+    assert!(fresh && left.len() <= RUNS as usize / 5, "{left:?}");
 }
 
 #[cfg(unix)]

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use cumo_bundle::{
     Bundle, Dim, ENGINES_FORMAT, ENGINES_FORMAT_VERSION, EngineContents, EngineEntry,
     EngineFigures, EngineLimits, EngineOptions, EnginesManifest, FileEntry, Manifest, Pass, Phase,
-    Target, TensorrtFacts, TensorrtFlavour, WeightsFiles, names,
+    ShapeRange, Target, TensorrtFacts, TensorrtFlavour, WeightsFiles, names,
 };
 use cumo_checkpoint::Sources;
 use cumo_export::{FloatType, OnnxOptions, Quiet, export_onnx};
@@ -77,6 +77,33 @@ fn the_weights_of_a_bundle_are_those_of_its_files() {
     }
 }
 
+/// The positions of a prompt that the engines take.
+const MAX_PROMPT: usize = 16;
+
+/// Shapes of the inputs that are not fixed, for one image and one sequence.
+fn profile(
+    inputs: &[cumo_bundle::Value],
+    pass: Pass,
+    attended: usize,
+    max_context: usize,
+) -> BTreeMap<String, ShapeRange> {
+    let size = |dim: &Dim, prompt: usize| match dim {
+        Dim::Fixed(size) => *size,
+        Dim::Symbol(name) if name == names::ATTENDED => attended,
+        Dim::Symbol(name) if name == names::MAX_SEQUENCE => max_context,
+        Dim::Symbol(name) if name == names::SEQUENCE && pass == Pass::Prefill => prompt,
+        Dim::Symbol(_) => 1,
+    };
+    let is_open =
+        |input: &&cumo_bundle::Value| input.shape.iter().any(|dim| matches!(dim, Dim::Symbol(_)));
+    let range = |input: &cumo_bundle::Value| {
+        let shape = |prompt| input.shape.iter().map(|dim| size(dim, prompt)).collect::<Vec<_>>();
+        let (min, max) = (shape(1), shape(MAX_PROMPT));
+        (input.name.clone(), ShapeRange { min, opt: max.clone(), max })
+    };
+    inputs.iter().filter(is_open).map(range).collect()
+}
+
 /// Engines of a bundle that were built of shapes alone.
 fn engines(folder: &Path, bundle: Manifest, max_context: usize) -> PathBuf {
     let attended: Vec<usize> =
@@ -100,7 +127,7 @@ fn engines(folder: &Path, bundle: Manifest, max_context: usize) -> PathBuf {
                         graph: step.graph.clone(),
                         pass: *pass,
                         attended: rung,
-                        profile: BTreeMap::new(),
+                        profile: profile(inputs, *pass, rung.unwrap_or(max_context), max_context),
                         key: "0".repeat(64),
                         contents: EngineContents::default(),
                         figures: EngineFigures::default(),
@@ -121,7 +148,13 @@ fn engines(folder: &Path, bundle: Manifest, max_context: usize) -> PathBuf {
             compute_capabilities: vec![89],
         },
         plugin: None,
-        limits: EngineLimits { max_images: 1, batch: 1, max_prompt: 16, max_context, attended },
+        limits: EngineLimits {
+            max_images: 1,
+            batch: 1,
+            max_prompt: MAX_PROMPT,
+            max_context,
+            attended,
+        },
         options: EngineOptions { workspace_bytes: None, constant_weights: false },
         weights_files: WeightsFiles::Absent,
         files: engines.keys().map(|file: &String| (file.clone(), entry.clone())).collect(),
