@@ -84,13 +84,13 @@ const MAX_PROMPT: usize = 16;
 fn profile(
     inputs: &[cumo_bundle::Value],
     pass: Pass,
-    attended: usize,
-    max_context: usize,
+    (attended, max_context, crops): (usize, usize, usize),
 ) -> BTreeMap<String, ShapeRange> {
     let size = |dim: &Dim, prompt: usize| match dim {
         Dim::Fixed(size) => *size,
         Dim::Symbol(name) if name == names::ATTENDED => attended,
         Dim::Symbol(name) if name == names::MAX_SEQUENCE => max_context,
+        Dim::Symbol(name) if name == names::CROPS => crops,
         Dim::Symbol(name) if name == names::SEQUENCE && pass == Pass::Prefill => prompt,
         Dim::Symbol(_) => 1,
     };
@@ -109,6 +109,7 @@ fn engines(folder: &Path, bundle: Manifest, max_context: usize) -> PathBuf {
     let attended: Vec<usize> =
         bundle.plan.attended.iter().copied().filter(|rung| *rung < max_context).collect();
     let attended = [attended, vec![max_context]].concat();
+    let crops = bundle.model.vision.scales.iter().map(|scale| scale * scale).sum();
     let mut engines = BTreeMap::new();
     for phase in Phase::ALL {
         for step in bundle.plan.steps(phase) {
@@ -127,7 +128,11 @@ fn engines(folder: &Path, bundle: Manifest, max_context: usize) -> PathBuf {
                         graph: step.graph.clone(),
                         pass: *pass,
                         attended: rung,
-                        profile: profile(inputs, *pass, rung.unwrap_or(max_context), max_context),
+                        profile: profile(
+                            inputs,
+                            *pass,
+                            (rung.unwrap_or(max_context), max_context, crops),
+                        ),
                         key: "0".repeat(64),
                         contents: EngineContents::default(),
                         figures: EngineFigures::default(),
