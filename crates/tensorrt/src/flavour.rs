@@ -182,9 +182,9 @@ mod tests {
 
     #[test]
     fn places_are_told_without_steps_up() {
-        let folder = Path::new("/home/u/repo/target/release");
+        let folder = Path::new("/srv/u/repo/target/release");
         let place = |place| above(folder, Path::new(place));
-        assert_eq!(place("../lib/cumo-edge"), Path::new("/home/u/repo/target/lib/cumo-edge"));
+        assert_eq!(place("../lib/cumo-edge"), Path::new("/srv/u/repo/target/lib/cumo-edge"));
         assert_eq!(place(""), folder);
         assert_eq!(above(Path::new("/bin"), Path::new("../../lib")), Path::new("/lib"));
     }
