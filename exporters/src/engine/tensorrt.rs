@@ -145,12 +145,15 @@ fn load_plugin(library: &Library, named: Option<&Path>) -> Result<PluginFacts, E
     Ok(PluginFacts { name, version, layout_version, sha256 })
 }
 
-/// The plugin's library beside the program or in the build folder. One over the kernels' emulation
+/// The plugin's library beside the program, where packages and `build.sh` install, or in the
+/// build folder. One over the kernels' emulation
 /// serves for building: engines hold the node's fields, no code.
 fn find_plugin(flavour: Flavour) -> Result<PathBuf, Error> {
     let folders = [
         String::new(),
         format!("../lib/cumo-edge/{flavour}"),
+        format!("/usr/local/lib/cumo-edge/{flavour}"),
+        format!("/usr/lib/cumo-edge/{flavour}"),
         format!("../native-build/plugin/{flavour}"),
         format!("../native-build/plugin/emulated/{flavour}"),
     ];
