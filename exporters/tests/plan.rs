@@ -116,7 +116,7 @@ fn every_precision_that_can_be_exported_has_a_row_and_others_cannot() {
 /// A bundle's own files and cache against what was counted for its precision.
 fn bundles_weights_and_cache(bundle: &Path, counted: &PrecisionPlan) {
     let manifest = Bundle::read_manifest(bundle).unwrap();
-    let plan = plan_of(&Subject::of_bundle(&manifest, None).unwrap(), 64);
+    let plan = plan_of(&Subject::of_bundle(&manifest).unwrap(), 64);
     let made: Vec<_> = plan.precisions.iter().filter(|row| row.made).collect();
     let [own] = made.as_slice() else { panic!("one row is the bundle's own") };
     assert_eq!(own.precision, counted.precision);

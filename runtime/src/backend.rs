@@ -373,16 +373,19 @@ fn missing_library(tried: &[(PathBuf, String)], named: bool) -> String {
         let place = places.collect::<Vec<_>>().join(", ");
         return format!(
             "ORT_DYLIB_PATH does not name ONNX Runtime's library: {place}\n\
-             Set it to the file libonnxruntime.so, or unset it and run `cargo xtask setup`."
+             Set it to the file libonnxruntime.so, or unset it and install the library in \
+             /usr/local/lib/cumo-edge (in the repository, `cargo xtask setup` gets it)."
         );
     }
     let places: String = places.map(|place| format!("\n  {place}")).collect();
     format!(
         "ONNX Runtime's library was not found.\n\
-         Run `cargo xtask setup`, or get it from PyPI:\n  \
+         Get it from PyPI:\n  \
            pip download --no-deps -d ort onnxruntime\n  \
            python3 -m zipfile -e ort/onnxruntime-*.whl ort\n  \
            export ORT_DYLIB_PATH=$(ls $PWD/ort/onnxruntime/capi/libonnxruntime.so.*)\n\
+         or copy it to /usr/local/lib/cumo-edge/libonnxruntime.so, beside an installed cumo.\n\
+         In the repository, `cargo xtask setup` gets it.\n\
          Looked at:{places}"
     )
 }

@@ -11,7 +11,7 @@ use crate::engines::{
 use crate::error::Error;
 use crate::hash::hash_reader;
 use crate::manifest::FileEntry;
-use crate::open::{manifest_text, size_problem};
+use crate::open::{absent, manifest_text, size_problem};
 use crate::{engines_validate, names};
 
 /// A folder of engines whose manifest is consistent and whose files have the sizes it says.
@@ -61,7 +61,7 @@ impl Engines {
     /// As [`Engines::open`], without those about other files.
     pub fn read_manifest(path: &Path) -> Result<EnginesManifest, Error> {
         let file = path.join(names::MANIFEST_FILE);
-        let text = manifest_text(&file)?.ok_or_else(|| Error::NoEngines(path.to_owned()))?;
+        let text = manifest_text(&file)?.ok_or_else(|| absent(path, Error::NoEngines))?;
         let json = |source| Error::Json { path: file.clone(), source };
         let value: serde_json::Value = serde_json::from_slice(&text).map_err(json)?;
         let format = value.get("format").and_then(|v| v.as_str()).unwrap_or_default();

@@ -12,6 +12,9 @@ pub enum Error {
         "{0}: no manifest.json, so this is not a (complete) bundle; make one with `cumo-export onnx`"
     )]
     NoManifest(PathBuf),
+    /// There is nothing of this name.
+    #[error("{0}: no such folder")]
+    NoFolder(PathBuf),
     /// The manifest is larger than any real one.
     #[error("{path}: {bytes} bytes, a manifest has at most {limit}")]
     ManifestTooLarge {

@@ -48,13 +48,21 @@ impl Bundle {
     /// As [`Bundle::open`], without those about other files.
     pub fn read_manifest(path: &Path) -> Result<Manifest, Error> {
         let file = path.join(names::MANIFEST_FILE);
-        let text = manifest_text(&file)?.ok_or_else(|| Error::NoManifest(path.to_owned()))?;
+        let text = manifest_text(&file)?.ok_or_else(|| absent(path, Error::NoManifest))?;
         parse_manifest(&file, &text)
     }
 
     /// The path of one of the bundle's files.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+}
+
+/// Why there is no manifest: the folder is not there, or `otherwise`.
+pub(crate) fn absent(path: &Path, otherwise: fn(PathBuf) -> Error) -> Error {
+    match path.exists() {
+        true => otherwise(path.to_owned()),
+        false => Error::NoFolder(path.to_owned()),
     }
 }
 

@@ -100,12 +100,15 @@ fn differences(device: &Device, mode: &Mode, environment: &Environment) -> Vec<S
         environment.board.as_ref().map(|board| (&board.name, environment.main_memory_bytes));
     let card = environment.device.as_ref().map(|device| (&device.name, device.memory_bytes));
     let known = board.or(card).and_then(|(name, memory)| Device::by_system_name(name, memory));
-    if let Some(known) = known.filter(|known| device.runs == Runs::Engines && known.id != device.id)
-    {
-        notes.push(format!(
-            "it was measured on {}, the bounds are those of {}",
-            known.id, device.id
-        ));
+    let on = match (&known, board.or(card), &environment.processor.name) {
+        (Some(known), _, _) => known.id.clone(),
+        (None, Some((name, _)), _) => format!("`{name}`, which is not in the table"),
+        (None, None, Some(processor)) => format!("`{processor}`, a processor"),
+        (None, None, None) => "an unnamed machine".to_owned(),
+    };
+    // A described device has no name that a result could have.
+    if device.runs == Runs::Engines && on != device.id {
+        notes.push(format!("it was measured on {on}, the bounds are those of {}", device.id));
     }
     let measured = environment.power_mode.as_deref().filter(|_| device.runs == Runs::Engines);
     if let Some(measured) = measured.filter(|measured| !same_mode(&mode.name, measured)) {

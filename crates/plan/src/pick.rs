@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use cumo_bundle::{Target, compute_capability_name};
 use serde::Serialize;
 
 use crate::device::Device;
@@ -24,9 +25,14 @@ pub struct Best {
 
 /// What fits best. The device's own units come first; the processor beside them where nothing of
 /// theirs fits.
-pub(crate) fn best(plans: &[PrecisionPlan], question: &Question) -> Option<Best> {
+pub(crate) fn best(
+    planning: &Planning<'_>,
+    plans: &[PrecisionPlan],
+    question: &Question,
+) -> Option<Best> {
     let on = |runs_on| {
-        let fitting = plans.iter().filter(move |plan| plan.runs_on == runs_on);
+        let offered = plans.iter().filter(|plan| planning.is_offered(plan.precision));
+        let fitting = offered.filter(move |plan| plan.runs_on == runs_on);
         fitting.filter_map(|plan| Some((plan, plan.largest_context?)))
     };
     let key = |plan: &PrecisionPlan, context: u64| {
@@ -56,7 +62,9 @@ pub(crate) fn advice(
     question: &Question,
 ) -> Vec<String> {
     let mut advice = Vec::new();
-    let own = plans.iter().filter(|plan| plan.runs_on == RunsOn::Device);
+    advice.extend(other_devices(planning));
+    let offered = plans.iter().filter(|plan| planning.is_offered(plan.precision));
+    let own = offered.filter(|plan| plan.runs_on == RunsOn::Device);
     let Some(smallest) = own.min_by_key(|plan| plan.total_bytes) else { return advice };
     advice.extend(beyond_engines(planning, question));
     match best {
@@ -81,6 +89,31 @@ pub(crate) fn advice(
     advice
 }
 
+/// Whether what is there was made for other devices than the one that is planned for.
+fn other_devices(planning: &Planning<'_>) -> Option<String> {
+    let made = planning.subject.made.as_ref()?;
+    let device = planning.device;
+    let capability = device.compute_capability?;
+    let name = compute_capability_name(capability);
+    match &made.tensorrt {
+        Some(built) if !built.is_for(capability) => Some(format!(
+            "the engines are for {} ({} {}) and do not run on {}, which has {name}: build \
+             others for it (cumo-export engine)",
+            built.devices(),
+            built.flavour,
+            built.version,
+            device.id
+        )),
+        None if !made.precision.knows(Some(capability)) => Some(format!(
+            "TensorRT 10.3 does not know {}, which has compute capability {name}: export with \
+             --target {}",
+            device.id,
+            Target::Tensorrt
+        )),
+        _ => None,
+    }
+}
+
 /// What engines that were built do not take.
 fn beyond_engines(planning: &Planning<'_>, question: &Question) -> Vec<String> {
     let made = planning.subject.made.as_ref();
@@ -94,8 +127,11 @@ fn beyond_engines(planning: &Planning<'_>, question: &Question) -> Vec<String> {
     }
     if question.images > limits.max_images as u64 {
         advice.push(format!(
-            "the engines take {} images in one call; several calls take longer than the bound",
-            limits.max_images
+            "the engines take {} in one call; several calls take longer than the bound",
+            match limits.max_images {
+                1 => "1 image".to_owned(),
+                images => format!("{images} images"),
+            }
         ));
     }
     advice

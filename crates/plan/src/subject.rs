@@ -1,6 +1,6 @@
 //! What is planned: a model, and what was already made of it.
 
-use cumo_bundle::{EngineLimits, FloatType, Manifest, ModelFacts};
+use cumo_bundle::{EngineLimits, EnginesManifest, FloatType, Manifest, ModelFacts, TensorrtFacts};
 
 use crate::error::Error;
 use crate::precision::Precision;
@@ -21,6 +21,8 @@ pub(crate) struct Made {
     /// Bytes of each part's weights, in the order of [`Part::ALL`].
     pub(crate) weights: [u64; 4],
     pub(crate) limits: Option<EngineLimits>,
+    /// The TensorRT that engines were built with, and the devices that they are for.
+    pub(crate) tensorrt: Option<TensorrtFacts>,
 }
 
 impl Subject {
@@ -32,21 +34,35 @@ impl Subject {
         Ok(Subject { sizes: ModelSizes::of(facts)?, made: None })
     }
 
-    /// A bundle, by its manifest; with the limits of engines that were built of it. The weights of
-    /// its precision are those of its files, to the byte.
+    /// A bundle, by its manifest. The weights of its precision are those of its files, to the byte.
     ///
     /// # Errors
     /// As [`Subject::of_model`].
-    pub fn of_bundle(manifest: &Manifest, limits: Option<&EngineLimits>) -> Result<Subject, Error> {
+    pub fn of_bundle(manifest: &Manifest) -> Result<Subject, Error> {
         let sizes = ModelSizes::of(&manifest.model)?;
         let stored = manifest.precision.get(Part::Llm.name()).map(|types| types.weights);
         let dtype = FloatType::ALL.into_iter().find(|dtype| Some(dtype.stored()) == stored);
         let made = dtype.map(|dtype| Made {
             precision: Precision { target: manifest.target, dtype },
             weights: Part::ALL.map(|part| part_bytes(manifest, part)),
-            limits: limits.cloned(),
+            limits: None,
+            tensorrt: None,
         });
         Ok(Subject { sizes, made })
+    }
+
+    /// Engines, by their manifest: the bundle that they were built of, what they take, and which
+    /// devices they are for.
+    ///
+    /// # Errors
+    /// As [`Subject::of_model`].
+    pub fn of_engines(manifest: &EnginesManifest) -> Result<Subject, Error> {
+        let mut subject = Subject::of_bundle(&manifest.bundle)?;
+        if let Some(made) = &mut subject.made {
+            made.limits = Some(manifest.limits.clone());
+            made.tensorrt = Some(manifest.tensorrt.clone());
+        }
+        Ok(subject)
     }
 
     /// The model's sizes.

@@ -7,8 +7,15 @@ use crate::device::Device;
 use crate::measured::Measured;
 use crate::plan::{Plan, PrecisionPlan, RunsOn};
 
-/// Bytes in GiB, with two digits behind the point below 100.
+/// Bytes in GiB, with two digits behind the point below 100; what is less than a hundredth of one in
+/// MiB or KiB.
 pub(crate) fn gib(bytes: u64) -> String {
+    if bytes > 0 && bytes < (1 << 30) / 100 {
+        return match bytes < (1 << 20) / 10 {
+            true => format!("{:.2} KiB", bytes as f64 / 1024.0),
+            false => format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20)),
+        };
+    }
     let value = bytes as f64 / (1_u64 << 30) as f64;
     match value < 99.995 {
         true => format!("{value:.2} GiB"),

@@ -61,10 +61,9 @@ fn subject(arguments: &PlanArguments, input: &Path) -> anyhow::Result<Subject> {
     }
     Ok(match Bundle::read_manifest(input) {
         Err(Error::Version { format, .. }) if format == ENGINES_FORMAT => {
-            let manifest = Engines::read_manifest(input)?;
-            Subject::of_bundle(&manifest.bundle, Some(&manifest.limits))?
+            Subject::of_engines(&Engines::read_manifest(input)?)?
         }
-        manifest => Subject::of_bundle(&manifest?, None)?,
+        manifest => Subject::of_bundle(&manifest?)?,
     })
 }
 

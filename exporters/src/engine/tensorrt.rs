@@ -145,13 +145,15 @@ fn load_plugin(library: &Library, named: Option<&Path>) -> Result<PluginFacts, E
     Ok(PluginFacts { name, version, layout_version, sha256 })
 }
 
-/// The plugin's library: built with a shim that is named, beside the program, or in the build
-/// folder. One over the kernels' emulation serves for building: engines hold the node's fields, no
-/// code.
+/// The plugin's library: built with a shim that is named, beside the program, where packages and
+/// `build.sh` install, or in the build folder. One over the kernels' emulation serves for building:
+/// engines hold the node's fields, no code.
 fn find_plugin(flavour: Flavour) -> Result<PathBuf, Error> {
     let folders = [
         String::new(),
         format!("../lib/cumo-edge/{flavour}"),
+        format!("/usr/local/lib/cumo-edge/{flavour}"),
+        format!("/usr/lib/cumo-edge/{flavour}"),
         format!("../native-build/plugin/{flavour}"),
         format!("../native-build/plugin/emulated/{flavour}"),
     ];

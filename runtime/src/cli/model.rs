@@ -1,9 +1,11 @@
 //! The options of every command that opens a model.
 
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use cumo_bundle::Bundle;
 use cumo_runtime::ModelOptions;
 use cumo_runtime::machine::max_threads;
 
@@ -40,7 +42,17 @@ pub(crate) struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// The options for opening the model; says so where one of them has no effect on it.
     pub(crate) fn options(&self) -> ModelOptions {
+        if self.device != 0 && Bundle::read_manifest(&self.model).is_ok() {
+            // A closed standard error is no reason to stop.
+            _ = writeln!(
+                io::stderr(),
+                "--device {} has no effect: {} is a bundle, which runs on the CPU; devices run engines",
+                self.device,
+                self.model.display()
+            );
+        }
         ModelOptions {
             backend: backend_options(self.threads, self.device, self.weights_in_place),
             ..ModelOptions::default()

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use cumo_runtime::machine::{Machine, Memory, Nvidia, Processor};
 use serde::Serialize;
 
@@ -40,19 +40,26 @@ struct Missing {
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
+    if let Some(root) = args.root.as_ref().filter(|root| !root.is_dir()) {
+        bail!("--root {}: no such folder", root.display());
+    }
     let machine = args.root.as_ref().map_or_else(Machine::this, Machine::below);
-    let report = examine(&machine);
+    let report = examine(&machine, args.root.is_some());
     match args.json {
         true => console::print_json(&report)?,
-        false => console::print_line(&console::presentable(&for_people(&report)))?,
+        false => {
+            console::print_line(&console::presentable(&for_people(&report, args.root.is_some())))?
+        }
     }
     Ok(if report.runs_on_cpu { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn examine(machine: &Machine) -> Report {
+/// What a machine has; of one whose files lie elsewhere, not the libraries that this program would
+/// load here.
+fn examine(machine: &Machine, is_elsewhere: bool) -> Report {
     let mut missing = Vec::new();
     let onnxruntime = find_onnxruntime(&mut missing);
-    let tensorrt = doctor_tensorrt::find();
+    let tensorrt = if is_elsewhere { Vec::new() } else { doctor_tensorrt::find() };
     let nvidia = machine.nvidia();
     if nvidia.driver.is_none() && nvidia.pci_devices > 0 {
         missing.push(Missing {
@@ -96,7 +103,7 @@ fn find_onnxruntime(_: &mut Vec<Missing>) -> Option<OnnxRuntime> {
     None
 }
 
-fn for_people(report: &Report) -> String {
+fn for_people(report: &Report, is_elsewhere: bool) -> String {
     let processor = &report.processor;
     let mut lines = vec![
         format!("cumo          {}", report.version),
@@ -131,7 +138,9 @@ fn for_people(report: &Report) -> String {
     let libraries: Vec<String> =
         report.nvidia.libraries.iter().map(|path| path.display().to_string()).collect();
     lines.push(format!("NVIDIA files  {}", join(&libraries)));
-    lines.extend(doctor_tensorrt::for_people(&report.tensorrt));
+    if !is_elsewhere {
+        lines.extend(doctor_tensorrt::for_people(&report.tensorrt));
+    }
     lines.extend(report.board.lines());
     for advice in report.board.advice() {
         lines.push(format!("\n{advice}"));

@@ -74,6 +74,12 @@ pub(super) fn for_people(found: &[TensorrtReport]) -> Vec<String> {
     }
     if lines.is_empty() {
         lines.push("TensorRT      none".to_owned());
+        // Why not, a line a flavour: the first one says what is missing.
+        for TensorrtReport { flavour, missing, .. } in found {
+            if let Some(reason) = missing.first().and_then(|reason| reason.lines().next()) {
+                lines.push(format!("  {flavour:<11} {reason}"));
+            }
+        }
     }
     lines
 }
@@ -105,6 +111,7 @@ mod tests {
                 "  missing     no plugin",
             ]
         );
-        assert_eq!(for_people(&[report(None)]), ["TensorRT      none"]);
+        assert_eq!(for_people(&[report(None)]), ["TensorRT      none", "  rtx         no plugin"]);
+        assert_eq!(for_people(&[]), ["TensorRT      none"]);
     }
 }

@@ -43,10 +43,9 @@ fn make(args: &PlanArgs, model: &Path) -> Result<Plan> {
 fn subject(path: &Path) -> Result<Subject> {
     let subject = match Bundle::read_manifest(path) {
         Err(Error::Version { format, .. }) if format == ENGINES_FORMAT => {
-            let manifest = Engines::read_manifest(path)?;
-            Subject::of_bundle(&manifest.bundle, Some(&manifest.limits))
+            Subject::of_engines(&Engines::read_manifest(path)?)
         }
-        manifest => Subject::of_bundle(&manifest?, None),
+        manifest => Subject::of_bundle(&manifest?),
     };
     subject.with_context(|| path.display().to_string())
 }

@@ -14,6 +14,14 @@ use crate::error::Error;
 /// How many candidates top-p looks at first, where top-k does not say.
 const FIRST_CANDIDATES: usize = 64;
 
+/// Bits of a seed that is drawn: whole numbers of so many survive readers of JSON that keep numbers
+/// in double precision.
+const DRAWN_SEED_BITS: u32 = 53;
+
+fn random_seed() -> u64 {
+    RandomState::new().hash_one(0) >> (u64::BITS - DRAWN_SEED_BITS)
+}
+
 /// Chooses tokens. What it allocates is made once, and again only for log-probabilities.
 #[derive(Debug)]
 pub struct Sampler {
@@ -41,7 +49,7 @@ impl Sampler {
     /// As [`SamplingOptions::check`].
     pub fn new(options: SamplingOptions, vocab_size: usize) -> Result<Self, Error> {
         options.check(vocab_size)?;
-        let seed = options.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+        let seed = options.seed.unwrap_or_else(random_seed);
         Ok(Sampler {
             vocab_size,
             penalties: Penalties::new(&options, vocab_size),

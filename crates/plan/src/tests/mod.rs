@@ -125,6 +125,57 @@ fn a_processor_holds_f16_weights_as_f32_and_a_device_as_they_are() {
 }
 
 #[test]
+fn tensorrt_10_3_is_offered_for_devices_that_it_knows() {
+    let offered = |device: &str| {
+        let plan = on(device, &mistral_7b_facts(), &request());
+        plan.precisions.iter().any(|row| row.precision.target == Target::Tensorrt103)
+    };
+    assert!(offered("agx-orin-64gb") && offered("rtx-4090"));
+    assert!(!offered("thor-t5000") && !offered("rtx-5090"));
+}
+
+#[test]
+fn engines_for_other_devices_than_the_planned_one_say_so() {
+    use cumo_bundle::{EngineLimits, TensorrtFacts, TensorrtFlavour};
+    let engines = |target, flavour, devices: &[u32]| {
+        let mut subject = Subject::of_model(&mistral_7b_facts()).unwrap();
+        subject.made = Some(crate::subject::Made {
+            precision: Precision { target, dtype: FloatType::F16 },
+            weights: [1 << 20; 4],
+            limits: Some(EngineLimits {
+                max_context: 4096,
+                max_prompt: 2048,
+                max_images: 1,
+                batch: 1,
+                attended: vec![4096],
+            }),
+            tensorrt: Some(TensorrtFacts {
+                flavour,
+                version: "10.3.0.30".to_owned(),
+                compute_capabilities: devices.to_vec(),
+            }),
+        });
+        subject
+    };
+    let advice = |subject: &Subject, device: &str| {
+        let device = Device::by_id(device).unwrap();
+        plan(subject, &device, &request()).unwrap().advice.join("\n")
+    };
+    let portable = engines(Target::Tensorrt, TensorrtFlavour::Rtx, &[]);
+    let told = advice(&portable, "agx-orin-64gb");
+    assert!(
+        told.contains(
+            "and later (TensorRT-RTX 10.3.0.30) and do not run on agx-orin-64gb, which has 8.7"
+        ),
+        "{told}"
+    );
+    assert!(!advice(&portable, "rtx-4090").contains("do not run"));
+    let orin = engines(Target::Tensorrt103, TensorrtFlavour::V10, &[87]);
+    assert!(!advice(&orin, "agx-orin-64gb").contains("do not run"));
+    assert!(advice(&orin, "rtx-5090").contains("do not run on rtx-5090, which has 12.0"));
+}
+
+#[test]
 fn of_equal_precisions_the_one_that_needs_least_is_best() {
     let custom =
         CustomDevice { memory_gb: 64.0, bandwidth_gbs: 50.0, f16_tflops: 1.0, watts: None };

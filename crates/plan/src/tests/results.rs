@@ -25,6 +25,11 @@ fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
         },
         ..cumo_results::BenchResult::default()
     };
+    result.environment.main_memory_bytes = Some(plan.device.visible_bytes);
+    result.environment.board = Some(cumo_results::schema::Board {
+        name: "NVIDIA Jetson AGX Orin Developer Kit".to_owned(),
+        ..cumo_results::schema::Board::default()
+    });
     result.configuration.prompt_tokens = 64;
     result.configuration.images = vec![Image::default()];
     let twice = |bound: f64| (bound * 2e6).round() as u64;
@@ -47,6 +52,13 @@ fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
     assert!(stages.iter().all(|stage| (stage.share - 0.5).abs() < 1e-6), "{stages:?}");
     assert!(measured.to_string().contains("50.0 %"));
     assert!(measured.measured.unwrap().notes.is_empty());
+
+    result.environment.board = None;
+    result.environment.processor.name = Some("Some Xeon".to_owned());
+    let measured = plan.clone().with_result(&subject, &result).unwrap();
+    let note = "measured on `Some Xeon`, a processor, the bounds are those of agx-orin-64gb";
+    assert!(measured.to_string().contains(note), "{measured}");
+    assert!(serde_json::to_string(&measured).unwrap().contains(note));
 
     result.environment.device = Some(cumo_results::schema::Device {
         name: "NVIDIA GeForce RTX 4090".to_owned(),

@@ -64,6 +64,10 @@ pub struct Comparison {
     pub warnings: Vec<String>,
     /// Every metric that both have.
     pub rows: Vec<Row>,
+    /// Metrics that only the first result has.
+    pub only_first: Vec<String>,
+    /// Metrics that only the second result has.
+    pub only_second: Vec<String>,
 }
 
 /// One metric of both results.
@@ -99,13 +103,13 @@ impl Comparison {
         options: CompareOptions,
     ) -> Comparison {
         let other_work = comparable::other_work(first, second);
-        let others = metrics(second);
-        let first_token = metrics(first).into_iter().find(|metric| metric.key == FIRST_TOKEN);
+        let (ours, others) = (metrics(first), metrics(second));
+        let first_token = ours.iter().find(|metric| metric.key == FIRST_TOKEN);
         let first_token = first_token.and_then(|metric| metric.summary()).map(|s| s.mean);
         let mut judged: Vec<(Row, f64)> = Vec::new();
-        for metric in metrics(first) {
+        for metric in &ours {
             let Some(other) = others.iter().find(|other| other.key == metric.key) else { continue };
-            let Some(mut row) = row(&metric, other) else { continue };
+            let Some(mut row) = row(metric, other) else { continue };
             if matches!(metric.group, Group::Answer | Group::FirstTokenPart) && other_work {
                 row.verdict = Verdict::OtherWork;
             }
@@ -115,6 +119,12 @@ impl Comparison {
             }
             judged.push((row, least));
         }
+        let compared = |metric: &Metric| judged.iter().any(|(row, _)| row.name == metric.key);
+        let only = |metrics: &[Metric]| -> Vec<String> {
+            let measured = metrics.iter().filter(|metric| metric.summary().is_some());
+            measured.filter(|metric| !compared(metric)).map(|metric| metric.key.clone()).collect()
+        };
+        let (only_first, only_second) = (only(&ours), only(&others));
         verdict::judge(&mut judged, FALSE_ALARMS, SINGLE_THRESHOLD.max(options.threshold));
         Comparison {
             first: names[0].to_owned(),
@@ -122,12 +132,19 @@ impl Comparison {
             threshold: options.threshold,
             warnings: comparable::warnings(first, second),
             rows: judged.into_iter().map(|(row, _)| row).collect(),
+            only_first,
+            only_second,
         }
     }
 
     /// The rows in which the second result is worse beyond noise.
     pub fn regressions(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.verdict.is_regression())
+    }
+
+    /// How many metrics were judged: those of which both results have enough of the same work.
+    pub fn judged(&self) -> usize {
+        self.rows.iter().filter(|row| row.verdict.is_judged()).count()
     }
 
     /// As JSON, with a line break at its end.
@@ -174,23 +191,38 @@ impl Comparison {
 
     /// What the table says, in a sentence.
     fn conclusion(&self) -> String {
-        let count = |regressions: usize| match regressions {
-            0 => "No regression".to_owned(),
-            1 => "1 regression".to_owned(),
-            many => format!("{many} regressions"),
+        let metrics = |count: usize| match count {
+            1 => "1 metric".to_owned(),
+            many => format!("{many} metrics"),
         };
-        let undecided = self.rows.iter().filter(|row| row.verdict == Verdict::Undecided).count();
-        let mut text = format!(
-            "{} in {}: what is worse by more than {} and beyond noise (Welch's t, 5 % for all rows together).",
-            count(self.regressions().count()),
-            match self.rows.len() {
-                1 => "1 metric".to_owned(),
-                many => format!("{many} metrics"),
-            },
-            change(self.threshold).trim_start_matches('+'),
-        );
-        if undecided > 0 {
-            text += &format!(" {undecided} have one repetition only, which shows no noise.");
+        let mut text = match (self.judged(), self.regressions().count()) {
+            (0, _) => "Nothing was judged.".to_owned(),
+            (judged, regressions) => format!(
+                "{} in {}: what is worse by more than {} and beyond noise (Welch's t, 5 % for all rows together).",
+                match regressions {
+                    0 => "No regression".to_owned(),
+                    1 => "1 regression".to_owned(),
+                    many => format!("{many} regressions"),
+                },
+                metrics(judged),
+                change(self.threshold).trim_start_matches('+'),
+            ),
+        };
+        let reasons = [
+            (Verdict::Undecided, "one repetition only, which shows no noise"),
+            (Verdict::OtherWork, "other work"),
+        ];
+        for (verdict, reason) in reasons {
+            let count = self.rows.iter().filter(|row| row.verdict == verdict).count();
+            if count > 0 {
+                text += &format!(" Not judged: {}, of {reason}.", metrics(count));
+            }
+        }
+        for (which, only) in [("first", &self.only_first), ("second", &self.only_second)] {
+            if !only.is_empty() {
+                let names: Vec<String> = only.iter().map(|name| metric_name(name)).collect();
+                text += &format!(" Only the {which} has: {}.", names.join(", "));
+            }
         }
         text
     }

@@ -117,7 +117,25 @@ fn one_repetition_decides_nothing() {
     b.prefill[0].repetitions_ns.truncate(1);
     let comparison = compare(&noisy(1, 1.0, 0.01), &b);
     assert_eq!(verdict(&comparison, "pp64"), Verdict::Undecided);
-    assert!(comparison.to_text().contains("1 have one repetition only"));
+    assert!(comparison.to_text().contains("Not judged: 1 metric, of one repetition only"));
+}
+
+#[test]
+fn metrics_of_one_file_are_named_and_nothing_in_common_is_no_verdict() {
+    let (mut a, mut b) = (noisy(1, 1.0, 0.01), noisy(2, 1.0, 0.01));
+    b.generation.pop();
+    let comparison = compare(&a, &b);
+    assert_eq!(comparison.only_first, ["tg16 @ d1024", "tg16 @ d1024 p99"]);
+    assert_eq!(comparison.only_second, Vec::<String>::new());
+    let text = comparison.to_text();
+    assert!(text.contains("Only the first has: tg16 @ d1024, tg16 @ d1024 p99."), "{text}");
+    a.prefill.clear();
+    a.generation.clear();
+    b.answers.clear();
+    let nothing = compare(&a, &b);
+    assert_eq!(nothing.judged(), 0, "{:?}", nothing.rows);
+    assert!(nothing.to_text().contains("Nothing was judged."), "{}", nothing.to_text());
+    assert!(!nothing.to_text().contains("No regression"));
 }
 
 #[test]
@@ -173,6 +191,10 @@ fn other_models_prompts_and_images_are_warned_about() {
     }
     assert_eq!(verdict(&comparison, "first_token"), Verdict::OtherWork);
     assert_eq!(comparison.regressions().count(), 0);
+    let not_judged = comparison.rows.iter().filter(|row| row.verdict == Verdict::OtherWork).count();
+    assert!(text.contains(&format!("Not judged: {not_judged} metrics, of other work.")), "{text}");
+    let judged = comparison.rows.iter().filter(|row| row.verdict.is_judged()).count();
+    assert_eq!(comparison.judged(), judged);
     assert!(comparison.to_markdown().starts_with("**Warning:** other bundles"));
 }
 

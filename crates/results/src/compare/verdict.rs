@@ -31,6 +31,11 @@ impl Verdict {
         self == Verdict::Worse
     }
 
+    /// Whether it says anything: not of one repetition, nor of other work.
+    pub fn is_judged(self) -> bool {
+        !matches!(self, Verdict::Undecided | Verdict::OtherWork)
+    }
+
     /// For people.
     pub(crate) fn words(self, unit: Unit) -> &'static str {
         match (self, unit) {

@@ -103,7 +103,8 @@ impl OrtBackend {
             library: self.library.path.clone(),
             reason: format!(
                 "this bundle's sliding window needs ONNX Runtime 1.{SLIDING_WINDOW_MINOR} or later \
-                 (found: {version}); run `cargo xtask setup`, or export with `--target onnx`"
+                 (found: {version}); get a newer one (pip download onnxruntime, docs/jetson.md), or export \
+                 with `--target onnx`"
             ),
         })
     }

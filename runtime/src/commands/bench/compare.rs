@@ -29,6 +29,11 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode> {
         CompareFormat::Json => comparison.to_json(),
     };
     console::print_line(text.trim_end())?;
+    if comparison.judged() == 0 {
+        bail!(
+            "the results have no metric that can be judged: nothing of the same work in both, with repetitions"
+        );
+    }
     let worse = comparison.regressions().count() > 0;
     Ok(if worse { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
