@@ -186,7 +186,7 @@ fn engines_give_the_context_and_say_what_they_do_not_take() {
     let plan = json(&[&question[..], &["--context", &longest, "--images", "2"]].concat());
     let advice = plan["advice"].to_string();
     assert!(advice.contains("the engines take a context of 64"), "{advice}");
-    assert!(advice.contains("the engines take 1 images in one call"), "{advice}");
+    assert!(advice.contains("the engines take 1 image in one call"), "{advice}");
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn what_cannot_be_planned_says_why() {
         ),
         (vec!["--device", "l4"], 1, "--model"),
         (vec![], 2, "--model"),
-        (vec!["--model", "/nowhere", "--device", "l4"], 1, "/nowhere: no manifest.json"),
+        (vec!["--model", "/nowhere", "--device", "l4"], 1, "/nowhere: no such folder"),
     ];
     for (arguments, code, part) in cases {
         let output = cumo(&arguments);
