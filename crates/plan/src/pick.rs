@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use cumo_bundle::{Target, compute_capability_name};
+use cumo_bundle::compute_capability_name;
 use serde::Serialize;
 
 use crate::device::Device;
@@ -25,14 +25,9 @@ pub struct Best {
 
 /// What fits best. The device's own units come first; the processor beside them where nothing of
 /// theirs fits.
-pub(crate) fn best(
-    planning: &Planning<'_>,
-    plans: &[PrecisionPlan],
-    question: &Question,
-) -> Option<Best> {
+pub(crate) fn best(plans: &[PrecisionPlan], question: &Question) -> Option<Best> {
     let on = |runs_on| {
-        let offered = plans.iter().filter(|plan| planning.is_offered(plan.precision));
-        let fitting = offered.filter(move |plan| plan.runs_on == runs_on);
+        let fitting = plans.iter().filter(move |plan| plan.runs_on == runs_on);
         fitting.filter_map(|plan| Some((plan, plan.largest_context?)))
     };
     let key = |plan: &PrecisionPlan, context: u64| {
@@ -63,8 +58,7 @@ pub(crate) fn advice(
 ) -> Vec<String> {
     let mut advice = Vec::new();
     advice.extend(other_devices(planning));
-    let offered = plans.iter().filter(|plan| planning.is_offered(plan.precision));
-    let own = offered.filter(|plan| plan.runs_on == RunsOn::Device);
+    let own = plans.iter().filter(|plan| plan.runs_on == RunsOn::Device);
     let Some(smallest) = own.min_by_key(|plan| plan.total_bytes) else { return advice };
     advice.extend(beyond_engines(planning, question));
     match best {
@@ -103,12 +97,6 @@ fn other_devices(planning: &Planning<'_>) -> Option<String> {
             built.flavour,
             built.version,
             device.id
-        )),
-        None if !made.precision.knows(Some(capability)) => Some(format!(
-            "TensorRT 10.3 does not know {}, which has compute capability {name}: export with \
-             --target {}",
-            device.id,
-            Target::Tensorrt
         )),
         _ => None,
     }

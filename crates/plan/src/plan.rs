@@ -64,7 +64,7 @@ pub struct Plan {
     pub request: Question,
     /// Bytes that a model can have.
     pub available_bytes: u64,
-    /// Every precision that can be exported for the device, and that of the bundle or engines.
+    /// Every precision that can be exported.
     pub precisions: Vec<PrecisionPlan>,
     /// What fits best; none where nothing does.
     pub best: Option<Best>,
@@ -174,10 +174,9 @@ pub fn plan(subject: &Subject, device: &Device, request: &Request) -> Result<Pla
     let planning = Planning { subject, device, mode: &mode, system_bytes };
     let precisions: Vec<PrecisionPlan> = Precision::all()
         .into_iter()
-        .filter(|precision| planning.is_offered(*precision) || planning.made(*precision).is_some())
         .map(|precision| planning.precision(precision, &question))
         .collect();
-    let best = pick::best(&planning, &precisions, &question);
+    let best = pick::best(&precisions, &question);
     let advice = pick::advice(&planning, &precisions, best.as_ref(), &question);
     let device = Device { system_bytes, ..device.clone() };
     Ok(Plan {
@@ -302,15 +301,6 @@ impl Planning<'_> {
         self.held_weights(precision)
             .saturating_add(cache_bytes(precision, sizes, &run))
             .saturating_add(activations)
-    }
-
-    /// Whether a precision can be had for the device: its TensorRT knows the device, or engines for
-    /// the device are there.
-    pub(crate) fn is_offered(&self, precision: Precision) -> bool {
-        let capability = self.device.compute_capability;
-        let built = self.made(precision).and_then(|made| made.tensorrt.as_ref());
-        let built_for_it = built.zip(capability).is_some_and(|(built, of)| built.is_for(of));
-        precision.knows(capability) || built_for_it
     }
 
     /// What runs a precision.

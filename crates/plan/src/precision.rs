@@ -11,9 +11,6 @@ use crate::weights::Part;
 /// The most cosines that are tabulated; beyond, they are computed as they are needed.
 pub(crate) const MAX_TABLE: u128 = 1 << 26;
 
-/// The highest compute capability that TensorRT 10.3 builds engines for, as `90` for 9.0.
-const TENSORRT_10_3_NEWEST: u32 = 90;
-
 /// A target's graphs in a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Precision {
@@ -42,13 +39,6 @@ impl Precision {
     /// Whether engines are built of the graphs, which a GPU runs; a processor runs the others.
     pub fn is_for_engines(self) -> bool {
         matches!(self.target, Target::Tensorrt | Target::Tensorrt103)
-    }
-
-    /// Whether the oldest TensorRT of its target knows devices of this compute capability (`87` for
-    /// 8.7): TensorRT 10.3 knows none above 9.0.
-    pub fn knows(self, compute_capability: Option<u32>) -> bool {
-        let newer = compute_capability.is_some_and(|capability| capability > TENSORRT_10_3_NEWEST);
-        self.target != Target::Tensorrt103 || !newer
     }
 
     /// The type in which a part multiplies. A part that routes multiplies in f32, but in engines.

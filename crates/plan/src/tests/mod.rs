@@ -125,16 +125,6 @@ fn a_processor_holds_f16_weights_as_f32_and_a_device_as_they_are() {
 }
 
 #[test]
-fn tensorrt_10_3_is_offered_for_devices_that_it_knows() {
-    let offered = |device: &str| {
-        let plan = on(device, &mistral_7b_facts(), &request());
-        plan.precisions.iter().any(|row| row.precision.target == Target::Tensorrt103)
-    };
-    assert!(offered("agx-orin-64gb") && offered("rtx-4090"));
-    assert!(!offered("thor-t5000") && !offered("rtx-5090"));
-}
-
-#[test]
 fn engines_for_other_devices_than_the_planned_one_say_so() {
     use cumo_bundle::{EngineLimits, TensorrtFacts, TensorrtFlavour};
     let engines = |target, flavour, devices: &[u32]| {
