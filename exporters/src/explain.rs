@@ -169,7 +169,10 @@ fn weights(engines: &Engines) -> Weights {
     Weights {
         place: engines.manifest.weights_files,
         tensors: all.len(),
-        bytes: all.values().filter_map(cumo_bundle::WeightEntry::bytes).sum(),
+        bytes: all
+            .values()
+            .filter_map(cumo_bundle::WeightEntry::bytes)
+            .fold(0, u64::saturating_add),
     }
 }
 
@@ -259,7 +262,8 @@ impl Explanation {
             let products = parsed.products.iter().map(|(dtype, count)| format!("{count} {dtype}"));
             let plugins = parsed.plugins.iter().map(|(name, count)| format!("{count} {name}"));
             let made = products.chain(plugins).collect::<Vec<_>>().join(", ");
-            let layers: usize = parsed.layers.values().sum();
+            let layers =
+                parsed.layers.values().fold(0, |sum: usize, count| sum.saturating_add(*count));
             let loaded = engine.loaded.as_ref().map(|loaded| loaded.layers.len());
             let kernels = loaded.or(engine.compiled.as_ref().map(|compiled| compiled.kernels));
             let kernels = kernels.map_or_else(|| "?".to_owned(), |count| count.to_string());
@@ -286,7 +290,7 @@ impl Explanation {
 
     /// Sums over all engines.
     fn totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total: u64 = self.engines.iter().map(|engine| engine.bytes).sum();
+        let total = self.engines.iter().map(|engine| engine.bytes).fold(0, u64::saturating_add);
         writeln!(f, "engines  {} in {} files", size::bytes(total), self.engines.len())?;
         let place = match self.weights.place {
             WeightsFiles::Link => "linked",

@@ -55,7 +55,7 @@ fn refused(input: &Path, arguments: &[&str]) -> String {
     let message = stderr(&result);
     assert_eq!(result.status.code(), Some(1), "{message}");
     assert!(!message.contains("panicked"), "{message}");
-    let left: Vec<_> = names(folder.path()).into_iter().filter(|n| n != "engines.bundle").collect();
+    let left = names(folder.path());
     assert!(left.is_empty(), "{left:?}");
     message
 }
@@ -495,6 +495,24 @@ fn folders_that_exist_are_kept_unless_they_hold_engines_and_force_is_given() {
     let message = stderr(&engine(&shapes, &output, &["--shapes-only", "--force"]));
     assert!(message.contains("holds no engines") && message.contains("not replaced"), "{message}");
     assert_eq!(fs::read(output.join("mine.txt")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_checkpoint_whose_engines_are_not_built_leaves_no_bundle_in_the_way() {
+    if !tensorrt() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("engines");
+    let result = engine(&golden("mistral-moe"), &output, &["--workspace", "1"]);
+    assert_eq!(result.status.code(), Some(1), "{}", stderr(&result));
+    assert!(names(folder.path()).is_empty(), "{:?}", names(folder.path()));
+    built(&golden("mistral-moe"), &output, &[]);
+    assert_eq!(names(folder.path()), ["engines", "engines.bundle"]);
+    // A bundle that was there stays.
+    let result = engine(&golden("mistral-moe"), &output, &["--workspace", "1", "--force"]);
+    assert_eq!(result.status.code(), Some(1), "{}", stderr(&result));
+    assert_eq!(names(folder.path()), ["engines", "engines.bundle"]);
 }
 
 #[cfg(unix)]

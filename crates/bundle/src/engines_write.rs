@@ -95,8 +95,10 @@ impl EnginesWriter {
         let linked = manifest.files.keys().filter(|name| {
             fs::symlink_metadata(self.0.partial_path(name)).is_ok_and(|found| found.is_symlink())
         });
-        let linked: u64 =
-            linked.filter_map(|name| manifest.files.get(name)).map(|entry| entry.bytes).sum();
+        let linked: u64 = linked
+            .filter_map(|name| manifest.files.get(name))
+            .map(|entry| entry.bytes)
+            .fold(0, u64::saturating_add);
         let problems = engines_validate::problems(&manifest);
         Ok(self.0.put(&manifest, problems)? - linked)
     }

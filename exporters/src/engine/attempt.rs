@@ -52,18 +52,16 @@ impl<'a> Attempt<'a> {
         options: &'a EngineOptions,
         store: Store,
     ) -> Result<Attempt<'a>, Error> {
-        let timings = options.timing_cache.as_ref().map(|path| {
-            let bytes = match std::fs::read(path) {
-                Ok(bytes) => Some(bytes),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-                Err(source) => return Err(Error::Io { path: path.clone(), source }),
-            };
-            Ok(Timings { path: path.clone(), bytes })
-        });
         let mut findings = Findings::default();
-        if timings.is_some() && toolkit.library.flavour() == Flavour::Rtx {
+        let is_rtx = toolkit.library.flavour() == Flavour::Rtx;
+        if options.timing_cache.is_some() && is_rtx {
             findings.note("TensorRT-RTX measures no kernels: --timing-cache has no effect");
         }
+        let timings = options.timing_cache.as_ref().filter(|_| !is_rtx).map(|path| {
+            let bytes = read_timings(path);
+            let bytes = bytes.map_err(|source| Error::Io { path: path.clone(), source })?;
+            Ok::<_, Error>(Timings { path: path.clone(), bytes })
+        });
         let timings = timings.transpose()?;
         Ok(Attempt { toolkit, source, options, store, findings, timings, built: 0 })
     }
@@ -221,5 +219,41 @@ impl<'a> Attempt<'a> {
             write_whole(path, bytes)?;
         }
         Ok((self.built, self.findings))
+    }
+}
+
+/// The most bytes of timings that are read.
+const MOST_TIMINGS: u64 = 1 << 30;
+
+/// Timings of an earlier build; none where there is no such file. Something else than a file, or one
+/// that no build has written, is not read.
+fn read_timings(path: &std::path::Path) -> std::io::Result<Option<Vec<u8>>> {
+    use std::io::{Error, ErrorKind};
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !metadata.is_file() || metadata.len() > MOST_TIMINGS {
+        return Err(Error::new(ErrorKind::InvalidInput, "not a file of kernel timings"));
+    }
+    std::fs::read(path).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timings_are_read_of_files_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("timings");
+        assert_eq!(read_timings(&file).unwrap(), None);
+        std::fs::write(&file, b"cache").unwrap();
+        assert_eq!(read_timings(&file).unwrap().as_deref(), Some(&b"cache"[..]));
+        for other in [folder.path(), std::path::Path::new("/dev/zero")] {
+            let error = read_timings(other).unwrap_err().to_string();
+            assert!(error.contains("not a file"), "{error}");
+        }
     }
 }

@@ -20,7 +20,7 @@ mod store;
 mod tensorrt;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cumo_bundle::{
@@ -72,7 +72,11 @@ pub fn build_engines(
     let mut writer = EnginesWriter::create(&options.output, options.force)?;
     // Before the export of a checkpoint, which takes a while.
     let mut toolkit = Toolkit::open(options)?;
+    let beside = source::bundle_beside(&options.output);
+    let was_there = beside.exists();
     let source = Source::open(options, progress)?;
+    // A checkpoint's bundle goes with the engines where these are not built.
+    let exported = (!was_there && beside.exists()).then(|| Exported(beside));
     let limits = job::limits(&source.manifest, &options.sizes)?;
     if source.needs_plugin() {
         toolkit.load_plugin(options)?;
@@ -93,9 +97,20 @@ pub fn build_engines(
         return Err(Error::Interrupted);
     }
     let bytes = writer.finish(manifest)?;
+    std::mem::forget(exported);
     let manifest = Engines::read_manifest(&options.output)?;
     let (seconds, without_device) = (start.elapsed().as_secs_f64(), toolkit.device.is_none());
     Ok(EngineSummary { manifest, seconds, bytes, built, reused, findings, without_device })
+}
+
+/// A bundle that was exported for engines, removed where it is dropped.
+struct Exported(PathBuf);
+
+impl Drop for Exported {
+    fn drop(&mut self) {
+        // Where it cannot be removed it is a whole bundle still.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }
 
 /// Puts the weights' and the tokenizer's files beside the engines.
@@ -123,7 +138,7 @@ fn put_weights(
         source.manifest.weights.values().map(|weight| &weight.file).collect();
     let entries: Vec<_> = names.into_iter().filter_map(|name| files.get_key_value(name)).collect();
     if options.weights_place == WeightsPlace::Copy {
-        let needed = entries.iter().map(|(_, entry)| entry.bytes).sum();
+        let needed = entries.iter().map(|(_, entry)| entry.bytes).fold(0, u64::saturating_add);
         let folder = writer.path("");
         check_space(folder.parent().unwrap_or(&folder), needed)?;
     }

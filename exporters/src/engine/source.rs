@@ -168,15 +168,20 @@ fn read_graph(bundle: &Bundle, file: &str) -> Result<Vec<u8>, Error> {
     }
 }
 
+/// Where the bundle of a checkpoint goes, whose engines go to `output`.
+pub(super) fn bundle_beside(output: &Path) -> PathBuf {
+    let mut name = output.file_name().map_or_else(OsString::new, OsString::from);
+    name.push(".bundle");
+    output.with_file_name(name)
+}
+
 /// Exports a checkpoint to a bundle beside the engines, which refer to its weights.
 fn export(
     sources: &Sources,
     options: &EngineOptions,
     progress: &dyn EngineProgress,
 ) -> Result<PathBuf, Error> {
-    let mut name = options.output.file_name().map_or_else(OsString::new, OsString::from);
-    name.push(".bundle");
-    let output = options.output.with_file_name(name);
+    let output = bundle_beside(&options.output);
     let onnx = OnnxOptions {
         sources: sources.clone(),
         output: output.clone(),

@@ -134,6 +134,9 @@ fn load_plugin(library: &Library, named: Option<&Path>) -> Result<PluginFacts, E
         None => find_plugin(library.flavour())?,
     };
     let path = path.canonicalize().map_err(|source| Error::Io { path, source })?;
+    if !path.is_file() {
+        return Err(Error::NoPlugin { tried: vec![format!("{}: is no file", path.display())] });
+    }
     let loaded = library.load_plugins(&path).and_then(|()| library.plugin_layout(&path));
     let layout_version = loaded.map_err(|cause| Error::Toolkit {
         what: format!("the plugin {}", path.display()),

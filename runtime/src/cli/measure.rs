@@ -17,7 +17,7 @@ pub(crate) struct MeasureArgs {
     #[arg(short, long, value_name = "N", default_value = "10", value_parser = repetitions)]
     pub(crate) repetitions: NonZeroUsize,
     /// Repetitions before them that do not
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = whole::<usize>)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = count)]
     pub(crate) warmup: usize,
     /// Positions in the cache before prompts of text alone and before tokens; those that the model
     /// has no room for are skipped
@@ -87,7 +87,7 @@ pub(crate) struct WorkArgs {
     #[arg(short, long, value_name = "N", default_value = "64", value_parser = repetitions)]
     pub(crate) prompt_tokens: NonZeroUsize,
     /// Tokens that are generated in a repetition
-    #[arg(short = 'n', long = "gen", value_name = "N", default_value_t = 128, value_parser = whole::<usize>)]
+    #[arg(short = 'n', long = "gen", value_name = "N", default_value_t = 128, value_parser = count)]
     pub(crate) generate_tokens: usize,
     /// Chooses the random tokens
     #[arg(long, value_name = "SEED", default_value_t = 1, value_parser = whole::<u64>)]
@@ -118,8 +118,18 @@ pub(crate) enum ResultFormat {
     Csv,
 }
 
+/// The most repetitions and tokens: memory is taken for each before the first is measured.
+const MOST: usize = 1 << 20;
+
 fn repetitions(text: &str) -> Result<NonZeroUsize, String> {
-    NonZeroUsize::new(whole(text)?).ok_or_else(|| "it must be 1 or more".to_owned())
+    NonZeroUsize::new(count(text)?).ok_or_else(|| "it must be 1 or more".to_owned())
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match whole(text)? {
+        count if count <= MOST => Ok(count),
+        _ => Err(format!("it must be {MOST} or less")),
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +161,10 @@ mod tests {
         let error = measure(&["--image", "a.png", "--no-image"]).unwrap_err();
         assert!(error.contains("cannot be used with"), "{error}");
         assert!(measure(&["--repetitions", "0"]).unwrap_err().contains("1 or more"));
+        for option in ["--repetitions", "--warmup", "--prompt-tokens", "--gen"] {
+            let error = measure(&[option, "999999999"]).unwrap_err();
+            assert!(error.contains("1048576 or less"), "{error}");
+        }
         assert!(measure(&["--prompt-tokens", "0"]).unwrap_err().contains("1 or more"));
         assert!(measure(&["--depth", "0,-1"]).unwrap_err().contains("whole number"));
         assert_eq!(measure(&["--depth", "7"]).unwrap().depth, [7]);

@@ -44,8 +44,10 @@ impl Shim {
     pub(crate) fn load(flavour: Flavour, files: &[PathBuf]) -> Result<Arc<Self>, Error> {
         let mut tried = Vec::new();
         for file in files {
-            if file.components().count() > 1 && !file.exists() {
-                tried.push((file.clone(), "no such file".to_owned()));
+            // Something else, as a pipe, would be waited for.
+            if file.components().count() > 1 && !file.is_file() {
+                let reason = if file.exists() { "is no file" } else { "no such file" };
+                tried.push((file.clone(), reason.to_owned()));
                 continue;
             }
             // SAFETY: the file has the name of a shim and lies where this project's shims are
