@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::workspace::Workspace;
-use crate::{bench, onnxruntime, process};
+use crate::{bench, export, onnxruntime, process};
 
 const QUESTIONS: usize = 3;
 
@@ -52,9 +52,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     bench::build_release(workspace)?;
     let programs = workspace.target.join("release");
     let bundle = workspace.target.join("demo/shapes");
-    let mut export = Command::new(programs.join("cumo-export"));
-    export.arg("onnx").arg(sample.join("checkpoint")).arg("-o").arg(&bundle);
-    process::run(export.args(["--target", "ort-cpu", "--force"]))?;
+    let exporter = Command::new(programs.join("cumo-export"));
+    let checkpoint = sample.join("checkpoint");
+    process::run(&mut export::onnx(exporter, &checkpoint, &bundle, "ort-cpu"))?;
     let mut rows = Vec::new();
     let mut right = 0;
     for question in &questions {

@@ -3,8 +3,10 @@
 
 mod bench;
 mod demo;
+mod export;
 mod features;
 mod flags;
+mod folder;
 mod gpu;
 mod layers;
 mod licences;
@@ -17,6 +19,7 @@ mod performance;
 mod pinned;
 mod process;
 mod python;
+mod real_shapes;
 mod sample;
 mod setup;
 mod stand_in;

@@ -9,8 +9,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::process;
 use crate::workspace::Workspace;
+use crate::{folder, process};
 
 const REQUIREMENTS: &str = "tests/python/requirements.txt";
 
@@ -150,9 +150,7 @@ pub(crate) fn temporary_folder(workspace: &Workspace) -> Result<tempfile::TempDi
 
 /// Renames a complete folder to its final name: the name never stands for half of it.
 pub(crate) fn move_into_place(temporary: tempfile::TempDir, folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
+    folder::remove(folder)?;
     fs::rename(temporary.path(), folder)
         .with_context(|| format!("cannot move a complete folder to {}", folder.display()))?;
     let _ = temporary.keep();

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::workspace::Workspace;
-use crate::{onnxruntime, process};
+use crate::{export, onnxruntime, process};
 
 /// The least accuracy, in per cent, of all questions and of each category.
 const LEAST: (f64, f64) = (95.0, 90.0);
@@ -56,9 +56,9 @@ pub(crate) fn check(workspace: &Workspace, programs: &Path, library: &Path) -> R
     for target in ["onnx", "ort-cpu", "tensorrt"] {
         let folder = workspace.target.join("test/sample").join(target);
         let file = folder.with_extension("jsonl");
-        let mut export = Command::new(programs.join("cumo-export"));
-        export.arg("onnx").arg(sample.join("checkpoint")).arg("-o").arg(&folder);
-        process::run(export.args(["--target", target, "--force"]))?;
+        let exporter = Command::new(programs.join("cumo-export"));
+        let checkpoint = sample.join("checkpoint");
+        process::run(&mut export::onnx(exporter, &checkpoint, &folder, target))?;
         if file.exists() {
             std::fs::remove_file(&file).with_context(|| file.display().to_string())?;
         }

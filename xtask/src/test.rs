@@ -6,17 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::export::Export;
 use crate::workspace::Workspace;
 use crate::{gpu, native, onnxruntime, process, python, sample, two_layers};
 
-/// One way to export each golden checkpoint.
-struct Export {
-    target: &'static str,
-    dtype: &'static str,
-    /// Further arguments; with `--debug-outputs` routers alone are compared.
-    options: &'static [&'static str],
-}
-
+/// With these, routers alone are compared.
 const ROUTERS: &[&str] = &["--debug-outputs"];
 
 const EXPORTS: [Export; 9] = [
@@ -77,8 +71,12 @@ fn python_tests(workspace: &Workspace, programs: &Path, library: &Path) -> Resul
     let mut bundles = Vec::new();
     for golden in &goldens {
         for export in &EXPORTS {
-            let bundle = folder.join(export.folder_name(golden));
-            process::run(&mut export.command(&exporter, golden, &bundle))?;
+            let bundle = folder.join(folder_name(export, golden));
+            process::run(&mut export.command(
+                Command::new(&exporter),
+                &golden.join("checkpoint"),
+                &bundle,
+            ))?;
             bundles.push((golden, export, bundle));
         }
     }
@@ -91,8 +89,12 @@ fn python_tests(workspace: &Workspace, programs: &Path, library: &Path) -> Resul
     check.args(bundles.iter().map(|(_, _, bundle)| bundle));
     let sample = workspace.root.join("samples/shapes");
     for export in &EXPORTS {
-        let bundle = folder.join(export.folder_name(&sample));
-        process::run(&mut export.command(&exporter, &sample, &bundle))?;
+        let bundle = folder.join(folder_name(export, &sample));
+        process::run(&mut export.command(
+            Command::new(&exporter),
+            &sample.join("checkpoint"),
+            &bundle,
+        ))?;
         check.arg(bundle);
     }
     process::run(&mut check)?;
@@ -120,21 +122,12 @@ fn python_tests(workspace: &Workspace, programs: &Path, library: &Path) -> Resul
     Ok(())
 }
 
-impl Export {
-    fn folder_name(&self, golden: &Path) -> String {
-        let golden = golden.file_name().unwrap_or_default().to_string_lossy();
-        let options: String =
-            self.options.iter().map(|o| format!("-{}", o.trim_matches('-'))).collect();
-        format!("{golden}-{}-{}{options}", self.target, self.dtype)
-    }
-
-    fn command(&self, exporter: &Path, golden: &Path, bundle: &Path) -> Command {
-        let mut command = Command::new(exporter);
-        command.arg("onnx").arg(golden.join("checkpoint")).arg("-o").arg(bundle);
-        command.args(["--target", self.target, "--dtype", self.dtype, "--force"]);
-        command.args(self.options);
-        command
-    }
+/// The folder of a bundle of `golden` below that of all.
+fn folder_name(export: &Export, golden: &Path) -> String {
+    let golden = golden.file_name().unwrap_or_default().to_string_lossy();
+    let options: String =
+        export.options.iter().map(|option| format!("-{}", option.trim_matches('-'))).collect();
+    format!("{golden}-{}-{}{options}", export.target, export.dtype)
 }
 
 /// Builds the programs as the tests built them, and the stand-in beside them; gives their folder.

@@ -2,21 +2,21 @@
 //! two layers a part of CuMo-Mistral-7B's sizes with random weights. Then their engines are built.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::export::Export;
 use crate::workspace::Workspace;
-use crate::{process, python};
+use crate::{folder, process, python, real_shapes};
 
 /// What is exported of each model: the reference, then what is compared with it.
-const EXPORTS: [(&str, &str, &[&str]); 3] = [
-    ("onnx", "f32", &["--debug-outputs"]),
-    ("tensorrt", "f16", &["--debug-outputs"]),
-    ("tensorrt", "f16", &["--moe", "function"]),
+const EXPORTS: [Export; 3] = [
+    Export { target: "onnx", dtype: "f32", options: &["--debug-outputs"] },
+    Export { target: "tensorrt", dtype: "f16", options: &["--debug-outputs"] },
+    Export { target: "tensorrt", dtype: "f16", options: &["--moe", "function"] },
 ];
 
 /// Compares both models and builds their engines. Takes 7 GB of memory and as much of the disk,
@@ -26,11 +26,9 @@ const EXPORTS: [(&str, &str, &[&str]); 3] = [
 /// A stage is off, a token is another, or an engine is not built.
 pub(crate) fn check(workspace: &Workspace, programs: &Path) -> Result<()> {
     let folder = workspace.target.join("test/two-layers");
-    empty(&folder)?;
+    folder::empty(&folder)?;
     let real = folder.join("checkpoint");
-    let mut make = python::with_packages(workspace)?;
-    make.arg(workspace.root.join("benches/real_shapes.py")).arg(&real).args(["--layers", "2"]);
-    process::run(&mut make)?;
+    real_shapes::make(workspace, &real, &["--layers", "2"])?;
     for checkpoint in [workspace.root.join("samples/shapes/checkpoint"), real] {
         let bundles = export(programs, &checkpoint, &folder)?;
         let mut compare = python::with_packages(workspace)?;
@@ -40,16 +38,15 @@ pub(crate) fn check(workspace: &Workspace, programs: &Path) -> Result<()> {
             engines(programs, bundle, &folder.join("engines"), has_plugin)?;
         }
     }
-    empty(&folder)
+    folder::remove(&folder)
 }
 
 /// The bundles of a checkpoint, in the order of [`EXPORTS`].
 fn export(programs: &Path, checkpoint: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
-    let bundle = |(index, (target, dtype, options)): (usize, &(&str, &str, &[&str]))| {
+    let bundle = |(index, export): (usize, &Export)| {
         let bundle = folder.join(index.to_string());
-        let mut export = Command::new(programs.join("cumo-export"));
-        export.arg("onnx").arg(checkpoint).arg("-o").arg(&bundle).arg("--force");
-        process::run(export.args(["--target", target, "--dtype", dtype]).args(*options))?;
+        let exporter = Command::new(programs.join("cumo-export"));
+        process::run(&mut export.command(exporter, checkpoint, &bundle))?;
         Ok(bundle)
     };
     EXPORTS.iter().enumerate().map(bundle).collect()
@@ -109,12 +106,4 @@ fn engines(programs: &Path, bundle: &Path, folder: &Path, has_plugin: bool) -> R
     }
     ensure!(layers > 1, "{layers} engines of decoder layers");
     Ok(())
-}
-
-/// Sees to it that a folder is there and empty.
-fn empty(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
-    fs::create_dir_all(folder).with_context(|| folder.display().to_string())
 }

@@ -1,15 +1,13 @@
 //! The programs as a user starts them: on the machine's GPU, or on the stand-in.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use cumo_bundle::Engines;
 
-use crate::process;
 use crate::workspace::Workspace;
-use crate::{native, onnxruntime};
+use crate::{export, native, onnxruntime, process};
 
 /// `cumo` and `cumo-export`, and what leads them to a TensorRT and its device.
 pub(super) struct Programs {
@@ -108,11 +106,9 @@ impl Programs {
     /// The export fails.
     pub(super) fn bundle(&self, checkpoint: &Path, name: &str, moe: &str) -> Result<PathBuf> {
         let bundle = self.work.join(format!("{name}.bundle"));
-        let mut export = self.program("cumo-export");
-        export.arg("onnx").arg(checkpoint).arg("-o").arg(&bundle);
+        let mut export = export::onnx(self.program("cumo-export"), checkpoint, &bundle, "tensorrt");
         // The name that results carry.
-        export.args(["--target", "tensorrt", "--dtype", "f16", "--moe", moe, "--force"]);
-        output(export.args(["--name", name]))?;
+        output(export.args(["--dtype", "f16", "--moe", moe, "--name", name]))?;
         Ok(bundle)
     }
 
@@ -180,17 +176,6 @@ pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
 fn parse_free(text: &str) -> Option<u64> {
     let kilobytes: u64 = text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
     kilobytes.checked_mul(1024)
-}
-
-/// Removes a folder that is not needed any more.
-///
-/// # Errors
-/// It cannot be removed.
-pub(super) fn remove(folder: &Path) -> Result<()> {
-    match folder.exists() {
-        true => fs::remove_dir_all(folder).with_context(|| folder.display().to_string()),
-        false => Ok(()),
-    }
 }
 
 #[cfg(test)]

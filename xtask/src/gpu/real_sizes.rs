@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::measurement::{Subject, measure};
-use super::programs::{Programs, free_bytes, remove};
+use super::programs::{Programs, free_bytes};
 use super::table::{Outcome, Row, Table};
 use super::weights_ways;
 use crate::workspace::Workspace;
-use crate::{process, python};
+use crate::{folder, real_shapes};
 
 /// Room for 4,096 positions before a prompt and tokens.
 const ENGINE: [&str; 4] = ["--max-prompt", "2048", "--max-context", "8192"];
@@ -25,7 +25,7 @@ pub(super) fn two_layers(workspace: &Workspace, programs: &Programs, table: &mut
     match export(workspace, programs, "two-layers", &["--layers", "2"]) {
         Ok(bundle) => {
             weights_ways::check(programs, NAME, &bundle, (&ENGINE, &[]), table);
-            drop(remove(&bundle));
+            drop(folder::remove(&bundle));
         }
         Err(error) => table.rows.push(Row::engine(NAME, Outcome::Failed, &format!("{error:#}"))),
     }
@@ -45,8 +45,8 @@ pub(super) fn whole(workspace: &Workspace, programs: &Programs, table: &mut Tabl
     match built {
         Ok((bundle, engines)) => {
             measure(programs, &Subject { name: NAME, engines: &engines, options: &[] }, table);
-            drop(remove(&engines));
-            drop(remove(&bundle));
+            drop(folder::remove(&engines));
+            drop(folder::remove(&bundle));
         }
         Err(error) => table.rows.push(Row::engine(NAME, Outcome::Failed, &format!("{error:#}"))),
     }
@@ -60,12 +60,10 @@ fn export(
     options: &[&str],
 ) -> Result<PathBuf> {
     let checkpoint = programs.work.join(format!("{name}-checkpoint"));
-    remove(&checkpoint)?;
-    let mut make = python::with_packages(workspace)?;
-    make.arg(workspace.root.join("benches/real_shapes.py")).arg(&checkpoint).args(options);
-    process::run(&mut make)?;
+    folder::remove(&checkpoint)?;
+    real_shapes::make(workspace, &checkpoint, options)?;
     let bundle = programs.bundle(&checkpoint, name, "plugin");
-    remove(&checkpoint)?;
+    folder::remove(&checkpoint)?;
     bundle
 }
 

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::programs::{Programs, remove};
+use super::programs::Programs;
 use super::table::{Outcome, Table};
 use super::{golden_tokens, measurement, sample_answers, weights_ways};
+use crate::folder;
 use crate::workspace::Workspace;
 
 /// The golden, and how many of the sample's questions.
@@ -25,8 +26,7 @@ const LIBRARY: &str = "libcumo_standin.so";
 /// A step fails, or the stand-in wrote down what a device would not forgive.
 pub(crate) fn check(workspace: &Workspace, programs: &Path, library: &Path) -> Result<()> {
     let work = workspace.target.join("test/gpu");
-    remove(&work)?;
-    fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
+    folder::empty(&work)?;
     let stand_in = work.join("stand-in");
     let variables = stand_in_variables(programs, &stand_in)?;
     let programs = Programs::on_stand_in(programs, &work, library, variables);
@@ -36,7 +36,7 @@ pub(crate) fn check(workspace: &Workspace, programs: &Path, library: &Path) -> R
     println!("\n{}", table.markdown());
     verdict(&table, &violations)?;
     // Kept where something failed.
-    remove(&work)
+    folder::remove(&work)
 }
 
 fn steps(workspace: &Workspace, programs: &Programs, table: &mut Table) {

@@ -8,9 +8,9 @@ use cumo_results::BenchResult;
 use cumo_results::statistics::percentile;
 
 use super::measurement::{Subject, measure};
-use super::programs::{Programs, remove};
+use super::programs::Programs;
 use super::table::{Outcome, Row, Table};
-use crate::process;
+use crate::{folder, process};
 
 /// Measures a bundle's engines each way, and compares with inputs that were copied to the device.
 /// `engine`, `bench`: further options of `cumo-export engine` and `cumo bench`.
@@ -34,7 +34,7 @@ pub(super) fn check(
             compare(programs, &constant, &base, &file, table);
         }
         // They hold the weights once more.
-        drop(remove(&engines));
+        drop(folder::remove(&engines));
     }
 
     let in_place = format!("{name}, in place");

@@ -12,7 +12,7 @@ use super::cross::Tools;
 use super::debian::{self, Folder, Package};
 use super::target::Target;
 use crate::workspace::Workspace;
-use crate::{demo, onnxruntime, process};
+use crate::{demo, export, onnxruntime, process};
 
 /// How many questions are asked, each about another image and of another category.
 const QUESTIONS: usize = 5;
@@ -61,9 +61,9 @@ pub(super) fn run(
     let programs = build_programs(workspace)?;
     let sample = workspace.root.join("samples/shapes");
     let bundle = workspace.target.join("test/package/shapes");
-    let mut export = Command::new(programs.join("cumo-export"));
-    export.arg("onnx").arg(sample.join("checkpoint")).arg("-o").arg(&bundle);
-    process::run(export.args(["--target", "ort-cpu", "--force"]))?;
+    let exporter = Command::new(programs.join("cumo-export"));
+    let checkpoint = sample.join("checkpoint");
+    process::run(&mut export::onnx(exporter, &checkpoint, &bundle, "ort-cpu"))?;
     let packaged_program = || {
         let mut words = prefix.iter().map(PathBuf::as_path).chain([packaged]);
         let mut command = Command::new(words.next().unwrap_or(packaged));
