@@ -18,25 +18,13 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use cumo_benches::{Random, Times};
 use cumo_bundle::{Dim, Dtype, Value};
-use cumo_export::Activation;
 use cumo_export::moe::{Body, DOMAIN, MoeShape, moe_function};
 use cumo_onnx::{Attribute, DType, Dim as GraphDim, Graph, GraphBuilder, Opset, Shape, To, dims};
 use cumo_runtime::backend::{Backend, Buffer, Port, StepId, StepSpec, View};
 use cumo_runtime::backends::ort::{OrtBackend, OrtOptions};
 
 /// CLIP ViT-L's width and the width of its MLPs, CuMo's experts.
-const SHAPE: MoeShape = MoeShape {
-    num_experts: 4,
-    num_experts_per_tok: 2,
-    inputs: 1024,
-    hidden: 4096,
-    outputs: 1024,
-    gated: false,
-    biased: true,
-    transposed: false,
-    activation: Activation::QuickGelu,
-    dtype: DType::F32,
-};
+const SHAPE: MoeShape = cumo_benches::clip_l(DType::F32);
 
 /// Tokens of one crop at 336 pixels: the class token and 24 x 24 patches.
 const TOKENS: usize = 577;

@@ -17,25 +17,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use cumo_benches::moe_engine::{Aims, Arguments, Comparison, FORMS, Figures, build, compare};
-use cumo_export::Activation;
 use cumo_export::moe::MoeShape;
 use cumo_onnx::DType;
 use cumo_tensorrt::{Flavour, Library, Runtime};
 use cumo_tests::Tolerances;
 
 /// A mixture of CuMo's tower: CLIP ViT-L's width and the width of its MLPs.
-const SHAPE: MoeShape = MoeShape {
-    num_experts: 4,
-    num_experts_per_tok: 2,
-    inputs: 1024,
-    hidden: 4096,
-    outputs: 1024,
-    gated: false,
-    biased: true,
-    transposed: false,
-    activation: Activation::QuickGelu,
-    dtype: DType::F16,
-};
+const SHAPE: MoeShape = cumo_benches::clip_l(DType::F16);
 
 fn main() -> Result<()> {
     let arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");

@@ -269,21 +269,9 @@ pub fn flops(shape: &MoeShape, rows: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cumo_export::Activation;
     use cumo_tensorrt::{Error, Flavour};
 
-    const SHAPE: MoeShape = MoeShape {
-        num_experts: 4,
-        num_experts_per_tok: 2,
-        inputs: 1024,
-        hidden: 4096,
-        outputs: 1024,
-        gated: false,
-        biased: true,
-        transposed: false,
-        activation: Activation::QuickGelu,
-        dtype: DType::F16,
-    };
+    const SHAPE: MoeShape = crate::clip_l(DType::F16);
 
     #[test]
     #[allow(clippy::explicit_write, reason = "the harness keeps what passing tests print")]

@@ -6,7 +6,7 @@ use cumo_export::MoeKind;
 use cumo_runtime::{CancelToken, FinishReason, Model, ModelOptions};
 use cumo_tests::Golden;
 
-use crate::support::{CONTEXT, Setup, answer, golden, golden_images, greedy};
+use crate::support::{CONTEXT, Setup, answer, assert_answers, golden, golden_images, greedy};
 
 #[test]
 fn every_golden_is_answered_with_the_originals_tokens() {
@@ -14,13 +14,7 @@ fn every_golden_is_answered_with_the_originals_tokens() {
         for moe in [MoeKind::Plugin, MoeKind::Function] {
             let setup = Setup::new(&golden, moe);
             let mut model = setup.open().unwrap();
-            for (name, prompt) in &golden.prompts {
-                let images = golden_images(&golden, &mut model, prompt);
-                let count = prompt.greedy_tokens.len();
-                let answer = answer(&mut model, &prompt.input_ids, &images, count).unwrap();
-                assert_eq!(answer.tokens, prompt.greedy_tokens, "{} {name}", golden.name);
-                model.release_images(images);
-            }
+            assert_answers(&golden, &mut model);
             let summary = setup.finish(model);
             assert!(summary.launches > 0 && summary.captures > 0, "{summary:?}");
         }

@@ -8,7 +8,7 @@ use cumo_runtime::{Error, Model, ModelOptions};
 use cumo_standin::{DeviceSettings, Settings};
 use cumo_tests::{EngineFolder, Golden, onnxruntime_is_there, stand_in};
 
-use crate::support::{CONTEXT, answer, golden_images};
+use crate::support::{CONTEXT, assert_answers};
 
 #[test]
 fn engines_with_weights_in_them_give_the_originals_tokens() {
@@ -21,13 +21,7 @@ fn engines_with_weights_in_them_give_the_originals_tokens() {
         let backend = BackendOptions { tensorrt, ..BackendOptions::default() };
         let options = ModelOptions { backend, ..ModelOptions::default() };
         let mut model = Model::open(&engines.path(), &options).unwrap();
-        for (name, prompt) in &golden.prompts {
-            let images = golden_images(&golden, &mut model, prompt);
-            let count = prompt.greedy_tokens.len();
-            let answer = answer(&mut model, &prompt.input_ids, &images, count).unwrap();
-            assert_eq!(answer.tokens, prompt.greedy_tokens, "{} {name}", golden.name);
-            model.release_images(images);
-        }
+        assert_answers(&golden, &mut model);
         drop(model);
         assert_eq!(stand_in.violations(), [""; 0], "{}", golden.name);
     }

@@ -4,7 +4,7 @@ use cumo_export::MoeKind;
 use cumo_standin::Settings;
 use cumo_tests::Golden;
 
-use crate::support::{Setup, answer, golden, golden_images};
+use crate::support::{Setup, answer, assert_answers, golden};
 
 /// The other tests run work as late as it may be.
 #[test]
@@ -13,13 +13,7 @@ fn work_that_is_done_at_once_gives_the_same_tokens() {
         let settings = Settings { is_eager: true, ..Settings::default() };
         let setup = Setup::with(&golden, MoeKind::Plugin, &settings);
         let mut model = setup.open().unwrap();
-        for (name, prompt) in &golden.prompts {
-            let images = golden_images(&golden, &mut model, prompt);
-            let count = prompt.greedy_tokens.len();
-            let answer = answer(&mut model, &prompt.input_ids, &images, count).unwrap();
-            assert_eq!(answer.tokens, prompt.greedy_tokens, "{} {name}", golden.name);
-            model.release_images(images);
-        }
+        assert_answers(&golden, &mut model);
         setup.finish(model);
     }
 }

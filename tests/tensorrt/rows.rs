@@ -11,7 +11,7 @@ use cumo_standin::{DeviceSettings, Settings};
 use cumo_tensorrt::Flavour;
 use cumo_tests::{Exported, Golden};
 
-use crate::support::{CONTEXT, MAX_PROMPT, Setup, answer, golden, golden_images};
+use crate::support::{CONTEXT, MAX_PROMPT, Setup, answer, assert_answers, golden};
 
 #[test]
 fn rows_are_put_into_the_cache_on_the_device() {
@@ -44,13 +44,7 @@ fn rows_are_put_into_the_cache_on_the_device() {
         };
         build_engines(&options, &Silent).unwrap();
         let mut model = setup.open_at(&options.output).unwrap();
-        for (name, prompt) in &golden.prompts {
-            let images = golden_images(&golden, &mut model, prompt);
-            let count = prompt.greedy_tokens.len();
-            let answer = answer(&mut model, &prompt.input_ids, &images, count).unwrap();
-            assert_eq!(answer.tokens, prompt.greedy_tokens, "{} {name}", golden.name);
-            model.release_images(images);
-        }
+        assert_answers(&golden, &mut model);
         let llm = &model.facts().llm;
         let llm_layers = llm.num_layers;
         let a_row = llm.num_layers * 2 * llm.num_key_value_heads * llm.head_dim * 2;

@@ -118,3 +118,14 @@ pub(crate) fn answer(
 ) -> Result<Answer, Error> {
     model.generate(ids, images, &greedy(tokens), &CancelToken::new(), &mut |_| ())
 }
+
+/// Every prompt of a golden is answered with the original's tokens.
+pub(crate) fn assert_answers(golden: &Golden, model: &mut Model) {
+    for (name, prompt) in &golden.prompts {
+        let images = golden_images(golden, model, prompt);
+        let count = prompt.greedy_tokens.len();
+        let answer = answer(model, &prompt.input_ids, &images, count).unwrap();
+        assert_eq!(answer.tokens, prompt.greedy_tokens, "{} {name}", golden.name);
+        model.release_images(images);
+    }
+}

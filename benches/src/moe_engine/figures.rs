@@ -131,21 +131,9 @@ impl Aims {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cumo_export::Activation;
     use cumo_onnx::DType;
 
-    const SHAPE: MoeShape = MoeShape {
-        num_experts: 4,
-        num_experts_per_tok: 2,
-        inputs: 1024,
-        hidden: 4096,
-        outputs: 1024,
-        gated: false,
-        biased: true,
-        transposed: false,
-        activation: Activation::QuickGelu,
-        dtype: DType::F16,
-    };
+    const SHAPE: MoeShape = crate::clip_l(DType::F16);
 
     fn parse(text: &str) -> Result<Arguments> {
         Arguments::parse(text.split_whitespace().map(str::to_owned))
