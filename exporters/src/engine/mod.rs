@@ -20,7 +20,7 @@ mod store;
 mod tensorrt;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use cumo_bundle::{
@@ -68,15 +68,23 @@ pub fn build_engines(
     options: &EngineOptions,
     progress: &dyn EngineProgress,
 ) -> Result<EngineSummary, Error> {
+    let exported = source::bundle_beside(&options.output);
+    let was_there = exported.exists();
+    let summary = build(options, progress);
+    if summary.is_err() && !was_there && exported.exists() {
+        // A checkpoint's bundle goes with the engines that are not built. Where it cannot be removed
+        // it is a whole bundle still.
+        drop(std::fs::remove_dir_all(&exported));
+    }
+    summary
+}
+
+fn build(options: &EngineOptions, progress: &dyn EngineProgress) -> Result<EngineSummary, Error> {
     let start = Instant::now();
     let mut writer = EnginesWriter::create(&options.output, options.force)?;
     // Before the export of a checkpoint, which takes a while.
     let mut toolkit = Toolkit::open(options)?;
-    let beside = source::bundle_beside(&options.output);
-    let was_there = beside.exists();
     let source = Source::open(options, progress)?;
-    // A checkpoint's bundle goes with the engines where these are not built.
-    let exported = (!was_there && beside.exists()).then(|| Exported(beside));
     let limits = job::limits(&source.manifest, &options.sizes)?;
     if source.needs_plugin() {
         toolkit.load_plugin(options)?;
@@ -97,20 +105,9 @@ pub fn build_engines(
         return Err(Error::Interrupted);
     }
     let bytes = writer.finish(manifest)?;
-    std::mem::forget(exported);
     let manifest = Engines::read_manifest(&options.output)?;
     let (seconds, without_device) = (start.elapsed().as_secs_f64(), toolkit.device.is_none());
     Ok(EngineSummary { manifest, seconds, bytes, built, reused, findings, without_device })
-}
-
-/// A bundle that was exported for engines, removed where it is dropped.
-struct Exported(PathBuf);
-
-impl Drop for Exported {
-    fn drop(&mut self) {
-        // Where it cannot be removed it is a whole bundle still.
-        drop(std::fs::remove_dir_all(&self.0));
-    }
 }
 
 /// Puts the weights' and the tokenizer's files beside the engines.
