@@ -49,7 +49,12 @@ impl Cache {
 
     /// Bytes of every slot at the present capacity.
     pub(crate) fn bytes(&self) -> usize {
-        let bytes = |slot: &Slot| slot.bytes(self.capacity).saturating_mul(slot.copies());
+        self.bytes_at(self.capacity)
+    }
+
+    /// Bytes of every slot with room for `capacity` positions.
+    pub(crate) fn bytes_at(&self, capacity: usize) -> usize {
+        let bytes = |slot: &Slot| slot.bytes(capacity).saturating_mul(slot.copies());
         self.slots.iter().map(bytes).fold(0, usize::saturating_add)
     }
 

@@ -2,9 +2,9 @@
 //!
 //! Everything lies on the device: weights, which are brought there once through pinned memory; the
 //! cache, which engines write where it lies; the tensors between steps. What goes over is pixels,
-//! ids and positions, and what comes back is one row of logits. A step has a context for each
-//! engine that runs it, all over one block of activation memory. Steps are put on one stream and
-//! run behind their caller; a pass that repeats is recorded as one CUDA graph.
+//! ids and positions, and what comes back is the best tokens, or one row of logits. A step has a
+//! context for each engine that runs it, all over one block of activation memory. Steps are put on
+//! one stream and run behind their caller; a pass that repeats is recorded as one CUDA graph.
 
 mod fault;
 mod loaded;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cumo_bundle::{Binding, CacheUpdate, Manifest, Phase, Value, names};
 
 use crate::backend::MemoryUse;
+use crate::cache::Cache;
 use crate::error::Error;
 use crate::shape::{Shape, Sizes};
 
@@ -48,22 +49,11 @@ pub(super) fn needed(
     let file_bytes = |name: &&String| manifest.files.get(*name).map_or(0, |file| file.bytes);
     Ok(MemoryUse {
         weights: files.iter().map(file_bytes).fold(0, u64::saturating_add),
-        cache: cache_bytes(manifest, &sizes)?,
+        cache: Cache::new(&manifest.plan.cache)?.bytes_at(positions) as u64,
         contexts: 0,
         activations: 0,
         buffers: tensors.bytes().saturating_add(image_bytes(manifest, images)),
     })
-}
-
-fn cache_bytes(manifest: &Manifest, sizes: &Sizes) -> Result<u64, Error> {
-    let mut bytes = 0_u64;
-    for slot in &manifest.plan.cache {
-        let value = Value { name: slot.name.clone(), dtype: slot.dtype, shape: slot.shape.clone() };
-        let copies = if slot.update == CacheUpdate::Append { 2 } else { 1 };
-        let one = value_bytes(&slot.name, &value, sizes)?;
-        bytes = bytes.saturating_add(one.saturating_mul(copies));
-    }
-    Ok(bytes)
 }
 
 /// Embeddings of images that wait for their question.
