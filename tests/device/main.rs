@@ -60,13 +60,13 @@ fn toolkit() -> Option<Toolkit> {
     };
     let device = library.devices().ok().and_then(|devices| devices.into_iter().next());
     // Beside the shim, where that is named.
-    let built = match std::env::var_os("CUMO_TRT_SHIM") {
-        Some(shim) => Path::new(&shim).join("../plugin"),
+    let built = match variable("CUMO_TRT_SHIM") {
+        Some(shim) => shim.join("../plugin"),
         None => target_folder().join("native-build/plugin"),
     };
     // Where nothing runs, the plugin over the kernels' emulation builds the same engines.
     let names = [library.flavour().name().to_owned(), format!("emulated/{}", library.flavour())];
-    let named = std::env::var_os("CUMO_TRT_PLUGIN").map(PathBuf::from);
+    let named = variable("CUMO_TRT_PLUGIN");
     let built = names.iter().map(|name| built.join(name).join("libcumo_plugin.so"));
     let plugin = named.into_iter().chain(built).find(|file| file.is_file());
     let places = LibraryPlaces::default();
@@ -76,6 +76,11 @@ fn toolkit() -> Option<Toolkit> {
         device,
         plugin: plugin.expect("the plugin is built with the shim"),
     })
+}
+
+/// The path that a variable names; none where it is empty.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// The build folder, of which tests are in `debug/deps`.

@@ -8,14 +8,15 @@ use crate::metadata::Metadata;
 ///
 /// Dependencies point one way: programs to `crates`. What runs on a device (`cumo-runtime` and
 /// what is below it) holds no exporter code: neither checkpoints nor graph building.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("cumo-bundle", &[]),
     ("cumo-checkpoint", &[]),
     ("cumo-onnx", &[]),
     ("cumo-plan", &["cumo-bundle", "cumo-results"]),
     ("cumo-processor", &["cumo-bundle"]),
     ("cumo-results", &[]),
-    ("cumo-tensorrt", &[]),
+    ("cumo-shared-object", &[]),
+    ("cumo-tensorrt", &["cumo-shared-object"]),
     (
         "cumo-export",
         &[
@@ -24,12 +25,20 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "cumo-onnx",
             "cumo-plan",
             "cumo-results",
+            "cumo-shared-object",
             "cumo-tensorrt",
         ],
     ),
     (
         "cumo-runtime",
-        &["cumo-bundle", "cumo-plan", "cumo-processor", "cumo-results", "cumo-tensorrt"],
+        &[
+            "cumo-bundle",
+            "cumo-plan",
+            "cumo-processor",
+            "cumo-results",
+            "cumo-shared-object",
+            "cumo-tensorrt",
+        ],
     ),
 ];
 

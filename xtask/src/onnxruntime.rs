@@ -48,20 +48,21 @@ const WHEELS: [Wheel; 2] = [
 pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.native().join("onnxruntime");
     let fetched = folder.join(format!("libonnxruntime.so.{VERSION}"));
-    let (library, how) = if let Some(named) = std::env::var_os(DYLIB_PATH) {
-        let named = PathBuf::from(named);
-        if !named.is_file() {
-            bail!("{DYLIB_PATH} is {}, which is no file", named.display());
-        }
-        (std::path::absolute(named)?, "from ORT_DYLIB_PATH")
-    } else if fetched.is_file() {
-        (fetched, "fetched before")
-    } else if let Some(installed) = installed() {
-        (installed, "installed")
-    } else {
-        fetch(workspace, std::env::consts::ARCH, &folder)?;
-        (fetched, "fetched")
-    };
+    let (library, how) =
+        if let Some(named) = std::env::var_os(DYLIB_PATH).filter(|path| !path.is_empty()) {
+            let named = PathBuf::from(named);
+            if !named.is_file() {
+                bail!("{DYLIB_PATH} is {}, which is no file", named.display());
+            }
+            (std::path::absolute(named)?, "from ORT_DYLIB_PATH")
+        } else if fetched.is_file() {
+            (fetched, "fetched before")
+        } else if let Some(installed) = installed() {
+            (installed, "installed")
+        } else {
+            fetch(workspace, std::env::consts::ARCH, &folder)?;
+            (fetched, "fetched")
+        };
     println!("ONNX Runtime: {} ({how})", workspace.show(&library));
     Ok(library)
 }

@@ -10,15 +10,12 @@ use crate::flavour::Flavour;
 #[non_exhaustive]
 pub enum Error {
     /// The shim was not found: the native part is to be built or installed.
-    #[error(
-        "{} was not found; build it with `cargo xtask native`, or name its folder in \
-         CUMO_TRT_SHIM; looked at: {}", .flavour.shim_name(), show(tried)
-    )]
+    #[error("{}", missing_shim(*.flavour, .tried))]
     MissingShim {
         /// The flavour asked for.
         flavour: Flavour,
-        /// Files, and why each was not taken.
-        tried: Vec<(PathBuf, String)>,
+        /// Files that were looked for, and what is wrong with those that are there.
+        tried: Vec<(PathBuf, Option<String>)>,
     },
     /// A shim is there and is not this program's.
     #[error("{}: {reason}", .path.display())]
@@ -134,7 +131,31 @@ pub struct ParseError {
     pub index: Option<usize>,
 }
 
-fn show(tried: &[(PathBuf, String)]) -> String {
-    let shown = tried.iter().map(|(path, why)| format!("{} ({why})", path.display()));
-    shown.collect::<Vec<_>>().join(", ")
+/// What is missing or wrong, then what to do, then where it was looked for: a line each.
+fn missing_shim(flavour: Flavour, tried: &[(PathBuf, Option<String>)]) -> String {
+    let name = flavour.shim_name();
+    let fault = |(path, fault): &(PathBuf, Option<String>)| {
+        fault.as_ref().map(|fault| format!("{} {fault}", path.display()))
+    };
+    let faults: Vec<String> = tried.iter().filter_map(fault).collect();
+    let what = match faults.is_empty() {
+        true => format!("{name} was not found"),
+        false => faults.join("\n"),
+    };
+    let empty = tried.iter().filter(|(_, fault)| fault.is_none());
+    let places: Vec<String> = empty
+        .map(|(path, _)| match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.display().to_string(),
+            _ => "where the system's loader looks".to_owned(),
+        })
+        .collect();
+    let mut lines = vec![what, WHAT_TO_DO.to_owned()];
+    if !places.is_empty() {
+        lines.push(format!("looked in: {}", places.join(", ")));
+    }
+    lines.join("\n")
 }
+
+/// How one comes by a shim.
+const WHAT_TO_DO: &str =
+    "build the shim with `cargo xtask native`, or name its folder in CUMO_TRT_SHIM";

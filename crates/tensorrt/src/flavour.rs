@@ -4,6 +4,8 @@ use std::env;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
+use cumo_shared_object::path_variable;
+
 /// A TensorRT with an ABI of its own: its own shim, its own engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Flavour {
@@ -45,6 +47,16 @@ impl Flavour {
     #[must_use]
     pub fn shim_name(self) -> String {
         format!("libcumo_trt_{}.so", self.name())
+    }
+
+    /// The file names of TensorRT's libraries: the one that is loaded first, the lean runtime where
+    /// there is one, and the parser, which builders load.
+    pub(crate) fn library_names(self) -> &'static [&'static str] {
+        match self {
+            Flavour::Rtx => &["libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1"],
+            Flavour::V11 => &["libnvinfer.so.11", "libnvinfer_lean.so.11", "libnvonnxparser.so.11"],
+            Flavour::V10 => &["libnvinfer.so.10", "libnvinfer_lean.so.10", "libnvonnxparser.so.10"],
+        }
     }
 
     /// Folders below `target/native` that `cargo xtask setup --tensorrt` may have filled.
@@ -100,7 +112,7 @@ fn distinct(files: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
 /// Files that may be the shim, in order. Only `named` counts where it is set.
 pub(crate) fn shims(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
     let name = flavour.shim_name();
-    let variable = env::var_os("CUMO_TRT_SHIM").map(PathBuf::from);
+    let variable = path_variable("CUMO_TRT_SHIM");
     if let Some(folder) = named.map(Path::to_owned).or(variable) {
         return vec![folder.join(name)];
     }
@@ -122,7 +134,7 @@ pub(crate) fn shims(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
 /// Files that may be the plugins for a flavour, in order. Only `named` counts where it is set; a
 /// shim that is named has its plugins beside it, as both are built together.
 pub(crate) fn plugins(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
-    let variable = env::var_os("CUMO_TRT_PLUGIN").map(PathBuf::from);
+    let variable = path_variable("CUMO_TRT_PLUGIN");
     if let Some(file) = named.map(Path::to_owned).or(variable) {
         return vec![file];
     }
@@ -132,7 +144,7 @@ pub(crate) fn plugins(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
         "../native-build/plugin",
         "../../native-build/plugin",
     ];
-    let beside_shim = env::var_os("CUMO_TRT_SHIM").map(|shim| Path::new(&shim).join("../plugin"));
+    let beside_shim = path_variable("CUMO_TRT_SHIM").map(|shim| shim.join("../plugin"));
     let beside_program = beside_program(&places.map(PathBuf::from));
     let installed = INSTALLED.map(PathBuf::from);
     let folders = beside_shim.into_iter().chain(beside_program).chain(installed);
@@ -142,7 +154,7 @@ pub(crate) fn plugins(flavour: Flavour, named: Option<&Path>) -> Vec<PathBuf> {
 /// Folders that may hold TensorRT, in order; none: where the system's loader looks. Only `named`
 /// counts where it is set.
 pub(crate) fn libraries(flavour: Flavour, named: Option<&Path>) -> Vec<Option<PathBuf>> {
-    let variable = env::var_os("CUMO_TRT_LIBRARY").map(PathBuf::from);
+    let variable = path_variable("CUMO_TRT_LIBRARY");
     if let Some(folder) = named.map(Path::to_owned).or(variable) {
         return vec![Some(folder)];
     }
@@ -167,14 +179,14 @@ mod tests {
 
     #[test]
     fn a_program_anywhere_finds_what_is_installed() {
-        if env::var_os("CUMO_TRT_SHIM").is_none() {
+        if path_variable("CUMO_TRT_SHIM").is_none() {
             let shims = shims(Flavour::V10, None);
             for folder in INSTALLED {
                 assert!(shims.contains(&Path::new(folder).join("libcumo_trt_10.so")), "{shims:?}");
             }
             assert_eq!(shims.last().unwrap(), Path::new("libcumo_trt_10.so"));
         }
-        if env::var_os("CUMO_TRT_PLUGIN").is_none() {
+        if path_variable("CUMO_TRT_PLUGIN").is_none() {
             let plugin = Path::new("/usr/local/lib/cumo-edge/10/libcumo_plugin.so");
             assert!(plugins(Flavour::V10, None).contains(&plugin.to_owned()));
         }

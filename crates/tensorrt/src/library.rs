@@ -43,6 +43,10 @@ impl Library {
         let shim = Shim::load(flavour, &flavour::shims(flavour, places.shim.as_deref()))?;
         let mut missing = Vec::new();
         for folder in flavour::libraries(flavour, places.tensorrt.as_deref()) {
+            if let Some(fault) = damaged(flavour, folder.as_deref()) {
+                missing.push(fault);
+                continue;
+            }
             match LibraryHandle::open(shim.clone(), folder.as_deref()) {
                 Ok(handle) => return Ok(Library { handle, flavour }),
                 Err(Error::MissingLibrary { reason }) => missing.push(reason),
@@ -88,11 +92,15 @@ impl Library {
     /// [`Error::Plugin`] where there are none, or TensorRT refuses them.
     pub fn load_own_plugins(&self, named: Option<&Path>) -> Result<PathBuf, Error> {
         let candidates = flavour::plugins(self.flavour, named);
+        // The loader would look for a bare name elsewhere.
+        let candidates: Vec<PathBuf> =
+            candidates.into_iter().map(|file| std::path::absolute(&file).unwrap_or(file)).collect();
         let Some(file) = candidates.iter().find(|file| file.is_file()) else {
             let looked = candidates.iter().map(|file| file.display().to_string());
             let reason = format!(
-                "libcumo_plugin.so for TensorRT {} was not found; build it with `cargo xtask \
-                 native`, or name it in CUMO_TRT_PLUGIN; looked at: {}",
+                "libcumo_plugin.so for TensorRT {} was not found\n\
+                 build it with `cargo xtask native`, or name it in CUMO_TRT_PLUGIN\n\
+                 looked for: {}",
                 self.flavour,
                 looked.collect::<Vec<_>>().join(", ")
             );
@@ -108,6 +116,7 @@ impl Library {
     /// # Errors
     /// [`Error::Plugin`].
     pub fn load_plugins(&self, path: &Path) -> Result<(), Error> {
+        check_plugin(path)?;
         self.handle.load_plugins(path)
     }
 
@@ -117,6 +126,7 @@ impl Library {
     /// # Errors
     /// [`Error::Plugin`] where it does not say.
     pub fn plugin_layout(&self, path: &Path) -> Result<u32, Error> {
+        check_plugin(path)?;
         handle::layout_version(path)
     }
 
@@ -128,4 +138,22 @@ impl Library {
     pub fn check_engine(&self, engine: &[u8]) -> Result<(), Error> {
         self.handle.check_engine(engine)
     }
+}
+
+/// What is wrong with one of TensorRT's files in a folder; none where nothing is, or none is there:
+/// that, the shim tells.
+fn damaged(flavour: Flavour, folder: Option<&Path>) -> Option<String> {
+    let names = flavour.library_names().iter().map(Path::new);
+    let files = names.map(|name| folder.map_or_else(|| name.to_owned(), |it| it.join(name)));
+    let mut there = files.filter(|file| folder.is_none() || file.exists());
+    there.find_map(|file| {
+        let fault = cumo_shared_object::check(&file).err()?;
+        Some(format!("cannot load TensorRT: {} {fault}", file.display()))
+    })
+}
+
+/// Keeps the loader from a file that would end the process.
+fn check_plugin(path: &Path) -> Result<(), Error> {
+    cumo_shared_object::check(path)
+        .map_err(|fault| Error::Plugin { reason: format!("the plugin {} {fault}", path.display()) })
 }

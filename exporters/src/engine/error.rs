@@ -64,7 +64,8 @@ pub enum Error {
     /// There is no plugin's library.
     #[error(
         "the graphs hold CumoMoE nodes, and the plugin was not found: give --plugin \
-         libcumo_plugin.so, build it with `cargo xtask native`, or take --moe function; looked at: {}",
+         libcumo_plugin.so, build it with `cargo xtask native`, or take --moe function\n\
+         looked for: {}",
         tried.join(", ")
     )]
     NoPlugin {

@@ -6,6 +6,7 @@ use cumo_bundle::{
     PluginFacts, TensorrtFacts, TensorrtFlavour, compute_capability_name, hash_reader,
 };
 use cumo_onnx::{DType, GraphBuilder, dims};
+use cumo_shared_object::path_variable;
 use cumo_tensorrt::{BuildOptions, Builder, DeviceInfo, Flavour, Library, LibraryPlaces};
 
 use super::error::Error;
@@ -128,7 +129,7 @@ fn automatic(places: &LibraryPlaces) -> Result<Library, Error> {
 }
 
 fn load_plugin(library: &Library, named: Option<&Path>) -> Result<PluginFacts, Error> {
-    let variable = || std::env::var_os("CUMO_TRT_PLUGIN").map(PathBuf::from);
+    let variable = || path_variable("CUMO_TRT_PLUGIN");
     let path = match named.map(Path::to_owned).or_else(variable) {
         Some(path) => path,
         None => find_plugin(library.flavour())?,
@@ -162,7 +163,7 @@ fn find_plugin(flavour: Flavour) -> Result<PathBuf, Error> {
     ];
     let program = std::env::current_exe().unwrap_or_default();
     let beside = program.parent().unwrap_or(Path::new(""));
-    let shim = std::env::var_os("CUMO_TRT_SHIM").map(PathBuf::from);
+    let shim = path_variable("CUMO_TRT_SHIM");
     let of_shim = shim.map(|shim| shim.join(format!("../plugin/{flavour}")));
     let folders = of_shim.into_iter().chain(folders.iter().map(|folder| beside.join(folder)));
     let files: Vec<PathBuf> = folders.map(|folder| folder.join(PLUGIN_FILE)).collect();

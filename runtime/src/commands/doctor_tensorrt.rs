@@ -74,13 +74,26 @@ pub(super) fn for_people(found: &[TensorrtReport]) -> Vec<String> {
     }
     if lines.is_empty() {
         lines.push("TensorRT      none".to_owned());
-        // Why not, a line a flavour: the first one says what is missing.
-        for TensorrtReport { flavour, missing, .. } in found {
-            if let Some(reason) = missing.first().and_then(|reason| reason.lines().next()) {
-                lines.push(format!("  {flavour:<11} {reason}"));
+        lines.extend(why_none(found));
+    }
+    lines
+}
+
+/// Why there is no TensorRT, a line a flavour: the first one says what is missing. What to do, and
+/// where it was looked for, is often the same for all of them, and told once.
+fn why_none(found: &[TensorrtReport]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest: Vec<&str> = Vec::new();
+    for TensorrtReport { flavour, missing, .. } in found {
+        let mut reasons = missing.first().map(|reason| reason.lines()).into_iter().flatten();
+        lines.extend(reasons.next().map(|reason| format!("  {flavour:<11} {reason}")));
+        for line in reasons {
+            if !rest.contains(&line) {
+                rest.push(line);
             }
         }
     }
+    lines.extend(rest.into_iter().map(|line| format!("  {line}")));
     lines
 }
 
@@ -111,7 +124,31 @@ mod tests {
                 "  missing     no plugin",
             ]
         );
-        assert_eq!(for_people(&[report(None)]), ["TensorRT      none", "  rtx         no plugin"]);
+        let none = ["TensorRT      none", "  rtx         no plugin", "  looked at"];
+        assert_eq!(for_people(&[report(None)]), none);
         assert_eq!(for_people(&[]), ["TensorRT      none"]);
+    }
+
+    #[test]
+    fn what_to_do_about_missing_tensorrts_is_told_once() {
+        let report = |flavour: &'static str| TensorrtReport {
+            flavour,
+            version: None,
+            path: None,
+            plugin: None,
+            devices: Vec::new(),
+            missing: vec![format!("shim {flavour} was not found\nbuild it\nlooked in: /lib")],
+        };
+        assert_eq!(
+            for_people(&[report("rtx"), report("11"), report("10")]),
+            [
+                "TensorRT      none",
+                "  rtx         shim rtx was not found",
+                "  11          shim 11 was not found",
+                "  10          shim 10 was not found",
+                "  build it",
+                "  looked in: /lib",
+            ]
+        );
     }
 }

@@ -44,10 +44,11 @@ impl Shim {
     pub(crate) fn load(flavour: Flavour, files: &[PathBuf]) -> Result<Arc<Self>, Error> {
         let mut tried = Vec::new();
         for file in files {
-            // Something else, as a pipe, would be waited for.
-            if file.components().count() > 1 && !file.is_file() {
-                let reason = if file.exists() { "is no file" } else { "no such file" };
-                tried.push((file.clone(), reason.to_owned()));
+            // The loader would wait for a pipe, and be ended by a file that is cut off.
+            if let Err(fault) = cumo_shared_object::check(file) {
+                // A link to nothing is a fault, and no place where there is nothing.
+                let is_there = file.symlink_metadata().is_ok();
+                tried.push((file.clone(), is_there.then(|| fault.to_string())));
                 continue;
             }
             // SAFETY: the file has the name of a shim and lies where this project's shims are
@@ -58,7 +59,7 @@ impl Shim {
                     let reason = "is not the shim that this program needs: functions are missing";
                     return Err(Error::WrongShim { path: file.clone(), reason: reason.to_owned() });
                 }
-                Err(error) => tried.push((file.clone(), chain(&error))),
+                Err(error) => tried.push((file.clone(), loader_fault(file, &error))),
             }
         }
         Err(Error::MissingShim { flavour, tried })
@@ -132,6 +133,14 @@ impl Shim {
 
 /// Whether a stand-in for the shim is loaded as well: by tests, never by a release.
 const LOADS_STAND_IN: bool = cfg!(all(feature = "stand-in", debug_assertions));
+
+/// What the loader says of a file that it does not take; none where it found none of a bare name.
+fn loader_fault(file: &Path, error: &libloading::Error) -> Option<String> {
+    let reason = chain(error);
+    let is_bare = file.components().count() < 2;
+    let is_missing = is_bare && reason.contains(&format!("{}: cannot open", file.display()));
+    (!is_missing).then(|| format!("cannot be loaded: {reason}"))
+}
 
 /// Says of a shim's ABI what is wrong with it.
 fn judge(abi: u32, loads_stand_in: bool) -> Result<(), String> {

@@ -21,8 +21,9 @@ fn a_missing_shim_is_named_with_the_places() {
     assert!(matches!(error, Error::MissingShim { flavour: Flavour::V11, .. }), "{error:?}");
     assert_eq!(
         error.to_string(),
-        "libcumo_trt_11.so was not found; build it with `cargo xtask native`, or name its folder \
-         in CUMO_TRT_SHIM; looked at: /nonexistent/libcumo_trt_11.so (no such file)"
+        "libcumo_trt_11.so was not found\n\
+         build the shim with `cargo xtask native`, or name its folder in CUMO_TRT_SHIM\n\
+         looked in: /nonexistent"
     );
 }
 
@@ -37,7 +38,9 @@ fn a_file_that_is_no_shim_is_refused() {
     std::fs::write(&file, "no library").unwrap();
     let error = open();
     assert!(matches!(error, Error::MissingShim { .. }), "{error:?}");
-    assert!(error.to_string().contains("too short"), "{error}");
+    let message = error.to_string();
+    let start = format!("{} is no shared object: ", file.display());
+    assert!(message.starts_with(&start) && !message.contains("looked in"), "{message}");
 
     std::fs::remove_file(&file).unwrap();
     symlink("/proc/self/exe", &file).unwrap();
@@ -101,4 +104,44 @@ fn plugins_that_cannot_be_loaded_are_refused() {
     assert!(missing.contains("/nonexistent/libcumo_plugin.so"), "{missing}");
     let other = refusal(&library.path());
     assert!(other.contains("holds no TensorRT plugins: it has no setLoggerFinder"), "{other}");
+}
+
+/// The first bytes of a file, of the same name in a folder.
+fn cut_off(file: &std::path::Path, folder: &std::path::Path) {
+    let bytes = std::fs::read(file).unwrap();
+    let cut = folder.join(file.file_name().unwrap());
+    std::fs::write(cut, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+#[test]
+fn files_that_are_cut_off_are_refused_and_do_not_end_the_process() {
+    let Some(library) = rtx() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let standin =
+        cumo_standin::StandIn::create(folder.path(), &cumo_standin::Settings::default()).unwrap();
+    let cut = tempfile::tempdir().unwrap();
+    cut_off(&folder.path().join("libcumo_trt_rtx.so"), cut.path());
+    let places = LibraryPlaces { shim: Some(cut.path().into()), ..Default::default() };
+    let error = Library::open_at(Flavour::Rtx, &places).err().unwrap();
+    assert!(matches!(error, Error::MissingShim { .. }), "{error:?}");
+    assert!(error.to_string().contains("libcumo_trt_rtx.so is cut off: it has "), "{error}");
+
+    for name in ["libtensorrt_onnxparser_rtx.so.1", "libtensorrt_rtx.so.1"] {
+        cut_off(&library.path().with_file_name(name), cut.path());
+        let error = refusal(cut.path().into()).unwrap();
+        assert!(matches!(error, Error::MissingLibrary { .. }), "{error:?}");
+        assert!(error.to_string().contains(&format!("{name} is cut off: it has ")), "{error}");
+    }
+
+    cut_off(&standin.plugin(), cut.path());
+    let plugin = cut.path().join(standin.plugin().file_name().unwrap());
+    let loaded = [
+        library.load_plugins(&plugin),
+        library.load_own_plugins(Some(&plugin)).map(drop),
+        library.plugin_layout(&plugin).map(drop),
+    ];
+    for error in loaded.map(Result::unwrap_err) {
+        assert!(matches!(error, Error::Plugin { .. }), "{error:?}");
+        assert!(error.to_string().contains(" is cut off: it has "), "{error}");
+    }
 }

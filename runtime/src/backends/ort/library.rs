@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use ::ort::LoadDynamicError;
 use ::ort::environment::{Environment, GlobalThreadPoolOptions};
 use ::ort::logging::LogLevel;
+use cumo_shared_object::path_variable;
 
 use crate::backend::BackendError;
 use crate::machine::physical_cores;
@@ -70,8 +71,8 @@ pub(super) fn with_environment<T>(
 ) -> Result<T, BackendError> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if loaded.is_none() {
-        let named = env::var_os(PATH_VARIABLE).filter(|path| !path.is_empty());
-        let candidates = candidates(named.clone().map(Into::into));
+        let named = path_variable(PATH_VARIABLE);
+        let candidates = candidates(named.clone());
         *loaded = Some(load_first(&candidates, named.is_some(), threads)?);
     }
     match loaded.as_ref() {
@@ -83,9 +84,11 @@ pub(super) fn with_environment<T>(
 fn load_first(candidates: &[PathBuf], named: bool, threads: usize) -> Result<Loaded, BackendError> {
     let mut tried = Vec::new();
     for path in candidates {
-        // A path that is not there is not given to the loader, whose message would be longer.
-        if path.components().count() > 1 && !path.exists() {
-            tried.push((path.clone(), "no such file".to_owned()));
+        // The loader would wait for a pipe, and be ended by a file that is cut off.
+        if let Err(fault) = cumo_shared_object::check(path) {
+            let is_there = path.symlink_metadata().is_ok();
+            let why = if is_there { fault.to_string() } else { "no such file".to_owned() };
+            tried.push((path.clone(), why));
             continue;
         }
         match ::ort::init_from(path) {
@@ -211,7 +214,9 @@ mod tests {
     #[test]
     fn a_file_that_is_no_library_is_said_to_be_none() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = load_first(&[file.path().to_owned()], true, 1).err().unwrap().to_string();
-        assert!(error.contains("file too short") || error.contains("invalid"), "{error}");
+        let refusal = || load_first(&[file.path().to_owned()], true, 1).err().unwrap().to_string();
+        assert!(refusal().contains("is cut off: it has 0 bytes"), "{}", refusal());
+        std::fs::write(file.path(), "no library").unwrap();
+        assert!(refusal().contains("is no shared object"), "{}", refusal());
     }
 }

@@ -59,7 +59,8 @@ impl Toolkit {
 fn with_reasons(error: BundleError, reasons: [Option<String>; 2]) -> BundleError {
     match error {
         BundleError::OtherMachine { path, mut problems } => {
-            problems.extend(reasons.into_iter().flatten());
+            // They stand in one line with the differences.
+            problems.extend(reasons.into_iter().flatten().map(|reason| reason.replace('\n', "; ")));
             BundleError::OtherMachine { path, problems }
         }
         error => error,
