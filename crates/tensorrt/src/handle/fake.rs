@@ -77,19 +77,40 @@ macro_rules! make {
     }};
 }
 
-/// A runtime whose every call is noted.
-pub(crate) fn runtime() -> Runtime {
-    let mut api = Api::absent();
+/// What is asked of a status, and the ends of libraries and runtimes.
+fn statuses_and_libraries(api: &mut Api) {
     fake! { api:
         fn status_code(status: *const sys::Status) -> i32 = sys::code::CUDA;
         fn status_text(status: *const sys::Status) -> *const c_char = c"it fails".as_ptr();
         fn status_free(status: *mut sys::Status) = ();
         fn library_free(library: *mut sys::Library) = ();
         fn runtime_free(runtime: *mut sys::Runtime) = ();
+    }
+}
+
+/// Buffers, and copies to, from and between them.
+fn memory(api: &mut Api) {
+    fake! { api:
         fn buffer_alloc(runtime: *mut sys::Runtime, bytes: u64, out: *mut u64) -> *mut sys::Status =
             make!("buffer_alloc", out);
         fn buffer_free(runtime: *mut sys::Runtime, address: u64) =
             { note("buffer_free", address as usize); };
+        fn copy_to_device(
+            stream: *mut sys::Stream, to: u64, from: *const std::ffi::c_void, bytes: usize
+        ) -> *mut sys::Status = note("copy_to_device", to as usize);
+        fn copy_to_host(
+            stream: *mut sys::Stream, to: *mut std::ffi::c_void, from: u64, bytes: usize
+        ) -> *mut sys::Status = note("copy_to_host", from as usize);
+        fn copy_on_device(stream: *mut sys::Stream, to: u64, from: u64, bytes: usize)
+            -> *mut sys::Status = note("copy_on_device", to as usize);
+        fn fill(stream: *mut sys::Stream, address: u64, value: u8, bytes: usize)
+            -> *mut sys::Status = note("fill", address as usize);
+    }
+}
+
+/// Streams, events and recorded graphs.
+fn streams(api: &mut Api) {
+    fake! { api:
         fn stream_create(runtime: *mut sys::Runtime, out: *mut *mut sys::Stream) -> *mut sys::Status =
             make!("stream_create", out);
         fn stream_synchronize(stream: *mut sys::Stream) -> *mut sys::Status =
@@ -102,16 +123,6 @@ pub(crate) fn runtime() -> Runtime {
         fn event_record(event: *mut sys::Event, stream: *mut sys::Stream) -> *mut sys::Status =
             note("event_record", event as usize);
         fn event_free(event: *mut sys::Event) = { note("event_free", event as usize); };
-        fn copy_to_device(
-            stream: *mut sys::Stream, to: u64, from: *const std::ffi::c_void, bytes: usize
-        ) -> *mut sys::Status = note("copy_to_device", to as usize);
-        fn copy_to_host(
-            stream: *mut sys::Stream, to: *mut std::ffi::c_void, from: u64, bytes: usize
-        ) -> *mut sys::Status = note("copy_to_host", from as usize);
-        fn copy_on_device(stream: *mut sys::Stream, to: u64, from: u64, bytes: usize)
-            -> *mut sys::Status = note("copy_on_device", to as usize);
-        fn fill(stream: *mut sys::Stream, address: u64, value: u8, bytes: usize)
-            -> *mut sys::Status = note("fill", address as usize);
         fn graph_begin(stream: *mut sys::Stream) -> *mut sys::Status =
             note("graph_begin", stream as usize);
         fn graph_end(stream: *mut sys::Stream, out: *mut *mut sys::Graph) -> *mut sys::Status =
@@ -119,6 +130,12 @@ pub(crate) fn runtime() -> Runtime {
         fn graph_launch(graph: *mut sys::Graph, stream: *mut sys::Stream) -> *mut sys::Status =
             note("graph_launch", graph as usize);
         fn graph_free(graph: *mut sys::Graph) = { note("graph_free", graph as usize); };
+    }
+}
+
+/// Engines of one input `x` of two elements, and their contexts.
+fn engines(api: &mut Api) {
+    fake! { api:
         fn engine_load(
             runtime: *mut sys::Runtime, bytes: *const std::ffi::c_void, length: usize,
             out: *mut *mut sys::Engine
@@ -167,6 +184,15 @@ pub(crate) fn runtime() -> Runtime {
             -> *mut sys::Status = note("context_enqueue", context as usize);
         fn context_free(context: *mut sys::Context) = { note("context_free", context as usize); };
     }
+}
+
+/// A runtime whose every call is noted.
+pub(crate) fn runtime() -> Runtime {
+    let mut api = Api::absent();
+    statuses_and_libraries(&mut api);
+    memory(&mut api);
+    streams(&mut api);
+    engines(&mut api);
     let shim = Arc::new(Shim { api });
     let library = LibraryHandle { shim: shim.clone(), pointer: NonNull::dangling() };
     let handle = RuntimeHandle {
