@@ -12,6 +12,7 @@ mod size;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cumo_results::presentable;
 
 fn main() -> ExitCode {
     let result = match cli::Cli::parse().command {
@@ -38,19 +39,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// A message whose parts may come from outside: without characters that steer a terminal.
-fn presentable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' | '\t' => shown.push(character),
-            control if control.is_control() => shown.extend(control.escape_default()),
-            other => shown.push(other),
-        }
-    }
-    shown
-}
-
 /// Whether the reader of our output has gone: `cumo-export inspect ... | head` is no failure.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
@@ -58,14 +46,4 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
             .downcast_ref::<std::io::Error>()
             .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_steers_a_terminal_is_shown_and_not_sent() {
-        assert_eq!(presentable("a\u{1b}[31mb\n\tc\r"), "a\\u{1b}[31mb\n\tc\\r");
-    }
 }

@@ -14,6 +14,7 @@ pub mod render;
 pub mod report;
 pub mod schema;
 pub mod statistics;
+mod terminal;
 #[cfg(test)]
 mod testing;
 mod write;
@@ -21,4 +22,5 @@ mod write;
 pub use error::Error;
 pub use read::MAX_BYTES;
 pub use schema::{BenchResult, FORMAT, FORMAT_VERSION};
+pub use terminal::presentable;
 pub use write::write_whole;

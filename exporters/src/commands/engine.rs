@@ -9,6 +9,7 @@ use cumo_checkpoint::Sources;
 use cumo_export::engine::{
     Advice, EngineInput, EngineOptions, EngineSummary, Findings, Sizes, WeightsPlace, build_engines,
 };
+use cumo_results::presentable;
 use cumo_tensorrt::{Flavour, LibraryPlaces};
 
 use crate::cli::EngineArguments;
@@ -110,8 +111,7 @@ fn input(arguments: &EngineArguments) -> EngineInput {
 }
 
 fn warn(findings: &Findings) {
-    let sorted = findings.sorted();
-    for finding in &sorted {
+    for finding in findings.sorted() {
         let engines = finding.engines.len();
         let place = match (engines, finding.engines.first()) {
             (0, _) | (_, None) => String::new(),
@@ -119,14 +119,11 @@ fn warn(findings: &Findings) {
             (_, Some(engine)) => format!(" ({engine} and {} more)", engines - 1),
         };
         match finding.advice {
-            Advice::Look => eprintln!("warning: {}{place}", finding.text),
-            Advice::Unknown => eprintln!("TensorRT warns: {}{place}", finding.text),
+            Advice::Look => eprintln!("warning: {}{place}", presentable(&finding.text)),
+            Advice::Unknown => eprintln!("TensorRT warns: {}{place}", presentable(&finding.text)),
+            // Nobody needs to act on it; `--json` has it.
             Advice::Ignore => {}
         }
-    }
-    let known = sorted.iter().filter(|finding| finding.advice == Advice::Ignore);
-    for finding in known {
-        eprintln!("no need to act: {} ({} times)", finding.text, finding.count);
     }
 }
 

@@ -52,14 +52,10 @@ pub(crate) fn presentable(text: &str) -> String {
             if (WORD_START..WORD_START + cut).contains(&index) {
                 continue;
             }
-            match character {
-                '\n' | '\t' => shown.push(character),
-                control if control.is_control() => shown.extend(control.escape_default()),
-                other => shown.push(other),
-            }
+            shown.push(character);
         }
     }
-    shown
+    cumo_results::presentable(&shown)
 }
 
 /// Whether the context ended an answer before `--max-new-tokens` did.

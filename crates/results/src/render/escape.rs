@@ -1,9 +1,12 @@
 //! Text from outside, spelled so that it stays text.
 
+use crate::terminal::spell;
+
 /// The most characters of one piece of text: all clocks of a machine are fewer.
 const MAX_CHARS: usize = 1000;
 
-/// For a terminal: characters that it obeys are spelled out, very long text is cut.
+/// For a cell or a line on a terminal: characters that it obeys are spelled out, line ends too, and
+/// very long text is cut.
 pub(crate) fn presentable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(MAX_CHARS));
     for (index, character) in text.chars().enumerate() {
@@ -11,13 +14,7 @@ pub(crate) fn presentable(text: &str) -> String {
             shown.push('\u{2026}');
             break;
         }
-        // Marks that turn the direction of what follows can make a line read as another.
-        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || turns {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
+        spell(character, &mut shown);
     }
     shown
 }
