@@ -82,9 +82,12 @@ pub fn build_engines(
 fn build(options: &EngineOptions, progress: &dyn EngineProgress) -> Result<EngineSummary, Error> {
     let start = Instant::now();
     let mut writer = EnginesWriter::create(&options.output, options.force)?;
-    // Before the export of a checkpoint, which takes a while.
+    // What is wrong with the input is told whether TensorRT is there or not, and what is missing
+    // before a checkpoint is exported, which takes a while.
+    let source = Source::open(options)?;
+    job::limits(&source.manifest, &options.sizes)?;
     let mut toolkit = Toolkit::open(options)?;
-    let source = Source::open(options, progress)?;
+    let source = source.with_weights(options, progress)?;
     let limits = job::limits(&source.manifest, &options.sizes)?;
     if source.needs_plugin() {
         toolkit.load_plugin(options)?;

@@ -34,21 +34,37 @@ const NO_HASH: &str = "000000000000000000000000000000000000000000000000000000000
 const MAX_GRAPH_BYTES: u64 = 1 << 30;
 
 impl Source {
-    /// Finds or makes the graphs.
+    /// Finds or makes the graphs; those of a checkpoint, whose tensors are all looked for, as if
+    /// there were shapes alone: [`Source::with_weights`] exports it.
     ///
     /// # Errors
     /// [`Error`] of what is not there or does not fit.
-    pub(super) fn open(
+    pub(super) fn open(options: &EngineOptions) -> Result<Source, Error> {
+        match &options.input {
+            EngineInput::Bundle(path) => Source::bundle(path, options),
+            EngineInput::Checkpoint(sources) => {
+                Checkpoint::open(sources).map_err(crate::Error::from)?;
+                Source::shapes(sources, options)
+            }
+            EngineInput::Shapes(sources) => Source::shapes(sources, options),
+        }
+    }
+
+    /// The same with the weights of a checkpoint, and with weights as constants where that is asked
+    /// for.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub(super) fn with_weights(
+        self,
         options: &EngineOptions,
         progress: &dyn EngineProgress,
     ) -> Result<Source, Error> {
         let source = match &options.input {
-            EngineInput::Bundle(path) => Source::bundle(path, options)?,
             EngineInput::Checkpoint(sources) => {
-                let path = export(sources, options, progress)?;
-                Source::bundle(&path, options)?
+                Source::bundle(&export(sources, options, progress)?, options)?
             }
-            EngineInput::Shapes(sources) => Source::shapes(sources, options)?,
+            EngineInput::Bundle(_) | EngineInput::Shapes(_) => self,
         };
         match options.constant_weights {
             true => link::constants(source, options.constant_layers),

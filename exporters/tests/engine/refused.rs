@@ -55,6 +55,32 @@ fn bundles_of_other_targets_and_forms_are_refused() {
     assert!(stderr(&output).contains("such as 8.6"), "{}", stderr(&output));
 }
 
+#[test]
+fn what_is_wrong_with_the_input_is_told_before_tensorrt_is_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = |input: &Path, arguments: &[&str]| {
+        let mut command = cumo_export();
+        command.arg("engine").arg(input).arg("-o").arg(folder.path().join("engines"));
+        let output = command.args(arguments).env("CUMO_TRT_SHIM", "/nonexistent").output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        stderr(&output)
+    };
+    let portable = folder.path().join("portable");
+    assert!(export(&golden("mistral-moe"), &portable, &[]).status.success());
+    let says = message(&portable, &[]);
+    assert!(says.contains("a bundle of target onnx") && !says.contains("libcumo_trt"), "{says}");
+    let says = message(&folder.path().join("nothing"), &[]);
+    assert!(says.contains("nothing") && !says.contains("libcumo_trt"), "{says}");
+    for arguments in [&["--shapes-only"][..], &[]] {
+        let sizes = [arguments, &["--max-context", "40000"]].concat();
+        let says = message(&golden("mistral-moe"), &sizes);
+        assert!(says.contains("--max-context 40000: the model has"), "{says}");
+    }
+    let says = message(&golden("mistral-moe"), &[]);
+    assert!(says.contains("libcumo_trt_rtx.so was not found"), "{says}");
+    assert_eq!(names(folder.path()), ["portable"]);
+}
+
 /// Puts bytes in the place of one of a bundle's graphs, hash and all.
 fn replace_graph(bundle: &Path, file: &str, bytes: &[u8]) {
     fs::write(bundle.join(file), bytes).unwrap();
