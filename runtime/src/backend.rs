@@ -381,7 +381,7 @@ fn missing_library(tried: &[(PathBuf, String)], named: bool) -> String {
     format!(
         "ONNX Runtime's library was not found.\n\
          Get it from PyPI:\n  \
-           pip download --no-deps -d ort onnxruntime\n  \
+           pip download --no-deps --only-binary=:all: --python-version 3.12 -d ort onnxruntime\n  \
            python3 -m zipfile -e ort/onnxruntime-*.whl ort\n  \
            export ORT_DYLIB_PATH=$(ls $PWD/ort/onnxruntime/capi/libonnxruntime.so.*)\n\
          or copy it to /usr/local/lib/cumo-edge/libonnxruntime.so, beside an installed cumo.\n\

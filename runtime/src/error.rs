@@ -35,6 +35,17 @@ pub enum Error {
         /// What can be done without it.
         instead: &'static str,
     },
+    /// A bundle for TensorRT where there are no engines of it and no ONNX Runtime either.
+    #[error(
+        "{path} is a bundle for TensorRT: on an NVIDIA GPU, build engines of it with `cumo-export \
+         engine {path} -o ENGINES` and run those. To run it on the processor: {cause}"
+    )]
+    NoEngines {
+        /// The bundle.
+        path: PathBuf,
+        /// Why it does not run as it is. No `source`: the message has all of it.
+        cause: Box<BackendError>,
+    },
     /// A file beside the bundle could not be read or written.
     #[error("{path}: {source}")]
     File {

@@ -9,9 +9,13 @@ pub mod tensorrt;
 
 use std::path::Path;
 
+#[cfg(feature = "ort")]
+use cumo_bundle::Target;
 use cumo_bundle::{Bundle, Engines, Folder};
 
 use crate::backend::Backend;
+#[cfg(feature = "ort")]
+use crate::backend::BackendError;
 use crate::error::Error;
 
 /// Settings of the backends that this program has.
@@ -47,7 +51,15 @@ pub(crate) fn open(path: &Path, options: &BackendOptions) -> Result<Opened, Erro
 #[cfg(feature = "ort")]
 fn open_bundle(bundle: Bundle, options: &BackendOptions) -> Result<Opened, Error> {
     let files = bundle.manifest.files.keys().cloned().collect();
-    let backend = ort::OrtBackend::new(options.ort.clone(), files)?;
+    let backend = ort::OrtBackend::new(options.ort.clone(), files).map_err(|error| {
+        let is_missing = matches!(error, BackendError::MissingLibrary { .. });
+        let is_for_tensorrt =
+            matches!(bundle.manifest.target, Target::Tensorrt | Target::Tensorrt103);
+        match is_missing && is_for_tensorrt {
+            true => Error::NoEngines { path: bundle.path.clone(), cause: Box::new(error) },
+            false => error.into(),
+        }
+    })?;
     backend.check_bundle(&bundle.manifest)?;
     Ok(Opened { bundle, backend: Box::new(backend) })
 }

@@ -90,7 +90,7 @@ fn find_onnxruntime(missing: &mut Vec<Missing>) -> Option<OnnxRuntime> {
         Err(error) => {
             missing.push(Missing {
                 what: error.to_string().lines().next().unwrap_or_default().to_owned(),
-                mend: "pip download --no-deps -d ort onnxruntime && python3 -m zipfile -e ort/onnxruntime-*.whl ort && export ORT_DYLIB_PATH=$(ls $PWD/ort/onnxruntime/capi/libonnxruntime.so.*)",
+                mend: "pip download --no-deps --only-binary=:all: --python-version 3.12 -d ort onnxruntime && python3 -m zipfile -e ort/onnxruntime-*.whl ort && export ORT_DYLIB_PATH=$(ls $PWD/ort/onnxruntime/capi/libonnxruntime.so.*)",
             });
             None
         }

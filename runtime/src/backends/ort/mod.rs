@@ -23,8 +23,45 @@ use raw::{Binding, HostBuffer};
 
 pub use library::{LibraryInfo, find_library};
 
-/// The first version 1 whose GroupQueryAttention counts a sliding window as models do.
-const SLIDING_WINDOW_MINOR: u32 = 24;
+/// A version of ONNX Runtime that a bundle needs.
+struct Needed {
+    /// The least version 1.
+    minor: u32,
+    /// What needs it.
+    what: &'static str,
+    /// What there is besides a newer library.
+    instead: &'static str,
+    /// Whether an older library gives wrong answers and no error, so that one whose version is not
+    /// known is refused too.
+    is_silent: bool,
+}
+
+impl Needed {
+    /// What a bundle needs; none where every version that loads runs it.
+    ///
+    /// GroupQueryAttention before 1.24 lets a token see one position more than a sliding window has
+    /// (seen on 1.20.1, 1.22.1 and 1.23.2; not on 1.24.1). Versions before 1.24 refuse opset 24, and
+    /// those before 1.25 have no TensorScatter of it (seen on 1.20.1, 1.22.1, 1.23.2, 1.24.1 and
+    /// 1.24.4; 1.25.0 runs it).
+    fn by(bundle: &Manifest) -> Option<Needed> {
+        match bundle.target {
+            Target::OrtCpu if bundle.model.llm.sliding_window.is_some() => Some(Needed {
+                minor: 24,
+                what: "this bundle's sliding window",
+                instead: "export with `--target onnx`",
+                is_silent: true,
+            }),
+            Target::Tensorrt => Some(Needed {
+                minor: 25,
+                what: "on a processor, a bundle of target `tensorrt` (opset 24)",
+                instead: "export with `--target ort-cpu`; on an NVIDIA GPU, build engines of it with \
+                          `cumo-export engine` and run those",
+                is_silent: false,
+            }),
+            Target::Onnx | Target::OrtCpu | Target::Tensorrt103 => None,
+        }
+    }
+}
 
 /// Settings of the ONNX Runtime backend.
 #[derive(Debug, Clone, Default)]
@@ -83,30 +120,12 @@ impl OrtBackend {
         })
     }
 
-    /// Refuses a bundle with a sliding window on a library whose GroupQueryAttention lets a token see one position more than a
-    /// sliding window has, as those before 1.24 do (seen on 1.20.1, 1.22.1 and 1.23.2; not on
-    /// 1.24.1): no error would come, and other answers.
+    /// Refuses a bundle that the library is too old for.
     ///
     /// # Errors
     /// [`BackendError::Library`].
     pub(crate) fn check_bundle(&self, bundle: &Manifest) -> Result<(), BackendError> {
-        let has_window = bundle.model.llm.sliding_window.is_some();
-        let is_affected = has_window && bundle.target == Target::OrtCpu;
-        if !is_affected || self.library.is_at_least(SLIDING_WINDOW_MINOR) {
-            return Ok(());
-        }
-        let version = match self.library.version.as_str() {
-            "" => "its version is not known",
-            version => version,
-        };
-        Err(BackendError::Library {
-            library: self.library.path.clone(),
-            reason: format!(
-                "this bundle's sliding window needs ONNX Runtime 1.{SLIDING_WINDOW_MINOR} or later \
-                 (found: {version}); get a newer one (pip download onnxruntime, docs/jetson.md), or export \
-                 with `--target onnx`"
-            ),
-        })
+        check_version(&self.library, bundle)
     }
 
     fn session(&mut self, graph: &str, file: &Path) -> Result<Arc<Session>, BackendError> {
@@ -123,6 +142,28 @@ impl OrtBackend {
         let missing = BackendError::OutOfBounds { offset: 0, end: 0, size: 0 };
         self.buffers.get(buffer).ok_or(missing)
     }
+}
+
+fn check_version(library: &LibraryInfo, bundle: &Manifest) -> Result<(), BackendError> {
+    let Some(Needed { minor, what, instead, is_silent }) = Needed::by(bundle) else {
+        return Ok(());
+    };
+    let version = match library.version.as_str() {
+        "" if !is_silent => return Ok(()),
+        "" => "its version is not known",
+        version => version,
+    };
+    if library.is_at_least(minor) {
+        return Ok(());
+    }
+    Err(BackendError::Library {
+        library: library.path.clone(),
+        reason: format!(
+            "{what} needs ONNX Runtime 1.{minor} or later (found: {version}); get a newer one (pip \
+             download --no-deps --only-binary=:all: --python-version 3.12 onnxruntime; docs/jetson.md), \
+             or {instead}"
+        ),
+    })
 }
 
 impl Backend for OrtBackend {
@@ -199,5 +240,49 @@ impl Backend for OrtBackend {
             // Setting a flag does not fail; were it to, the step would run to its end.
             let _ = if stop { options.terminate() } else { options.unterminate() };
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Form, bundle};
+
+    /// What is said of a bundle of a target on a library of a version; nothing where it runs.
+    fn refusal(target: Target, has_window: bool, version: &str) -> Option<String> {
+        let library = LibraryInfo { path: "libx.so".into(), version: version.to_owned() };
+        let mut manifest = bundle(Form::LayersInPlace).manifest;
+        manifest.target = target;
+        manifest.model.llm.sliding_window = has_window.then_some(16);
+        check_version(&library, &manifest).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_library_that_is_too_old_for_a_bundle_is_named_with_what_to_do() {
+        let message = refusal(Target::Tensorrt, false, "1.24.4").unwrap();
+        for part in
+            ["libx.so: ", "ONNX Runtime 1.25 or later (found: 1.24.4)", "cumo-export engine"]
+        {
+            assert!(message.contains(part), "{part} not in {message}");
+        }
+        let message = refusal(Target::OrtCpu, true, "1.23.2").unwrap();
+        for part in ["sliding window", "1.24 or later (found: 1.23.2)", "`--target onnx`"] {
+            assert!(message.contains(part), "{part} not in {message}");
+        }
+        for (target, has_window, version) in [
+            (Target::Tensorrt, true, "1.25.0"),
+            (Target::Tensorrt103, true, "1.20.1"),
+            (Target::Onnx, true, "1.20.1"),
+            (Target::OrtCpu, true, "1.24.1"),
+            (Target::OrtCpu, false, "1.20.1"),
+        ] {
+            assert_eq!(refusal(target, has_window, version), None);
+        }
+    }
+
+    #[test]
+    fn a_library_of_no_known_version_is_refused_only_where_it_would_answer_wrongly() {
+        assert!(refusal(Target::OrtCpu, true, "").unwrap().contains("its version is not known"));
+        assert_eq!(refusal(Target::Tensorrt, false, ""), None);
     }
 }
