@@ -137,13 +137,13 @@ pub(crate) struct OnnxArguments {
   cumo-export engine cumo-7b-trt.bundle -o constant.engines --weights const --layers 2
   cumo-export engine --explain cumo-7b.engines
 
-A checkpoint is exported first, to the bundle ENGINES.bundle beside the engines, which refer to its
-weights. TensorRT-RTX builds on machines without a GPU, for compute capability 8.0, 8.6, 8.9, 12.0
-and later, or for those of --device; the other flavours need the GPU that the engines are for. The
+A checkpoint is exported first, to the bundle ENGINES.bundle beside the engines, which refer to its \
+weights. TensorRT-RTX builds on machines without a GPU, for compute capability 8.0, 8.6, 8.9, 12.0 \
+and later, or for those of --device; the other flavours need the GPU that the engines are for. The \
 plugin's kernels need 8.0: for 7.5, export with --moe function.
 
---explain tells the network as TensorRT parsed it, before it fused layers, and what became of it: the
-kernels of the compiled engine, read from its file, and the memory that the builder told. Where
+--explain tells the network as TensorRT parsed it, before it fused layers, and what became of it: the \
+kernels of the compiled engine, read from its file, and the memory that the builder told. Where \
 there is a device for the engines, they are loaded and asked.")]
 pub(crate) struct EngineArguments {
     /// A bundle of target tensorrt or tensorrt-10.3, or a checkpoint's folder; with --explain a
@@ -235,9 +235,9 @@ pub(crate) struct EngineArguments {
   cumo-export plan CuMo-mistral-7b --memory-gb 32 --bandwidth-gbs 60 --f16-tflops 2 --json
   cumo-export plan --device list
 
-Every precision that can be exported has a row. Of a checkpoint config.json alone is read; of a bundle
-or of engines the manifest, and the weights of its precision are those of its files, to the byte.
-Bounds are what the hardware allows: the time to read each byte that is needed once, or to compute
+Every precision that can be exported has a row. Of a checkpoint config.json alone is read; of a bundle \
+or of engines the manifest, and the weights of its precision are those of its files, to the byte. \
+Bounds are what the hardware allows: the time to read each byte that is needed once, or to compute \
 each operation, whichever is longer. Activations are an estimate.")]
 pub(crate) struct PlanArguments {
     /// A checkpoint's folder, or one with its config.json alone; a bundle; engines.
@@ -372,4 +372,24 @@ impl ValueEnum for DtypeArgument {
 fn template_parser() -> impl TypedValueParser<Value = PromptTemplate> {
     PossibleValuesParser::new(PromptTemplate::ALL.map(PromptTemplate::name))
         .try_map(|name| PromptTemplate::by_name(&name).ok_or("no such template"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn sentences_of_help_texts_are_broken_by_the_terminal_alone() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let prose = |line: &&str| !line.is_empty() && !line.starts_with(' ');
+            for line in help.lines().filter(prose) {
+                assert!(line.ends_with(['.', ':']), "{}: {line}", command.get_name());
+            }
+        }
+    }
 }

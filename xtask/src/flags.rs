@@ -59,6 +59,7 @@ Usage: cargo xtask <command>
   licences                licences and duplicates of all dependencies, from the lock file
   tidy                    file sizes, leftovers, direction of dependencies
   bench [NAME [ARGS]..]   list the benchmarks, or run one
+  help [COMMAND]          this text, or a command's part of it; so does COMMAND --help
 
 Environment:
   ORT_DYLIB_PATH          an ONNX Runtime library to use instead of fetching one
@@ -68,8 +69,8 @@ Environment:
 /// A command and its options.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Prints [`HELP`].
-    Help,
+    /// Prints this text: [`HELP`], or what it says of one command.
+    Help(String),
     /// Native library, and Python tools and TensorRT's packages where asked.
     Setup { python: bool, tensorrt: bool },
     /// The C++ and CUDA side: build and test.
@@ -102,7 +103,14 @@ pub(crate) enum Command {
 /// An unknown command, or an option that the command does not have.
 pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
     let args: Vec<String> = args.collect();
-    let Some((name, rest)) = args.split_first() else { return Ok(Command::Help) };
+    let Some((name, rest)) = args.split_first() else {
+        return Ok(Command::Help(HELP.to_owned()));
+    };
+    if asks_for_help(name, rest)
+        && let Some(help) = help_of(name)
+    {
+        return Ok(Command::Help(help));
+    }
     let command = match name.as_str() {
         "setup" => {
             let [python, tensorrt] = switches(name, rest, ["--python", "--tensorrt"])?;
@@ -125,10 +133,37 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
             name: rest.first().cloned(),
             args: rest.get(1..).unwrap_or_default().to_vec(),
         },
-        "help" | "--help" | "-h" => Command::Help,
+        "help" | "--help" | "-h" => {
+            let help = rest.first().and_then(|command| help_of(command));
+            Command::Help(help.unwrap_or_else(|| HELP.to_owned()))
+        }
         other => bail!("no command `{other}`\n\n{HELP}"),
     };
     Ok(command)
+}
+
+/// Whether a command's help is asked for; behind a benchmark's name, it is the benchmark's.
+fn asks_for_help(name: &str, rest: &[String]) -> bool {
+    let own = if name == "bench" { &rest[..rest.len().min(1)] } else { rest };
+    own.iter().any(|arg| arg == "--help" || arg == "-h")
+}
+
+/// What [`HELP`] says of a command: its entries with the lines that are indented further.
+fn help_of(name: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut is_in = false;
+    for line in HELP.lines() {
+        if let Some(entry) = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')) {
+            is_in = entry.split_whitespace().next() == Some(name);
+        } else if !line.starts_with(' ') {
+            is_in = false;
+        }
+        if is_in {
+            text += line;
+            text.push('\n');
+        }
+    }
+    (!text.is_empty()).then(|| format!("Usage: cargo xtask {name}\n\n{text}"))
 }
 
 /// Which of the known options were given.
@@ -201,7 +236,7 @@ mod tests {
 
     #[test]
     fn reads_commands_and_options() {
-        assert_eq!(parse("").unwrap(), Command::Help);
+        assert_eq!(parse("").unwrap(), Command::Help(HELP.to_owned()));
         assert_eq!(parse("setup").unwrap(), Command::Setup { python: false, tensorrt: false });
         let both = Command::Setup { python: true, tensorrt: true };
         assert_eq!(parse("setup --tensorrt --python").unwrap(), both);
@@ -236,6 +271,34 @@ mod tests {
         assert_eq!(error("package --target"), "`--target` needs a value");
         assert!(error("package --target riscv").starts_with("no package is made for `riscv`"));
         assert_eq!(error("package --fast"), "`package` has no option `--fast`");
+    }
+
+    #[test]
+    fn help_of_a_command_is_its_part_of_the_whole() {
+        let help = |text: &str| match parse(text).unwrap() {
+            Command::Help(help) => help,
+            command => panic!("{command:?}"),
+        };
+        for text in ["help", "--help", "-h", "help nothing"] {
+            assert_eq!(help(text), HELP);
+        }
+        for text in ["test --help", "test --quick -h", "help test"] {
+            let test = help(text);
+            assert!(test.starts_with("Usage: cargo xtask test\n\n  test [--quick]  "), "{test}");
+            assert!(test.ends_with("without those that need TensorRT\n"), "{test}");
+        }
+        let gpu = help("gpu --help");
+        assert!(gpu.contains("  gpu [--output FILE]") && gpu.contains("  gpu --stand-in"), "{gpu}");
+        assert!(help("bench --help").contains("list the benchmarks"));
+        let args = vec!["--help".to_owned()];
+        assert_eq!(
+            parse("bench moe --help").unwrap(),
+            Command::Bench { name: Some("moe".into()), args }
+        );
+        let commands = ["setup", "native", "gpu", "demo", "test", "package", "bench-readme"];
+        for command in commands.into_iter().chain(["lint", "format", "licences", "tidy", "bench"]) {
+            assert!(help(&format!("{command} --help")).lines().count() >= 3, "{command}");
+        }
     }
 
     #[test]

@@ -24,8 +24,8 @@ What is timed:
   question  image files to the first token, and its parts; then every token, as `cumo run` gives it
   pp        a prompt of random tokens behind a depth of the context, to its last logits
   tg        random tokens one by one behind a depth, each to the choice of the best next one
-pp and tg stand beside those of llama-bench, which does not choose; text is made in neither.
-Every question begins with an empty cache. On a device each stage is waited for until the first
+pp and tg stand beside those of llama-bench, which does not choose; text is made in neither. \
+Every question begins with an empty cache. On a device each stage is waited for until the first \
 token is there, and not behind it. Tokens are random: prompts and answers mean nothing.
 Results keep every sample. Ctrl-C ends it, and nothing is written (exit code 130).")]
 pub(crate) struct BenchArgs {
@@ -52,10 +52,10 @@ pub(crate) enum BenchCommand {
   cumo bench compare before.json after.json --threshold 5 --format md >> summary.md
   cumo bench compare orin.json thor.json rtx.json
 
-Of two files the second is held against the first, metric by metric, with the 95 % interval of the
-change (Welch's t over repetitions). A change counts where it is no chance (5 % for all rows
+Of two files the second is held against the first, metric by metric, with the 95 % interval of the \
+change (Welch's t over repetitions). A change counts where it is no chance (5 % for all rows \
 together, after Holm) and larger than the threshold.
-The exit code is 0 without a regression, 1 with one, 2 where a file cannot be used or no metric of
+The exit code is 0 without a regression, 1 with one, 2 where a file cannot be used or no metric of \
 the two could be judged. Of three and more files nothing is judged.")]
 pub(crate) struct CompareArgs {
     /// Results of `cumo bench`; the first is what others are held against
@@ -83,7 +83,7 @@ pub(crate) enum CompareFormat {
   cumo bench report r.json -o report.html
   cumo bench report benches/results/*.json -o report.html
 
-The exit code is 2 where a file cannot be used or the page cannot be written; a page that was there
+The exit code is 2 where a file cannot be used or the page cannot be written; a page that was there \
 is then unchanged.")]
 pub(crate) struct ReportArgs {
     /// Results of `cumo bench`, in the order of the page

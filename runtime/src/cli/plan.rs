@@ -16,8 +16,8 @@ use super::whole;
   cumo plan --model bundle --memory-gb 32 --bandwidth-gbs 60 --f16-tflops 2
   cumo plan --device list
 
-Every precision that can be exported has a row. Bounds are what the hardware allows: the time to
-read each byte that is needed once, or to compute each operation, whichever is longer. Activations
+Every precision that can be exported has a row. Bounds are what the hardware allows: the time to \
+read each byte that is needed once, or to compute each operation, whichever is longer. Activations \
 are an estimate; weights of the bundle's own precision are those of its files, to the byte.")]
 pub(crate) struct PlanArgs {
     /// The bundle or the engines
