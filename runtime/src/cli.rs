@@ -47,18 +47,19 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:
   cumo run --model bundle --image cat.png --prompt \"What is on the table?\"
   cumo run --model bundle --image a.png --image b.png --prompt \"<image> or <image>: which is older?\"
+  curl -s https://example.org/cat.png | cumo run --model bundle --image - --prompt \"What is this?\"
   cumo run --model bundle --prompt-ids 1,5,-200,7 --image cat.png --temperature 0 --json
   cumo run --model engines --device 1 --image cat.png --prompt \"What is on the table?\"
 
-The answer has no white space around it. Ctrl-C ends it (exit code 130) and prints what there is; a
+The answer has no white space around it. Ctrl-C ends it (exit code 130) and prints what there is; a \
 second one, or one before the answer has begun, ends the program at once.
-In JSON, finish_reason is `stop` (the model ended it), `stop_string`, `length` (it has
+In JSON, finish_reason is `stop` (the model ended it), `stop_string`, `length` (it has \
 max_new_tokens, which is less than was asked for where the context is full) or `cancelled`.")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// An image (PNG, JPEG, WebP, BMP, GIF); give it again for more, in the order of the `<image>`
-    /// marks
+    /// An image (PNG, JPEG, WebP, BMP, GIF), `-` for standard input; give it again for more, in the
+    /// order of the `<image>` marks
     #[arg(short, long, value_name = "FILE")]
     pub(crate) image: Vec<PathBuf>,
     /// The question. Without `<image>` marks the images come before it
@@ -108,7 +109,7 @@ While it runs:
   Ctrl-C        ends the answer, not the program; a second one ends the program
 
 Earlier turns stay in the cache and are not computed again.
-Where lines come from a pipe or a file, an error is told with its line and the next line is read;
+Where lines come from a pipe or a file, an error is told with its line and the next line is read; \
 the exit code is then 1.")]
 pub(crate) struct ChatArgs {
     #[command(flatten)]
@@ -129,11 +130,13 @@ pub(crate) struct ChatArgs {
   cumo eval --model bundle --question-file q.jsonl --image-folder images --answers-file a0.jsonl \\
       --num-chunks 4 --chunk-idx 0
 
-Questions, one JSON object a line: question_id, text, image (a file in the image folder; may be
+Questions, one JSON object a line: question_id, text, image (a file in the image folder; may be \
 absent), and for counting: answer, category.
-Answers, one JSON object a line: question_id, prompt, text, answer_id, model_id, metadata.
-Questions that the answers file has are not asked again, so an interrupted run goes on where it
-stopped. An answer is right where it equals `answer` once white space around both is taken away.")]
+Answers, one JSON object a line: question_id, prompt, text, answer_id, model_id, metadata (with \
+the SHA-256 of the manifest that the model has: bundle_sha256, engines_sha256).
+Questions that the answers file has are not asked again, so an interrupted run goes on where it \
+stopped; a file with answers of another model is refused. An answer is right where it \
+equals `answer` once white space around both is taken away.")]
 pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -182,8 +185,8 @@ pub(crate) struct EvalArgs {
   echo '[{\"role\": \"user\", \"content\": \"Hi\"}]' |
       cumo tokenize --tokenizer tokenizer.model --template mistral_instruct_system
 
-A JSON list of messages (role and content; user and assistant take turns, a first one may be the
-system's) is laid out with the template; an answer is asked for where the last message is the
+A JSON list of messages (role and content; user and assistant take turns, a first one may be the \
+system's) is laid out with the template; an answer is asked for where the last message is the \
 user's. Anything else is text and is taken as it is. `<image>` becomes -200.")]
 pub(crate) struct TokenizeArgs {
     /// A bundle or engines with a tokenizer; or give --tokenizer
@@ -202,7 +205,8 @@ pub(crate) struct TokenizeArgs {
   cumo verify --model bundle
   cumo verify --model bundle --json
 
-The exit code is 1 where a file is missing or not as it was written.")]
+The exit code is 1 where a file is missing or not as it was written. Files in the folder that the \
+manifest does not list are named and not read; they change nothing.")]
 pub(crate) struct VerifyArgs {
     /// The bundle or the engines
     #[arg(short, long, value_name = "DIR")]
@@ -220,7 +224,7 @@ pub(crate) struct VerifyArgs {
   cumo doctor --json
   cumo doctor --root /host     # in a container that has the host's files there
 
-On a Jetson it names board, JetPack, TensorRT, power mode, clocks, temperatures, throttling and
+On a Jetson it names board, JetPack, TensorRT, power mode, clocks, temperatures, throttling and \
 swap.
 The exit code is 0 where models can run on the CPU.")]
 pub(crate) struct DoctorArgs {

@@ -38,6 +38,7 @@ mod conversation;
 mod error;
 mod executor;
 mod generate;
+mod identity;
 pub mod machine;
 mod memory_plan;
 mod model;
@@ -61,7 +62,8 @@ pub use executor::{Executor, ImageEmbeds, Position};
 pub use generate::{
     Answer, Event, FinishReason, GenerateOptions, GenerateTimes, Generator, Request,
 };
-pub use model::{ImageTimes, Model, ModelOptions, question_text};
+pub use identity::Identity;
+pub use model::{ImageSource, ImageTimes, Model, ModelOptions, question_text};
 pub use prompt::Prompt;
 pub use sampling::{Choice, LogProbs, Sampler, SamplingOptions, TokenLogProb};
 pub use step_times::StepTimes;

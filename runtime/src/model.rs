@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use cumo_bundle::{ModelFacts, Phase, PromptTemplate};
 use cumo_processor::{
-    ImageLimits, ImageProcessor, Message, Tokenizer, count_image_marks, render, tokenize_prompt,
+    ImageLimits, ImageProcessor, Message, RgbImage, Tokenizer, count_image_marks,
+    decode_named_image, load_image, render, tokenize_prompt,
 };
 
 use crate::backends::{self, BackendOptions, Opened};
@@ -21,6 +22,29 @@ pub struct ModelOptions {
     pub backend: BackendOptions,
     /// How large an image may be.
     pub images: ImageLimits,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageSource {
+    /// A file, read when the image is encoded.
+    File(PathBuf),
+    /// The bytes of a file that was read before.
+    Bytes {
+        /// What messages call it.
+        name: PathBuf,
+        /// The file's content.
+        bytes: Vec<u8>,
+    },
+}
+
+impl ImageSource {
+    fn decode(&self, limits: &ImageLimits) -> Result<RgbImage, Error> {
+        Ok(match self {
+            ImageSource::File(path) => load_image(path, limits)?,
+            ImageSource::Bytes { name, bytes } => decode_named_image(name, bytes, limits)?,
+        })
+    }
 }
 
 /// Time that images took.
@@ -114,18 +138,31 @@ impl Model {
         paths: &[PathBuf],
         cancel: &CancelToken,
     ) -> Result<(Vec<ImageEmbeds>, ImageTimes), Error> {
+        let sources: Vec<_> = paths.iter().cloned().map(ImageSource::File).collect();
+        self.encode_sources(&sources, cancel)
+    }
+
+    /// As [`Model::encode_images`], of images that may have been read before.
+    ///
+    /// # Errors
+    /// As [`Model::encode_images`].
+    pub fn encode_sources(
+        &mut self,
+        sources: &[ImageSource],
+        cancel: &CancelToken,
+    ) -> Result<(Vec<ImageEmbeds>, ImageTimes), Error> {
         let mut times = ImageTimes::default();
-        if paths.is_empty() {
+        if sources.is_empty() {
             return Ok((Vec::new(), times));
         }
         let clock = self.generator.executor().clock().clone();
         let start = clock.now();
         let values = self.processor.num_values();
-        let mut pixels = vec![0.0; values.saturating_mul(paths.len())];
+        let mut pixels = vec![0.0; values.saturating_mul(sources.len())];
         times.preprocess = clock.since(start);
-        for (path, pixels) in paths.iter().zip(pixels.chunks_exact_mut(values)) {
+        for (source, pixels) in sources.iter().zip(pixels.chunks_exact_mut(values)) {
             let start = clock.now();
-            let image = cumo_processor::load_image(path, &self.limits)?;
+            let image = source.decode(&self.limits)?;
             let decoded = clock.now();
             self.processor.process_into(&image, pixels);
             times.decode += decoded.saturating_sub(start);

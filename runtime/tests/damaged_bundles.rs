@@ -68,6 +68,19 @@ fn a_changed_graph_is_named() {
 }
 
 #[test]
+fn verify_names_what_the_manifest_does_not_list_and_the_bundle_is_intact() {
+    let bundle = Bundle::new();
+    fs::write(bundle.file("llm.onnx.part"), "").unwrap();
+    let output = bundle.cumo("verify").output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(text(&output.stderr), "note: not in the manifest: llm.onnx.part\n");
+    let output = bundle.cumo("verify").arg("--json").output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["unlisted"], serde_json::json!(["llm.onnx.part"]));
+    assert_eq!((&report["intact"], &report["unlisted_others"]), (&true.into(), &0.into()));
+}
+
+#[test]
 fn verify_finds_a_weight_that_was_changed() {
     let bundle = Bundle::new();
     let verify = || bundle.cumo("verify").output().unwrap();

@@ -98,3 +98,24 @@ fn chunks_together_are_the_whole() {
     }
     assert_eq!(together, answers(&whole));
 }
+
+#[test]
+fn a_bundle_of_the_same_name_does_not_go_on_with_another_ones_answers() {
+    let bundle = Bundle::new();
+    let file = bundle.beside("answers.jsonl");
+    finish(eval(&bundle, &file));
+    let before = fs::read_to_string(&file).unwrap();
+    let manifest = fs::read(bundle.file("manifest.json")).unwrap();
+    let sha256 = cumo_bundle::hash_reader(&manifest[..], |_| ()).unwrap();
+    let line: Value = serde_json::from_str(before.lines().next().unwrap()).unwrap();
+    assert_eq!(line["metadata"], serde_json::json!({ "bundle_sha256": sha256 }));
+
+    bundle.change("manifest.json", |bytes| bytes.push(b'\n'));
+    let output = eval(&bundle, &file).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    for part in ["line 1: an answer of another model that is called `shapes` too", &sha256] {
+        assert!(said.contains(part), "{part} not in {said}");
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+}

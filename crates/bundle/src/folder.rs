@@ -1,12 +1,14 @@
 //! A folder that can be run: a bundle, or engines that were built of one.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::engines::ENGINES_FORMAT;
 use crate::engines_open::Engines;
 use crate::error::Error;
 use crate::open::{Bundle, manifest_text};
-use crate::{FileCheck, ModelFacts, names};
+use crate::unlisted::Unlisted;
+use crate::{FileCheck, FileEntry, ModelFacts, names};
 
 /// An opened folder, by what its manifest says it is.
 #[derive(Debug, Clone)]
@@ -45,11 +47,15 @@ impl Folder {
     /// # Errors
     /// [`Error`] where the manifest cannot be read.
     pub fn listed_bytes(path: &Path) -> Result<u64, Error> {
-        let files = match holds_engines(path)? {
-            true => Engines::read_manifest(path)?.files,
-            false => Bundle::read_manifest(path)?.files,
-        };
-        Ok(files.values().map(|file| file.bytes).fold(0, u64::saturating_add))
+        Ok(listed(path)?.values().map(|file| file.bytes).fold(0, u64::saturating_add))
+    }
+
+    /// What lies in a folder beside the manifest and the files that it lists.
+    ///
+    /// # Errors
+    /// [`Error`] where the manifest or the folder cannot be read.
+    pub fn unlisted(path: &Path) -> Result<Unlisted, Error> {
+        Unlisted::find(path, listed(path)?.keys().map(String::as_str))
     }
 
     /// Checks size and SHA-256 of every file that the manifest of the folder at `path` lists.
@@ -64,6 +70,14 @@ impl Folder {
             false => Bundle::verify(path, progress),
         }
     }
+}
+
+/// The files that the manifest of a folder lists.
+fn listed(path: &Path) -> Result<BTreeMap<String, FileEntry>, Error> {
+    Ok(match holds_engines(path)? {
+        true => Engines::read_manifest(path)?.files,
+        false => Bundle::read_manifest(path)?.files,
+    })
 }
 
 /// Whether a folder's manifest says that it holds engines. What is wrong with a manifest is for
@@ -110,6 +124,21 @@ mod tests {
         }
         let nothing = tempfile::tempdir().unwrap();
         assert!(Folder::open(nothing.path()).unwrap_err().to_string().contains("no manifest.json"));
+    }
+
+    #[test]
+    fn what_the_manifest_does_not_list_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let engines = write(manifest(), folder.path());
+        assert_eq!(Folder::unlisted(&engines.path).unwrap(), Unlisted::default());
+        fs::create_dir(engines.path.join("notes")).unwrap();
+        fs::write(engines.path.join("notes/a.txt"), "").unwrap();
+        fs::write(engines.path.join("decode.engine.part"), "").unwrap();
+        let found = Folder::unlisted(&engines.path).unwrap();
+        assert_eq!(
+            found,
+            Unlisted { names: ["decode.engine.part", "notes/"].map(Into::into).into(), others: 0 }
+        );
     }
 
     #[test]

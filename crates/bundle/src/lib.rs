@@ -26,6 +26,7 @@ mod model;
 pub mod names;
 mod open;
 mod plan;
+mod unlisted;
 mod validate;
 mod verify;
 mod write;
@@ -53,5 +54,6 @@ pub use model::{
 };
 pub use open::Bundle;
 pub use plan::{Binding, CacheSlot, CacheUpdate, Phase, Plan, Step};
+pub use unlisted::Unlisted;
 pub use verify::{FileCheck, FileStatus};
 pub use write::BundleWriter;

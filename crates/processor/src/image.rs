@@ -11,6 +11,6 @@ mod process;
 mod resample;
 mod webp;
 
-pub use decode::{ImageLimits, RgbImage, decode_image, load_image};
+pub use decode::{ImageLimits, RgbImage, decode_image, decode_named_image, load_image};
 pub(crate) use file::read as read_file;
 pub use process::ImageProcessor;

@@ -14,7 +14,9 @@ mod prompt;
 mod tokenizer;
 
 pub use error::{Error, Result};
-pub use image::{ImageLimits, ImageProcessor, RgbImage, decode_image, load_image};
+pub use image::{
+    ImageLimits, ImageProcessor, RgbImage, decode_image, decode_named_image, load_image,
+};
 pub use prompt::{
     IMAGE_MARK, IMAGE_TOKEN_ID, Message, Role, SeparatorStyle, Template, count_image_marks, render,
     template, tokenize_prompt,

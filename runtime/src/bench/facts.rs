@@ -1,15 +1,16 @@
 //! What was measured: the model's identity and sizes, and the images'.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use cumo_bundle::{Manifest, MoeFacts, hash_reader, names};
+use cumo_bundle::{Manifest, MoeFacts, hash_reader};
 use cumo_processor::{ImageLimits, load_image};
 use cumo_results::schema::{Image, Model, ModelPart};
 
 use crate::error::Error;
+use crate::identity::Identity;
 
 /// A model's identity and sizes: `manifest` is that of the opened bundle, or of the bundle that
 /// the engines in `folder` were built of.
@@ -17,20 +18,7 @@ use crate::error::Error;
 /// # Errors
 /// [`Error::File`] where the folder's manifest cannot be read.
 pub fn model_facts(folder: &Path, manifest: &Manifest) -> Result<Model, Error> {
-    let path = folder.join(names::MANIFEST_FILE);
-    let failed = |source| Error::File { path: path.clone(), source };
-    let bytes = fs::read(&path).map_err(failed)?;
-    let sha256 = |bytes: &[u8]| hash_reader(bytes, |_| ()).map_err(failed);
-    let of_file = sha256(&bytes)?;
-    let (bundle_sha256, engines_sha256) = match serde_json::from_slice::<OfEngines>(&bytes) {
-        Err(_) => (of_file, None),
-        // As the bundle's writer writes it, so that the hash is that of the bundle's own file. What
-        // runs is another manifest, with the sizes that the engines were built for.
-        Ok(engines) => {
-            let text = serde_json::to_vec_pretty(&engines.bundle).map_err(io::Error::from);
-            (sha256(&[&text.map_err(failed)?[..], b"\n"].concat())?, Some(of_file))
-        }
-    };
+    let Identity { bundle_sha256, engines_sha256 } = Identity::of(folder)?;
     let facts = &manifest.model;
     let crops = facts.vision.scales.iter().fold(0_u64, |sum, scale| {
         let scale = *scale as u64;
@@ -49,12 +37,6 @@ pub fn model_facts(folder: &Path, manifest: &Manifest) -> Result<Model, Error> {
         image_tokens: Some(facts.vision.image_tokens as u64),
         image_crops: Some(crops),
     })
-}
-
-/// What a manifest of engines has and one of a bundle has not.
-#[derive(serde::Deserialize)]
-struct OfEngines {
-    bundle: Manifest,
 }
 
 fn parts(manifest: &Manifest) -> BTreeMap<String, ModelPart> {
@@ -129,6 +111,8 @@ pub(super) fn prompt_sha256(ids: &[i64]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::testing::{self, Form};
 

@@ -11,6 +11,7 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::console::{self, AnswerPrinter};
+use super::images;
 use super::interrupt::Interrupt;
 use crate::cli::ChatArgs;
 
@@ -19,6 +20,9 @@ const HELP: &str = "/image FILE  put an image before the next question
 /help        show this
 /exit        end (so do /quit and Ctrl-D)
 Ctrl-C       end the answer, not the program; the second time, the program";
+
+/// Why no image can come from standard input.
+const LINES_FROM_STDIN: &str = "standard input has the conversation's lines";
 
 /// The longest line that a script may have.
 const MAX_LINE_BYTES: u64 = 64 << 20;
@@ -55,6 +59,7 @@ impl<'a> Input<'a> {
 
 pub(crate) fn run(args: &ChatArgs) -> Result<ExitCode> {
     let options = args.generation.options(&GenerateOptions::default())?;
+    images::only_files(&args.image, LINES_FROM_STDIN)?;
     let interrupt = Interrupt::listen()?;
     let model = Model::open(&args.model.model, &args.model.options())?;
     ensure!(
@@ -160,6 +165,9 @@ impl Chat {
         match Input::parse(line) {
             Input::Nothing => {}
             Input::Question(question) => self.ask(question)?,
+            Input::Image(file) if images::is_stdin(Path::new(file)) => {
+                bail!("/image -: {LINES_FROM_STDIN}; give a file (one that is called `-` is ./-)")
+            }
             Input::Image(file) => {
                 let interrupt = self.interrupt.clone();
                 let _answering = interrupt.answering();

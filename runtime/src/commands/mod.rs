@@ -7,6 +7,7 @@ pub(crate) mod console;
 pub(crate) mod doctor;
 mod doctor_tensorrt;
 pub(crate) mod eval;
+mod images;
 pub(crate) mod interrupt;
 pub(crate) mod plan;
 pub(crate) mod run;

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use cumo_processor::{Message, Tokenizer};
 use cumo_runtime::{
-    Answer, FinishReason, GenerateOptions, ImageTimes, LogProbs, Model, Prompt, TokenLogProb,
-    question_text,
+    Answer, FinishReason, GenerateOptions, ImageSource, ImageTimes, LogProbs, Model, Prompt,
+    TokenLogProb, question_text,
 };
 use serde::Serialize;
 
 use super::console::{self, AnswerPrinter};
+use super::images;
 use super::interrupt::{EXIT_CODE, Interrupt};
 use super::timing::Milliseconds;
 use crate::cli::RunArgs;
@@ -66,23 +67,26 @@ fn token_report<'a>(probs: &LogProbs, tokenizer: Option<&'a Tokenizer>) -> Token
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let mut options = args.generation.options(&GenerateOptions::default())?;
     options.sampling.logprobs = args.logprobs;
+    // Before Ctrl-C is listened to, which ends the wait for whoever writes there.
+    let images = images::sources(&args.image)?;
     let interrupt = Interrupt::listen()?;
     let mut model = Model::open(&args.model.model, &args.model.options())?;
-    answer(args, &options, &mut model, &interrupt)
+    answer(args, &images, &options, &mut model, &interrupt)
 }
 
 fn answer(
     args: &RunArgs,
+    images: &[ImageSource],
     options: &GenerateOptions,
     model: &mut Model,
     interrupt: &Interrupt,
 ) -> Result<ExitCode> {
     let ids = prompt_ids(args, model)?;
     // Before images are encoded, which may take long.
-    Prompt::new(&ids, args.image.len(), model.facts())?;
+    Prompt::new(&ids, images.len(), model.facts())?;
     options.sampling.check(model.facts().llm.vocab_size)?;
     let cancel = interrupt.token();
-    let (images, image_times) = model.encode_images(&args.image, cancel)?;
+    let (images, image_times) = model.encode_sources(images, cancel)?;
     let answering = interrupt.answering();
     let mut printer = AnswerPrinter::new(model.tokenizer().is_some(), cancel);
     let answer = model.generate(&ids, &images, options, cancel, &mut |event| {

@@ -91,6 +91,14 @@ pub fn load_image(path: &Path, limits: &ImageLimits) -> Result<RgbImage> {
         .map_err(Error::of(path))
 }
 
+/// Decodes an image that was read from somewhere else than a file; see [`decode_image`].
+///
+/// # Errors
+/// As [`decode_image`]; `name` is named.
+pub fn decode_named_image(name: &Path, bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage> {
+    decode_image(bytes, limits).map_err(Error::of(name))
+}
+
 /// Decodes an image: PNG, JPEG, WebP, BMP or the first frame of a GIF, told apart by content.
 ///
 /// Gives what PIL's `Image.open(..).convert("RGB")` gives: alpha is dropped (not blended), gray is

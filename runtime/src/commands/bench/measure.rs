@@ -14,6 +14,7 @@ use cumo_runtime::power::PowerSensor;
 use cumo_runtime::{Error, Model};
 
 use super::super::console;
+use super::super::images;
 use super::super::interrupt::{EXIT_CODE, Interrupt};
 use super::cold;
 use super::progress::Bars;
@@ -101,6 +102,7 @@ struct Images {
 
 impl Images {
     fn new(args: &WorkArgs) -> Result<Self> {
+        images::only_files(&args.image, "images are read once a repetition")?;
         if args.no_image || !args.image.is_empty() {
             return Ok(Images { paths: args.image.clone(), _synthetic: None });
         }

@@ -10,7 +10,13 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use cumo_runtime::Identity;
+
 use super::questions::Question;
+
+/// Keys of an answer's metadata: SHA-256 of the manifests.
+const BUNDLE: &str = "bundle_sha256";
+const ENGINES: &str = "engines_sha256";
 
 /// A line of the file, with the keys that the original writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,16 +30,53 @@ pub(super) struct AnswerLine {
     metadata: Map<String, Value>,
 }
 
-impl AnswerLine {
-    pub(super) fn new(question: &Question, text: &str, model_id: &str) -> Self {
+/// The model whose answers a file has: its name, and the hashes that tell it from others of that
+/// name.
+#[derive(Debug, Clone)]
+pub(super) struct Answerer {
+    model_id: String,
+    metadata: Map<String, Value>,
+}
+
+impl Answerer {
+    pub(super) fn new(model_id: &str, identity: &Identity) -> Self {
+        let mut metadata = Map::new();
+        metadata.insert(BUNDLE.to_owned(), identity.bundle_sha256.clone().into());
+        if let Some(engines) = &identity.engines_sha256 {
+            metadata.insert(ENGINES.to_owned(), engines.clone().into());
+        }
+        Answerer { model_id: model_id.to_owned(), metadata }
+    }
+
+    pub(super) fn answer(&self, question: &Question, text: &str) -> AnswerLine {
         AnswerLine {
             question_id: question.question_id.clone(),
             prompt: question.text.clone(),
             text: text.to_owned(),
             answer_id: answer_id(),
-            model_id: model_id.to_owned(),
-            metadata: Map::new(),
+            model_id: self.model_id.clone(),
+            metadata: self.metadata.clone(),
         }
+    }
+
+    /// Refuses an answer of another model.
+    fn check(&self, answer: &AnswerLine) -> Result<()> {
+        let own = &self.model_id;
+        ensure!(answer.model_id == *own, "an answer of `{}`, not of `{own}`", answer.model_id);
+        for (key, what) in [(BUNDLE, "bundle"), (ENGINES, "engines")] {
+            let shown = |metadata: &Map<String, Value>| match metadata.get(key) {
+                Some(Value::String(hash)) => hash.clone(),
+                _ => "not told".to_owned(),
+            };
+            ensure!(
+                answer.metadata.get(key) == self.metadata.get(key),
+                "an answer of another model that is called `{own}` too ({key} of the {what}' \
+                 manifest: {}, here: {})",
+                shown(&answer.metadata),
+                shown(&self.metadata)
+            );
+        }
+        Ok(())
     }
 }
 
@@ -47,12 +90,12 @@ pub(super) struct AnswersFile {
 }
 
 impl AnswersFile {
-    /// Opens or makes a file of a model's answers, for one run at a time. A last line that was not written to its end is
-    /// cut off.
+    /// Opens or makes a file of a model's answers, for one run at a time. A last line that was not
+    /// written to its end is cut off.
     ///
     /// # Errors
     /// Where the file has something else than answers of this model in it; it is then left alone.
-    pub(super) fn open(path: &Path, model_id: &str) -> Result<Self> {
+    pub(super) fn open(path: &Path, answerer: &Answerer) -> Result<Self> {
         let name = path.display();
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
@@ -80,12 +123,9 @@ impl AnswersFile {
             let answer: AnswerLine = serde_json::from_slice(line).with_context(|| {
                 format!("{name}, line {}: not an answer; give another --answers-file", index + 1)
             })?;
-            ensure!(
-                answer.model_id == model_id,
-                "{name}, line {}: an answer of `{}`, not of `{model_id}`; give another --answers-file",
-                index + 1,
-                answer.model_id
-            );
+            if let Err(reason) = answerer.check(&answer) {
+                bail!("{name}, line {}: {reason}; give another --answers-file", index + 1);
+            }
             let key = (answer.question_id.to_string(), answer.prompt);
             before.entry(key).or_default().push(answer.text);
         }
@@ -129,26 +169,36 @@ mod tests {
         serde_json::from_value(serde_json::json!({ "question_id": id, "text": text })).unwrap()
     }
 
+    /// A model, by the first digit of its manifest's hash.
+    fn answerer(model_id: &str, digit: char) -> Answerer {
+        let bundle_sha256 = digit.to_string().repeat(64);
+        Answerer::new(model_id, &Identity { bundle_sha256, engines_sha256: None })
+    }
+
+    fn m() -> Answerer {
+        answerer("m", '1')
+    }
+
     fn line(id: u32, text: &str) -> String {
-        serde_json::to_string(&AnswerLine::new(&question(id, "Q?"), text, "m")).unwrap() + "\n"
+        serde_json::to_string(&m().answer(&question(id, "Q?"), text)).unwrap() + "\n"
     }
 
     #[test]
     fn a_run_goes_on_behind_the_last_whole_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/a.jsonl");
-        let mut file = AnswersFile::open(&path, "m").unwrap();
-        file.add(&AnswerLine::new(&question(1, "Q?"), "one", "m")).unwrap();
+        let mut file = AnswersFile::open(&path, &m()).unwrap();
+        file.add(&m().answer(&question(1, "Q?"), "one")).unwrap();
         drop(file);
         let whole = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{whole}{{\"question_id\": 2, \"pro")).unwrap();
 
-        let mut file = AnswersFile::open(&path, "m").unwrap();
+        let mut file = AnswersFile::open(&path, &m()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), whole);
         assert_eq!(file.take(&1.into(), "Q?").as_deref(), Some("one"));
         assert_eq!(file.take(&1.into(), "Q?"), None);
         assert_eq!(file.take(&2.into(), "Q?"), None);
-        file.add(&AnswerLine::new(&question(2, "Q?"), "two", "m")).unwrap();
+        file.add(&m().answer(&question(2, "Q?"), "two")).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
     }
 
@@ -157,7 +207,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         fs::write(&path, line(1, "first") + &line(1, "second")).unwrap();
-        let mut file = AnswersFile::open(&path, "m").unwrap();
+        let mut file = AnswersFile::open(&path, &m()).unwrap();
         assert_eq!(file.take(&1.into(), "Other?"), None);
         assert_eq!(file.take(&1.into(), "Q?").as_deref(), Some("first"));
         assert_eq!(file.take(&1.into(), "Q?").as_deref(), Some("second"));
@@ -167,11 +217,11 @@ mod tests {
     fn two_runs_at_once_do_not_write_to_one_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
-        let first = AnswersFile::open(&path, "m").unwrap();
-        let error = AnswersFile::open(&path, "m").unwrap_err().to_string();
+        let first = AnswersFile::open(&path, &m()).unwrap();
+        let error = AnswersFile::open(&path, &m()).unwrap_err().to_string();
         assert!(error.contains("another run writes to it"), "{error}");
         drop(first);
-        AnswersFile::open(&path, "m").unwrap();
+        AnswersFile::open(&path, &m()).unwrap();
     }
 
     #[test]
@@ -183,8 +233,30 @@ mod tests {
             (line(1, "x"), "an answer of `m`, not of `other`"),
         ] {
             fs::write(&path, &text).unwrap();
-            let error = format!("{:#}", AnswersFile::open(&path, "other").unwrap_err());
+            let other = answerer("other", '1');
+            let error = format!("{:#}", AnswersFile::open(&path, &other).unwrap_err());
             assert!(error.contains(part), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn answers_of_another_model_of_the_same_name_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let untold = AnswerLine { metadata: Map::new(), ..m().answer(&question(1, "Q?"), "x") };
+        let untold = serde_json::to_string(&untold).unwrap() + "\n";
+        let of_engines =
+            Identity { bundle_sha256: "1".repeat(64), engines_sha256: Some("3".repeat(64)) };
+        for (text, other, parts) in [
+            (line(1, "x"), answerer("m", '2'), ["1".repeat(64), "2".repeat(64)]),
+            (line(1, "x"), Answerer::new("m", &of_engines), ["not told".into(), "3".repeat(64)]),
+            (untold, m(), ["bundle_sha256".into(), "not told".into()]),
+        ] {
+            fs::write(&path, &text).unwrap();
+            let error = AnswersFile::open(&path, &other).unwrap_err().to_string();
+            assert!(error.contains("line 1: an answer of another model that is called `m`"));
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
     }
@@ -196,7 +268,7 @@ mod tests {
         let places: Vec<usize> = keys.iter().map(|key| line.find(key).unwrap()).collect();
         assert!(places.is_sorted());
         let value: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(value["metadata"], serde_json::json!({}));
+        assert_eq!(value["metadata"], serde_json::json!({"bundle_sha256": "1".repeat(64)}));
         assert_eq!(value["answer_id"].as_str().unwrap().len(), 22);
     }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use cumo_processor::Message;
 use cumo_runtime::{
-    FinishReason, GenerateOptions, ImageEmbeds, Model, SamplingOptions, question_text,
+    FinishReason, GenerateOptions, Identity, ImageEmbeds, Model, SamplingOptions, question_text,
 };
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ use super::console;
 use super::interrupt::{EXIT_CODE, Interrupt};
 use crate::cli::EvalArgs;
 use accuracy::Accuracy;
-use answers::{AnswerLine, AnswersFile};
+use answers::{Answerer, AnswersFile};
 use progress::Progress;
 use questions::Question;
 
@@ -58,7 +58,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
     let model = Model::open(&args.model.model, &args.model.options())?;
     let model_id = model.facts().name.clone();
-    let mut answers = AnswersFile::open(&args.answers_file, &model_id)?;
+    let answerer = Answerer::new(&model_id, &Identity::of(&args.model.model)?);
+    let mut answers = AnswersFile::open(&args.answers_file, &answerer)?;
 
     let start = Instant::now();
     let mut eval = Eval { args, model, interrupt, options, context_full: 0, image: None };
@@ -80,7 +81,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
                     console::note("stopped; the same command goes on from here");
                     return Ok(ExitCode::from(EXIT_CODE));
                 };
-                answers.add(&AnswerLine::new(question, &text, &model_id))?;
+                answers.add(&answerer.answer(question, &text))?;
                 text
             }
         };
