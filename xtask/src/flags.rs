@@ -41,14 +41,16 @@ Usage: cargo xtask <command>
   test [--quick]          setup --tensorrt, native, Rust tests, then the exported files under
                           Python's onnx and onnxruntime;
                           --quick: Rust tests only, without those that need TensorRT
-  package --target aarch64|x86_64 [--features LIST] [--native FOLDER|none]
+  package --target aarch64|x86_64 [--features LIST] [--native FOLDER|none] [--tensorrt DIR]
           [--with-export] [--emulate]
-                          a Debian package with cumo, manual pages, completions and the sources of
-                          native/, into target/package;
+                          a Debian package with cumo, manual pages, completions, the sources of
+                          native/ and, where CUDA for the target is at hand, the libraries built of
+                          them, into target/package;
                           --features: cargo features of cumo-runtime in place of the default ones;
-                          --native: native libraries of a build folder made on such a machine, or none
-                          (without it: built here where the package is for this machine and CUDA is
-                          here);
+                          --native: the libraries of a build folder made on such a machine, or none;
+                          --tensorrt: build them for the TensorRT whose headers are in DIR alone, for
+                          example a board's /usr/include/aarch64-linux-gnu (without it: for
+                          TensorRT-RTX, 11 and what is installed, after `setup --tensorrt`);
                           --with-export: cumo-export too, for engines are built on the board;
                           --emulate: and let its cumo answer the sample's questions, under QEMU where
                           it is for another machine. Exit status 77: a pinned package has gone from
@@ -68,8 +70,8 @@ Environment:
 /// A command and its options.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Prints [`HELP`].
-    Help,
+    /// Prints a text.
+    Help(String),
     /// Native library, and Python tools and TensorRT's packages where asked.
     Setup { python: bool, tensorrt: bool },
     /// The C++ and CUDA side: build and test.
@@ -102,7 +104,12 @@ pub(crate) enum Command {
 /// An unknown command, or an option that the command does not have.
 pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
     let args: Vec<String> = args.collect();
-    let Some((name, rest)) = args.split_first() else { return Ok(Command::Help) };
+    let Some((name, rest)) = args.split_first() else { return Ok(Command::Help(HELP.to_owned())) };
+    // After a benchmark's name, it is the benchmark that is asked.
+    let asked = if name == "bench" { rest.get(..1) } else { Some(rest) };
+    if asked.is_some_and(|words| words.iter().any(|word| word == "--help" || word == "-h")) {
+        return Ok(Command::Help(help_on(name)?));
+    }
     let command = match name.as_str() {
         "setup" => {
             let [python, tensorrt] = switches(name, rest, ["--python", "--tensorrt"])?;
@@ -125,10 +132,39 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
             name: rest.first().cloned(),
             args: rest.get(1..).unwrap_or_default().to_vec(),
         },
-        "help" | "--help" | "-h" => Command::Help,
+        "help" | "--help" | "-h" => match rest.first() {
+            Some(name) => Command::Help(help_on(name)?),
+            None => Command::Help(HELP.to_owned()),
+        },
         other => bail!("no command `{other}`\n\n{HELP}"),
     };
     Ok(command)
+}
+
+/// What [`HELP`] says of a command.
+///
+/// # Errors
+/// There is no such command.
+fn help_on(name: &str) -> Result<String> {
+    let name = if name == "licenses" { "licences" } else { name };
+    let is_start = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let is_it = |line: &&str| is_start(line) && line.split_whitespace().next() == Some(name);
+    let commands = HELP.split("\nEnvironment:").next().unwrap_or(HELP);
+    let mut text = String::new();
+    let mut inside = false;
+    for line in commands.lines().skip(2) {
+        inside = if is_start(&line) { is_it(&line) } else { inside };
+        if inside && !line.is_empty() {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    if text.is_empty() {
+        bail!("no command `{name}`\n\n{HELP}");
+    }
+    Ok(format!(
+        "Usage: cargo xtask <command>\n\n{text}\n`cargo xtask help` describes all commands.\n"
+    ))
 }
 
 /// Which of the known options were given.
@@ -161,7 +197,8 @@ fn gpu(rest: &[String]) -> Result<Request> {
 
 /// The options of `package`.
 fn package(rest: &[String]) -> Result<Options> {
-    let (mut target, mut features, mut native) = (None, None, Native::WhereCuda);
+    let (mut target, mut features, mut native) = (None, None, None);
+    let mut tensorrt = None;
     let (mut with_export, mut emulate) = (false, false);
     let mut words = rest.iter();
     while let Some(option) = words.next() {
@@ -170,17 +207,22 @@ fn package(rest: &[String]) -> Result<Options> {
             "--target" => target = Some(Target::from_name(value()?)?),
             "--features" => features = Some(value()?.clone()),
             "--native" => {
-                native = match value()?.as_str() {
+                native = Some(match value()?.as_str() {
                     "none" => Native::None,
                     folder => Native::Folder(folder.into()),
-                };
+                });
             }
+            "--tensorrt" => tensorrt = Some(PathBuf::from(value()?)),
             "--with-export" => with_export = true,
             "--emulate" => emulate = true,
             other => bail!("`package` has no option `{other}`"),
         }
     }
     let target = target.context("`package` needs `--target aarch64` or `--target x86_64`")?;
+    if native.is_some() && tensorrt.is_some() {
+        bail!("`--tensorrt` is for libraries that are built, and `--native` gives them or none");
+    }
+    let native = native.unwrap_or(Native::Build { tensorrt });
     Ok(Options { target, features, native, with_export, emulate })
 }
 
@@ -201,7 +243,7 @@ mod tests {
 
     #[test]
     fn reads_commands_and_options() {
-        assert_eq!(parse("").unwrap(), Command::Help);
+        assert_eq!(parse("").unwrap(), Command::Help(HELP.to_owned()));
         assert_eq!(parse("setup").unwrap(), Command::Setup { python: false, tensorrt: false });
         let both = Command::Setup { python: true, tensorrt: true };
         assert_eq!(parse("setup --tensorrt --python").unwrap(), both);
@@ -231,11 +273,51 @@ mod tests {
             emulate: true,
         };
         assert_eq!(package.unwrap(), Command::Package(options));
+        let Ok(Command::Package(options)) = parse("package --target x86_64 --tensorrt headers")
+        else {
+            panic!("no package");
+        };
+        assert_eq!(options.native, Native::Build { tensorrt: Some("headers".into()) });
         let error = |text: &str| parse(text).unwrap_err().to_string();
         assert_eq!(error("package"), "`package` needs `--target aarch64` or `--target x86_64`");
         assert_eq!(error("package --target"), "`--target` needs a value");
         assert!(error("package --target riscv").starts_with("no package is made for `riscv`"));
+        let both = error("package --target x86_64 --native none --tensorrt headers");
+        assert!(both.starts_with("`--tensorrt` is for libraries that are built"), "{both}");
         assert_eq!(error("package --fast"), "`package` has no option `--fast`");
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for name in [
+            "setup",
+            "native",
+            "gpu",
+            "demo",
+            "test",
+            "package",
+            "bench-readme",
+            "lint",
+            "format",
+            "licences",
+            "tidy",
+            "bench",
+        ] {
+            for text in [format!("{name} --help"), format!("{name} -h"), format!("help {name}")] {
+                let Ok(Command::Help(text)) = parse(&text) else { panic!("{text}: no help") };
+                assert!(text.contains(&format!("\n  {name} ")), "{name}: {text}");
+                assert!(!text.contains("ORT_DYLIB_PATH"), "{name}: {text}");
+            }
+        }
+        let Ok(Command::Help(package)) = parse("package --target aarch64 --help") else {
+            panic!("no help")
+        };
+        assert!(package.contains("--with-export") && !package.contains("  lint"), "{package}");
+        let Ok(Command::Help(gpu)) = parse("gpu --help") else { panic!("no help") };
+        assert!(gpu.contains("kernels  every case") && gpu.contains("gpu --stand-in"), "{gpu}");
+        let asked = Command::Bench { name: Some("moe".into()), args: vec!["--help".into()] };
+        assert_eq!(parse("bench moe --help").unwrap(), asked);
+        assert!(parse("tset --help").unwrap_err().to_string().starts_with("no command `tset`"));
     }
 
     #[test]

@@ -45,14 +45,14 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<ExitCode> {
     let command = flags::parse(std::env::args().skip(1))?;
-    if let Command::Help = command {
-        print!("{}", flags::HELP);
+    if let Command::Help(text) = command {
+        print!("{text}");
         return Ok(ExitCode::SUCCESS);
     }
     let workspace = Workspace::find()?;
     match command {
         Command::Gpu(request) => return gpu::run(&workspace, &request),
-        Command::Help => Ok(()),
+        Command::Help(_) => Ok(()),
         Command::Setup { python, tensorrt } => setup::run(&workspace, python, tensorrt),
         Command::Test { quick } => test::run(&workspace, quick),
         Command::Native => native::run(&workspace),

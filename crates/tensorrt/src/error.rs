@@ -11,8 +11,8 @@ use crate::flavour::Flavour;
 pub enum Error {
     /// The shim was not found: the native part is to be built or installed.
     #[error(
-        "{} was not found; build it with `cargo xtask native`, or name its folder in \
-         CUMO_TRT_SHIM; looked at: {}", .flavour.shim_name(), show(tried)
+        "{} was not found; build it with `cargo xtask native`, or where cumo is installed with `sudo sh \
+         /usr/share/cumo-edge/native/build.sh`, or name its folder in CUMO_TRT_SHIM; looked at: {}", .flavour.shim_name(), show(tried)
     )]
     MissingShim {
         /// The flavour asked for.

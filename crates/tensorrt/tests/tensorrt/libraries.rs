@@ -21,7 +21,8 @@ fn a_missing_shim_is_named_with_the_places() {
     assert!(matches!(error, Error::MissingShim { flavour: Flavour::V11, .. }), "{error:?}");
     assert_eq!(
         error.to_string(),
-        "libcumo_trt_11.so was not found; build it with `cargo xtask native`, or name its folder \
+        "libcumo_trt_11.so was not found; build it with `cargo xtask native`, or where cumo is \
+         installed with `sudo sh /usr/share/cumo-edge/native/build.sh`, or name its folder \
          in CUMO_TRT_SHIM; looked at: /nonexistent/libcumo_trt_11.so (no such file)"
     );
 }
