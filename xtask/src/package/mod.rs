@@ -6,6 +6,7 @@ mod cross;
 mod deb;
 mod debian;
 mod emulation;
+mod install;
 mod libraries;
 mod notices;
 mod script;
@@ -87,6 +88,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let unpacked = tempfile::tempdir()?;
     deb::check(workspace, &file, unpacked.path())?;
     script::check(workspace, unpacked.path())?;
+    install::check(&file)?;
     if options.emulate {
         emulation::run(workspace, target, &tools, unpacked.path(), &libraries)?;
     }
