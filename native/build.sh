@@ -9,7 +9,8 @@ Usage: build.sh [options]
 
 Builds the shim and the plugin for the TensorRT that is installed, with the CUDA that is installed.
 
-  --cuda DIR           CUDA, a folder with bin/nvcc [default: $CUDA_HOME, /usr/local/cuda]
+  --cuda DIR           CUDA, a folder with bin/nvcc [default: $CUDA_HOME, /usr/local/cuda, that of
+                       the nvcc on the path]
   --tensorrt DIR       the folder of NvInfer.h and NvOnnxParser.h [default: where packages put them]
   --architectures LIST compute capabilities, for example 87 or 87;110
                        [default: this machine's, or else all that nvcc knows of 80 90 100 110 120]
@@ -29,8 +30,18 @@ fail() {
     exit 1
 }
 
+# A word as it would be typed.
+quoted() {
+    case $1 in
+        '' | *[!A-Za-z0-9_./:=,+-]*) printf "'%s'" "$1" ;;
+        *) printf '%s' "$1" ;;
+    esac
+}
+
 run() {
-    printf '$ %s\n' "$*"
+    printf '$'
+    for word; do printf ' %s' "$(quoted "$word")"; done
+    printf '\n'
     [ "$dry_run" = yes ] || "$@"
 }
 
@@ -64,20 +75,34 @@ while [ $# -gt 0 ]; do
 done
 case $jobs in '' | *[!0-9]* | 0) fail "--jobs takes a number, not \`$jobs\`" ;; esac
 
-source=$(cd "$(dirname "$0")" && pwd)
+source=$(cd "$(dirname "$0")" && pwd -P)
 [ -f "$source/CMakeLists.txt" ] || fail "$source has no CMakeLists.txt: the sources belong beside this script"
 
 # Tools.
-if [ -z "$cuda" ]; then
-    for folder in "${CUDA_HOME:-}" /usr/local/cuda; do
+if [ -n "$cuda" ]; then
+    [ -x "$cuda/bin/nvcc" ] || fail "$cuda has no bin/nvcc: --cuda takes the folder of a whole CUDA"
+else
+    on_path=$(command -v nvcc || true)
+    [ -z "$on_path" ] || on_path=$(dirname "$(dirname "$(readlink -f "$on_path")")")
+    for folder in "${CUDA_HOME:-}" /usr/local/cuda "$on_path"; do
         [ -n "$folder" ] && [ -x "$folder/bin/nvcc" ] && cuda=$folder && break
     done
 fi
-[ -n "$cuda" ] && [ -x "$cuda/bin/nvcc" ] ||
+[ -n "$cuda" ] ||
     fail 'no CUDA compiler; on a Jetson: sudo apt install nvidia-jetpack; else name it with --cuda DIR'
 command -v cmake > /dev/null || fail 'no cmake: sudo apt install cmake g++'
+command -v "${CXX:-c++}" > /dev/null || fail "no C++ compiler (${CXX:-c++}): sudo apt install g++"
 generator='Unix Makefiles'
 if command -v ninja > /dev/null; then generator=Ninja; else command -v make > /dev/null || fail 'no make: sudo apt install make'; fi
+
+# Whether the libraries can be put in their place is known now, not after they were built.
+place=$prefix/lib/cumo-edge
+if [ "$dry_run" = no ]; then
+    there=$place
+    while [ ! -e "$there" ]; do there=$(dirname "$there"); done
+    [ -d "$there" ] || fail "$there is no folder, so that nothing can be installed in $place"
+    [ -w "$there" ] || fail "$there cannot be written to: run this with sudo, or install elsewhere with --prefix DIR"
+fi
 
 # TensorRT: the headers, and by them its major version, which is the shim's flavour.
 if [ -z "$headers" ]; then
@@ -87,11 +112,22 @@ if [ -z "$headers" ]; then
 fi
 [ -n "$headers" ] && [ -f "$headers/NvOnnxParser.h" ] ||
     fail "no TensorRT headers (NvOnnxParser.h); on a Jetson: sudo apt install nvidia-jetpack; else --tensorrt DIR"
-flavour=$(sed -n 's/^#define \(TRT_MAJOR_ENTERPRISE\|NV_TENSORRT_MAJOR\) \([0-9][0-9]*\).*/\2/p' "$headers/NvInferVersion.h" | head -n 1)
+for header in NvInfer.h NvInferVersion.h; do
+    [ -f "$headers/$header" ] || fail "$headers has no $header beside NvOnnxParser.h: TensorRT's headers are not whole"
+done
+defined() {
+    sed -n "s/^#define \($1\) \([0-9][0-9]*\).*/\2/p" "$headers/NvInferVersion.h" | head -n 1
+}
+major=$(defined 'TRT_MAJOR_ENTERPRISE\|NV_TENSORRT_MAJOR')
+minor=$(defined 'TRT_MINOR_ENTERPRISE\|NV_TENSORRT_MINOR')
+flavour=$major
 grep -q 'TRT_MAJOR_RTX' "$headers/NvInferVersion.h" && ! grep -q 'TRT_MAJOR_ENTERPRISE' "$headers/NvInferVersion.h" && flavour=rtx
+old="$headers is of TensorRT $major.$minor, and 10.3 is the oldest that will do; on a Jetson: JetPack 6.1 or later"
 case $flavour in
-    10 | 11 | rtx) ;;
-    *) fail "$headers is of TensorRT \`$flavour\`; 10, 11 and RTX are known" ;;
+    rtx | 11) ;;
+    10) [ "${minor:-0}" -ge 3 ] || fail "$old" ;;
+    [1-9]) fail "$old" ;;
+    *) fail "$headers is of TensorRT \`$flavour\`; 10.3 and later, 11 and RTX are known" ;;
 esac
 
 # The GPU: by the board, or by the driver.
@@ -121,10 +157,21 @@ for code in $(printf '%s' "$architectures" | tr ';' ' '); do
     knows "$code" || fail "$cuda/bin/nvcc does not compile for $code; it knows: $known"
 done
 
+# A folder that another version of the sources was built in, or with other tools, cannot be built on.
+cached() {
+    sed -n "s/^CMAKE_$1:INTERNAL=//p" "$build/CMakeCache.txt"
+}
+if [ -n "$build" ] && [ -f "$build/CMakeCache.txt" ]; then
+    [ "$(cached HOME_DIRECTORY)" = "$source" ] || fail "$build was made from $(cached HOME_DIRECTORY): remove it, or name another folder"
+    [ "$(cached GENERATOR)" = "$generator" ] || fail "$build was made with $(cached GENERATOR), not $generator: remove it, or name another folder"
+fi
+
+temporary='' installing=''
+trap 'rm -rf ${temporary:+"$temporary"} ${installing:+"$installing"}' EXIT
+trap 'exit 130' INT TERM HUP
 if [ -z "$build" ]; then
-    build=$(mktemp -d "${TMPDIR:-/var/tmp}/cumo-edge.XXXXXX")
-    trap 'rm -rf "$build"' EXIT
-    trap 'exit 130' INT TERM HUP
+    temporary=$(mktemp -d "${TMPDIR:-/var/tmp}/cumo-edge.XXXXXX")
+    build=$temporary
 fi
 printf 'CUDA %s\nTensorRT headers %s (flavour %s)\ncompute capabilities %s\n' "$cuda" "$headers" "$flavour" "$architectures"
 
@@ -137,11 +184,18 @@ if [ "$test" = yes ]; then
     run cmake --build "$build" --parallel "$jobs" --target device_test
     run "$build/kernels/device_test" "$source/emulation/cases.txt"
 fi
+# Both are copied before one is put in its place: a program finds the old pair or the new one.
 shim=libcumo_trt_$flavour.so
-run install -D -m 644 "$build/shim/$shim" "$prefix/lib/cumo-edge/$shim"
-run install -D -m 644 "$build/plugin/$flavour/libcumo_plugin.so" "$prefix/lib/cumo-edge/$flavour/libcumo_plugin.so"
+installing=$place/.installing
+run rm -rf "$installing"
+run install -D -m 644 "$build/shim/$shim" "$installing/$shim"
+run install -D -m 644 "$build/plugin/$flavour/libcumo_plugin.so" "$installing/libcumo_plugin.so"
+run mkdir -p "$place/$flavour"
+run mv -f "$installing/libcumo_plugin.so" "$place/$flavour/libcumo_plugin.so"
+run mv -f "$installing/$shim" "$place/$shim"
+run rm -rf "$installing"
 if [ "$dry_run" = yes ]; then
     echo 'dry run: nothing was built or installed'
 else
-    echo "installed in $prefix/lib/cumo-edge; cumo doctor tells whether it is found"
+    echo "installed in $place; cumo doctor tells whether it is found"
 fi

@@ -41,14 +41,16 @@ Usage: cargo xtask <command>
   test [--quick]          setup --tensorrt, native, Rust tests, then the exported files under
                           Python's onnx and onnxruntime;
                           --quick: Rust tests only, without those that need TensorRT
-  package --target aarch64|x86_64 [--features LIST] [--native FOLDER|none]
+  package --target aarch64|x86_64 [--features LIST] [--native FOLDER|none] [--tensorrt DIR]
           [--with-export] [--emulate]
-                          a Debian package with cumo, manual pages, completions and the sources of
-                          native/, into target/package;
+                          a Debian package with cumo, manual pages, completions, the sources of
+                          native/ and, where CUDA for the target is at hand, the libraries built of
+                          them, into target/package;
                           --features: cargo features of cumo-runtime in place of the default ones;
-                          --native: native libraries of a build folder made on such a machine, or none
-                          (without it: built here where the package is for this machine and CUDA is
-                          here);
+                          --native: the libraries of a build folder made on such a machine, or none;
+                          --tensorrt: build them for the TensorRT whose headers are in DIR alone, for
+                          example a board's /usr/include/aarch64-linux-gnu (without it: for
+                          TensorRT-RTX, 11 and what is installed, after `setup --tensorrt`);
                           --with-export: cumo-export too, for engines are built on the board;
                           --emulate: and let its cumo answer the sample's questions, under QEMU where
                           it is for another machine. Exit status 77: a pinned package has gone from
@@ -69,7 +71,7 @@ Environment:
 /// A command and its options.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Prints this text: [`HELP`], or what it says of one command.
+    /// Prints a text.
     Help(String),
     /// Native library, and Python tools and TensorRT's packages where asked.
     Setup { python: bool, tensorrt: bool },
@@ -103,13 +105,11 @@ pub(crate) enum Command {
 /// An unknown command, or an option that the command does not have.
 pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
     let args: Vec<String> = args.collect();
-    let Some((name, rest)) = args.split_first() else {
-        return Ok(Command::Help(HELP.to_owned()));
-    };
-    if asks_for_help(name, rest)
-        && let Some(help) = help_of(name)
-    {
-        return Ok(Command::Help(help));
+    let Some((name, rest)) = args.split_first() else { return Ok(Command::Help(HELP.to_owned())) };
+    // After a benchmark's name, it is the benchmark that is asked.
+    let asked = if name == "bench" { rest.get(..1) } else { Some(rest) };
+    if asked.is_some_and(|words| words.iter().any(|word| word == "--help" || word == "-h")) {
+        return Ok(Command::Help(help_on(name)?));
     }
     let command = match name.as_str() {
         "setup" => {
@@ -133,37 +133,39 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
             name: rest.first().cloned(),
             args: rest.get(1..).unwrap_or_default().to_vec(),
         },
-        "help" | "--help" | "-h" => {
-            let help = rest.first().and_then(|command| help_of(command));
-            Command::Help(help.unwrap_or_else(|| HELP.to_owned()))
-        }
+        "help" | "--help" | "-h" => match rest.first() {
+            Some(name) => Command::Help(help_on(name)?),
+            None => Command::Help(HELP.to_owned()),
+        },
         other => bail!("no command `{other}`\n\n{HELP}"),
     };
     Ok(command)
 }
 
-/// Whether a command's help is asked for; behind a benchmark's name, it is the benchmark's.
-fn asks_for_help(name: &str, rest: &[String]) -> bool {
-    let own = if name == "bench" { &rest[..rest.len().min(1)] } else { rest };
-    own.iter().any(|arg| arg == "--help" || arg == "-h")
-}
-
-/// What [`HELP`] says of a command: its entries with the lines that are indented further.
-fn help_of(name: &str) -> Option<String> {
+/// What [`HELP`] says of a command.
+///
+/// # Errors
+/// There is no such command.
+fn help_on(name: &str) -> Result<String> {
+    let name = if name == "licenses" { "licences" } else { name };
+    let is_start = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let is_it = |line: &&str| is_start(line) && line.split_whitespace().next() == Some(name);
+    let commands = HELP.split("\nEnvironment:").next().unwrap_or(HELP);
     let mut text = String::new();
-    let mut is_in = false;
-    for line in HELP.lines() {
-        if let Some(entry) = line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')) {
-            is_in = entry.split_whitespace().next() == Some(name);
-        } else if !line.starts_with(' ') {
-            is_in = false;
-        }
-        if is_in {
-            text += line;
+    let mut inside = false;
+    for line in commands.lines().skip(2) {
+        inside = if is_start(&line) { is_it(&line) } else { inside };
+        if inside && !line.is_empty() {
+            text.push_str(line);
             text.push('\n');
         }
     }
-    (!text.is_empty()).then(|| format!("Usage: cargo xtask {name}\n\n{text}"))
+    if text.is_empty() {
+        bail!("no command `{name}`\n\n{HELP}");
+    }
+    Ok(format!(
+        "Usage: cargo xtask <command>\n\n{text}\n`cargo xtask help` describes all commands.\n"
+    ))
 }
 
 /// Which of the known options were given.
@@ -196,7 +198,8 @@ fn gpu(rest: &[String]) -> Result<Request> {
 
 /// The options of `package`.
 fn package(rest: &[String]) -> Result<Options> {
-    let (mut target, mut features, mut native) = (None, None, Native::WhereCuda);
+    let (mut target, mut features, mut native) = (None, None, None);
+    let mut tensorrt = None;
     let (mut with_export, mut emulate) = (false, false);
     let mut words = rest.iter();
     while let Some(option) = words.next() {
@@ -205,17 +208,22 @@ fn package(rest: &[String]) -> Result<Options> {
             "--target" => target = Some(Target::from_name(value()?)?),
             "--features" => features = Some(value()?.clone()),
             "--native" => {
-                native = match value()?.as_str() {
+                native = Some(match value()?.as_str() {
                     "none" => Native::None,
                     folder => Native::Folder(folder.into()),
-                };
+                });
             }
+            "--tensorrt" => tensorrt = Some(PathBuf::from(value()?)),
             "--with-export" => with_export = true,
             "--emulate" => emulate = true,
             other => bail!("`package` has no option `{other}`"),
         }
     }
     let target = target.context("`package` needs `--target aarch64` or `--target x86_64`")?;
+    if native.is_some() && tensorrt.is_some() {
+        bail!("`--tensorrt` is for libraries that are built, and `--native` gives them or none");
+    }
+    let native = native.unwrap_or(Native::Build { tensorrt });
     Ok(Options { target, features, native, with_export, emulate })
 }
 
@@ -266,39 +274,51 @@ mod tests {
             emulate: true,
         };
         assert_eq!(package.unwrap(), Command::Package(options));
+        let Ok(Command::Package(options)) = parse("package --target x86_64 --tensorrt headers")
+        else {
+            panic!("no package");
+        };
+        assert_eq!(options.native, Native::Build { tensorrt: Some("headers".into()) });
         let error = |text: &str| parse(text).unwrap_err().to_string();
         assert_eq!(error("package"), "`package` needs `--target aarch64` or `--target x86_64`");
         assert_eq!(error("package --target"), "`--target` needs a value");
         assert!(error("package --target riscv").starts_with("no package is made for `riscv`"));
+        let both = error("package --target x86_64 --native none --tensorrt headers");
+        assert!(both.starts_with("`--tensorrt` is for libraries that are built"), "{both}");
         assert_eq!(error("package --fast"), "`package` has no option `--fast`");
     }
 
     #[test]
-    fn help_of_a_command_is_its_part_of_the_whole() {
-        let help = |text: &str| match parse(text).unwrap() {
-            Command::Help(help) => help,
-            command => panic!("{command:?}"),
+    fn every_command_says_what_it_does() {
+        for name in [
+            "setup",
+            "native",
+            "gpu",
+            "demo",
+            "test",
+            "package",
+            "bench-readme",
+            "lint",
+            "format",
+            "licences",
+            "tidy",
+            "bench",
+        ] {
+            for text in [format!("{name} --help"), format!("{name} -h"), format!("help {name}")] {
+                let Ok(Command::Help(text)) = parse(&text) else { panic!("{text}: no help") };
+                assert!(text.contains(&format!("\n  {name} ")), "{name}: {text}");
+                assert!(!text.contains("ORT_DYLIB_PATH"), "{name}: {text}");
+            }
+        }
+        let Ok(Command::Help(package)) = parse("package --target aarch64 --help") else {
+            panic!("no help")
         };
-        for text in ["help", "--help", "-h", "help nothing"] {
-            assert_eq!(help(text), HELP);
-        }
-        for text in ["test --help", "test --quick -h", "help test"] {
-            let test = help(text);
-            assert!(test.starts_with("Usage: cargo xtask test\n\n  test [--quick]  "), "{test}");
-            assert!(test.ends_with("without those that need TensorRT\n"), "{test}");
-        }
-        let gpu = help("gpu --help");
-        assert!(gpu.contains("  gpu [--output FILE]") && gpu.contains("  gpu --stand-in"), "{gpu}");
-        assert!(help("bench --help").contains("list the benchmarks"));
-        let args = vec!["--help".to_owned()];
-        assert_eq!(
-            parse("bench moe --help").unwrap(),
-            Command::Bench { name: Some("moe".into()), args }
-        );
-        let commands = ["setup", "native", "gpu", "demo", "test", "package", "bench-readme"];
-        for command in commands.into_iter().chain(["lint", "format", "licences", "tidy", "bench"]) {
-            assert!(help(&format!("{command} --help")).lines().count() >= 3, "{command}");
-        }
+        assert!(package.contains("--with-export") && !package.contains("  lint"), "{package}");
+        let Ok(Command::Help(gpu)) = parse("gpu --help") else { panic!("no help") };
+        assert!(gpu.contains("kernels  every case") && gpu.contains("gpu --stand-in"), "{gpu}");
+        let asked = Command::Bench { name: Some("moe".into()), args: vec!["--help".into()] };
+        assert_eq!(parse("bench moe --help").unwrap(), asked);
+        assert!(parse("tset --help").unwrap_err().to_string().starts_with("no command `tset`"));
     }
 
     #[test]

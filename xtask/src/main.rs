@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<ExitCode> {
     let command = flags::parse(std::env::args().skip(1))?;
-    if let Command::Help(text) = &command {
+    if let Command::Help(text) = command {
         print!("{text}");
         return Ok(ExitCode::SUCCESS);
     }

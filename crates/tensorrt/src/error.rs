@@ -157,5 +157,5 @@ fn missing_shim(flavour: Flavour, tried: &[(PathBuf, Option<String>)]) -> String
 }
 
 /// How one comes by a shim.
-const WHAT_TO_DO: &str =
-    "build the shim with `cargo xtask native`, or name its folder in CUMO_TRT_SHIM";
+const WHAT_TO_DO: &str = "build the shim with `cargo xtask native`, or where cumo is installed with `sudo sh \
+     /usr/share/cumo-edge/native/build.sh`, or name its folder in CUMO_TRT_SHIM";

@@ -99,7 +99,8 @@ impl Library {
             let looked = candidates.iter().map(|file| file.display().to_string());
             let reason = format!(
                 "libcumo_plugin.so for TensorRT {} was not found\n\
-                 build it with `cargo xtask native`, or name it in CUMO_TRT_PLUGIN\n\
+                 build it with `cargo xtask native`, or where cumo is installed with `sudo sh \
+                 /usr/share/cumo-edge/native/build.sh`, or name it in CUMO_TRT_PLUGIN\n\
                  looked for: {}",
                 self.flavour,
                 looked.collect::<Vec<_>>().join(", ")

@@ -66,12 +66,6 @@ pub(crate) fn build_for_gpu(workspace: &Workspace, code: Option<Vec<u32>>) -> Re
     process::run(tool(workspace, "cmake").arg("--build").arg(&folder))
 }
 
-/// Whether a CUDA compiler is here, and headers of a TensorRT.
-pub(crate) fn can_build(workspace: &Workspace) -> bool {
-    let headers = workspace.native().join("tensorrt-headers").is_dir();
-    cuda(workspace).join("bin/nvcc").is_file() && (headers || !system::tensorrt().is_empty())
-}
-
 /// Where [`build_for_gpu`] builds.
 pub(crate) fn gpu_folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("native-gpu")
@@ -87,13 +81,7 @@ pub(crate) fn known_code(workspace: &Workspace) -> Result<Vec<String>> {
 
 /// CMake's configuration of `native/` into a folder, without what to compile kernels for.
 fn configure(workspace: &Workspace, folder: &Path) -> Command {
-    let packages = workspace.native();
-    let mut cmake = tool(workspace, "cmake");
-    cmake.arg("-S").arg(workspace.root.join("native")).arg("-B").arg(folder);
-    cmake.args(["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]);
-    cmake.arg(format!("-DCMAKE_MAKE_PROGRAM={}", program(workspace, "ninja").display()));
-    cmake.arg(format!("-DCUMO_PACKAGES={}", packages.display()));
-    cmake.arg(format!("-DCUMO_CUDA_DIR={}", cuda(workspace).display()));
+    let mut cmake = configure_without_tensorrt(workspace, folder);
     for installed in system::tensorrt() {
         let (major, include) = (installed.major, installed.include.display());
         cmake.arg(format!("-DCUMO_TRT_{major}_INCLUDE={include}"));
@@ -101,7 +89,18 @@ fn configure(workspace: &Workspace, folder: &Path) -> Command {
     cmake
 }
 
-fn code_option(architectures: &[String]) -> String {
+/// The same without the TensorRT that is installed.
+pub(super) fn configure_without_tensorrt(workspace: &Workspace, folder: &Path) -> Command {
+    let mut cmake = tool(workspace, "cmake");
+    cmake.arg("-S").arg(workspace.root.join("native")).arg("-B").arg(folder);
+    cmake.args(["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]);
+    cmake.arg(format!("-DCMAKE_MAKE_PROGRAM={}", program(workspace, "ninja").display()));
+    cmake.arg(format!("-DCUMO_PACKAGES={}", workspace.native().display()));
+    cmake.arg(format!("-DCUMO_CUDA_DIR={}", cuda(workspace).display()));
+    cmake
+}
+
+pub(super) fn code_option(architectures: &[String]) -> String {
     format!("-DCUMO_CUDA_ARCHITECTURES={}", architectures.join(";"))
 }
 
@@ -113,17 +112,29 @@ fn ctest(workspace: &Workspace, folder: &Path) -> Command {
 }
 
 /// CUDA: the installed one, or the fetched one.
-fn cuda(workspace: &Workspace) -> PathBuf {
-    system::cuda().unwrap_or_else(|| workspace.native().join("cuda/nvidia/cu13"))
+pub(super) fn cuda(workspace: &Workspace) -> PathBuf {
+    system::cuda().unwrap_or_else(|| fetched_cuda(workspace))
 }
 
-/// Of the compute capabilities that the kernels are for, those that this CUDA compiles for: JetPack
-/// 6's knows none after 9.0. Code for 12.0 also runs on 12.1.
+/// Where CUDA is fetched to.
+pub(super) fn fetched_cuda(workspace: &Workspace) -> PathBuf {
+    workspace.native().join("cuda/nvidia/cu13")
+}
+
+/// The compute capabilities that the kernels are for, as far as this CUDA compiles for them. Code for
+/// 12.0 also runs on 12.1.
 fn architectures(cuda: &Path) -> Result<Vec<String>> {
+    known_of(cuda, &["80", "86", "87", "89", "90", "100", "110", "120"])
+}
+
+/// Of compute capabilities those that this CUDA compiles for: JetPack 6's knows none after 9.0.
+///
+/// # Errors
+/// It compiles for none of them, or does not run.
+pub(super) fn known_of(cuda: &Path, wanted: &[&str]) -> Result<Vec<String>> {
     let known = nvcc_code(cuda)?;
-    let wanted = ["80", "86", "87", "89", "90", "100", "110", "120"].map(str::to_owned);
-    let all = wanted.into_iter().filter(|wanted| known.contains(&format!("sm_{wanted}")));
-    let all: Vec<_> = all.collect();
+    let all = wanted.iter().filter(|wanted| known.contains(&format!("sm_{wanted}")));
+    let all: Vec<_> = all.map(|&wanted| wanted.to_owned()).collect();
     if all.is_empty() {
         bail!("{} compiles for none of the devices that the kernels are for", cuda.display());
     }
@@ -150,7 +161,7 @@ pub(crate) fn path_with_tools(workspace: &Workspace) -> Result<OsString> {
     std::env::join_paths(folders).context("PATH")
 }
 
-fn tool(workspace: &Workspace, name: &str) -> Command {
+pub(super) fn tool(workspace: &Workspace, name: &str) -> Command {
     Command::new(program(workspace, name))
 }
 

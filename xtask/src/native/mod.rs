@@ -7,13 +7,15 @@ mod build;
 pub(crate) mod format;
 mod headers;
 mod packages;
+mod shipped;
 mod system;
 
 use anyhow::Result;
 
 use crate::workspace::Workspace;
 
-pub(crate) use build::{build_for_gpu, can_build, gpu_folder, known_code, path_with_tools, run};
+pub(crate) use build::{build_for_gpu, gpu_folder, known_code, path_with_tools, run};
+pub(crate) use shipped::{Compilers, Shipped};
 
 /// Fetches all that building and testing `native/` needs. What is there is kept; gives how many
 /// folders were fetched.

@@ -14,6 +14,8 @@ pub(super) struct Folder {
     /// Its name.
     pub(super) name: &'static str,
     what: &'static str,
+    /// The machine that the files are for.
+    arch: &'static str,
     wheels: &'static [Wheel],
     /// Where set, only the files directly in folders of this name are taken, without the folder.
     only: Option<&'static str>,
@@ -31,10 +33,23 @@ struct Wheel {
     sha256: &'static [(&'static str, &'static str)],
 }
 
+/// This machine.
+const HERE: &str = std::env::consts::ARCH;
+
+const CUDA_RUNTIME: Wheel = Wheel {
+    package: "nvidia-cuda-runtime",
+    version: "13.0.96",
+    sha256: &[
+        ("x86_64", "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548"),
+        ("aarch64", "ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55"),
+    ],
+};
+
 /// The compiler of CUDA 13.0 and what its output is read with. Newer disassemblers read older code.
 const CUDA: Folder = Folder {
     name: "cuda",
     what: "CUDA compiler and headers",
+    arch: HERE,
     wheels: &[
         Wheel {
             package: "nvidia-cuda-nvcc",
@@ -60,14 +75,7 @@ const CUDA: Folder = Folder {
                 ("aarch64", "c4376a291d72d22a315d9d2f69bdae8f8cd83a627f75bad395cee49a0fe65dc1"),
             ],
         },
-        Wheel {
-            package: "nvidia-cuda-runtime",
-            version: "13.0.96",
-            sha256: &[
-                ("x86_64", "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548"),
-                ("aarch64", "ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55"),
-            ],
-        },
+        CUDA_RUNTIME,
         Wheel {
             package: "nvidia-cuda-cccl",
             version: "13.0.85",
@@ -108,9 +116,22 @@ const CUDA: Folder = Folder {
     ],
 };
 
+/// The runtime of [`CUDA`] for Arm machines: what a plugin for them is linked with. Headers do not differ
+/// between machines.
+pub(super) const CUDA_RUNTIME_AARCH64: Folder = Folder {
+    name: "cuda-runtime-aarch64",
+    what: "CUDA runtime for aarch64",
+    arch: "aarch64",
+    wheels: &[CUDA_RUNTIME],
+    only: Some("nvidia/cu13/lib"),
+    links: &[],
+    needed: &["libcudart_static.a"],
+};
+
 const TENSORRT_RTX: Folder = Folder {
     name: "tensorrt-rtx",
     what: "TensorRT-RTX 1.7",
+    arch: HERE,
     wheels: &[Wheel {
         package: "tensorrt-rtx-cu13-libs",
         version: "1.7.1.116",
@@ -133,6 +154,7 @@ const TENSORRT_RTX: Folder = Folder {
 const TENSORRT_LEAN_10: Folder = Folder {
     name: "tensorrt-lean-10",
     what: "TensorRT 10.16, lean",
+    arch: HERE,
     wheels: &[Wheel {
         package: "tensorrt-lean-cu12-libs",
         version: "10.16.1.11",
@@ -146,6 +168,7 @@ const TENSORRT_LEAN_10: Folder = Folder {
 const TENSORRT_LEAN_11: Folder = Folder {
     name: "tensorrt-lean-11",
     what: "TensorRT 11.4, lean",
+    arch: HERE,
     wheels: &[Wheel {
         package: "tensorrt-lean-cu13-libs",
         version: "11.4.0.106",
@@ -162,6 +185,7 @@ const TENSORRT_LEAN_11: Folder = Folder {
 const CMAKE: Folder = Folder {
     name: "cmake",
     what: "CMake and Ninja",
+    arch: HERE,
     wheels: &[
         Wheel {
             package: "cmake",
@@ -189,6 +213,7 @@ const CMAKE: Folder = Folder {
 pub(super) const CLANG_FORMAT: Folder = Folder {
     name: "clang-format",
     what: "clang-format",
+    arch: HERE,
     wheels: &[Wheel {
         package: "clang-format",
         version: "20.1.8",
@@ -220,12 +245,12 @@ pub(super) fn for_this_machine() -> Vec<&'static Folder> {
 /// pip cannot fetch a wheel, or it is not the pinned one, or lacks a file.
 pub(super) fn ensure(workspace: &Workspace, folder: &Folder) -> Result<bool> {
     let path = workspace.native().join(folder.name);
-    let wheels: Vec<_> = folder.wheels.iter().filter(|w| w.hash().is_some()).collect();
+    let wheels: Vec<_> = folder.wheels.iter().filter(|w| w.hash(folder.arch).is_some()).collect();
     if wheels.is_empty() {
-        println!("{}: none for {}", folder.what, std::env::consts::ARCH);
+        println!("{}: none for {}", folder.what, folder.arch);
         return Ok(false);
     }
-    let record: String = wheels.iter().map(|wheel| wheel.line()).collect();
+    let record: String = wheels.iter().map(|wheel| wheel.line(folder.arch)).collect();
     let what = format!("{}: {}", folder.what, workspace.show(&path));
     let missing = folder.missing(&path);
     if missing.is_empty() && fs::read_to_string(path.join(RECORD)).is_ok_and(|it| it == record) {
@@ -235,7 +260,7 @@ pub(super) fn ensure(workspace: &Workspace, folder: &Folder) -> Result<bool> {
     let unpacked = python::temporary_folder(workspace)?;
     for wheel in wheels {
         let download = python::temporary_folder(workspace)?;
-        let archive = wheel.fetch(workspace, download.path())?;
+        let archive = wheel.fetch(workspace, folder.arch, download.path())?;
         unpack(&archive, unpacked.path(), folder.only)?;
     }
     for (link, file) in folder.links {
@@ -259,19 +284,17 @@ impl Folder {
 }
 
 impl Wheel {
-    /// The hash for this machine.
-    fn hash(&self) -> Option<&'static str> {
-        let arch = std::env::consts::ARCH;
+    /// The hash for a machine.
+    fn hash(&self, arch: &str) -> Option<&'static str> {
         self.sha256.iter().find(|(of, _)| *of == arch).map(|(_, hash)| *hash)
     }
 
-    fn line(&self) -> String {
-        format!("{} {}=={}\n", self.hash().unwrap_or_default(), self.package, self.version)
+    fn line(&self, arch: &str) -> String {
+        format!("{} {}=={}\n", self.hash(arch).unwrap_or_default(), self.package, self.version)
     }
 
     /// Downloads into an empty folder and checks.
-    fn fetch(&self, workspace: &Workspace, folder: &Path) -> Result<PathBuf> {
-        let arch = std::env::consts::ARCH;
+    fn fetch(&self, workspace: &Workspace, arch: &str, folder: &Path) -> Result<PathBuf> {
         let mut pip = python::pip(workspace)?;
         pip.args(["download", "--quiet", "--no-deps", "--only-binary=:all:"]);
         for platform in ["2_12", "2_17", "2_28", "2_31", "2_35"] {
@@ -287,7 +310,7 @@ impl Wheel {
         let Some(archive) = files.find(|path| path.extension().is_some_and(|e| e == "whl")) else {
             bail!("pip left no wheel of {} {}", self.package, self.version);
         };
-        pinned::check(&archive, self.hash().unwrap_or_default())?;
+        pinned::check(&archive, self.hash(arch).unwrap_or_default())?;
         Ok(archive)
     }
 }
@@ -303,7 +326,7 @@ with zipfile.ZipFile(archive) as wheel:
         name = re.sub(r'^[^/]+\\.data/scripts/', 'bin/', member.filename)
         parent, base = os.path.split(name)
         if only:
-            licence = '.dist-info' in parent and 'LICENSE' in base
+            licence = '.dist-info' in parent and 'LICENSE' in base.upper()
             if not licence and (parent != only or base.endswith('.py')):
                 continue
             name = base

@@ -10,8 +10,17 @@ pub(super) struct TensorRt {
     pub(super) version: String,
     /// The major version: the shim's flavour.
     pub(super) major: u32,
+    /// The minor version.
+    minor: u32,
     /// The folder of `NvInfer.h`.
     pub(super) include: PathBuf,
+}
+
+impl TensorRt {
+    /// Whether shim and plugin can be built for it.
+    pub(super) fn is_known(&self) -> bool {
+        (10, 3) <= (self.major, self.minor) && self.major < 12
+    }
 }
 
 /// What is installed.
@@ -22,7 +31,7 @@ pub(super) fn tensorrt() -> Vec<TensorRt> {
 }
 
 /// The TensorRT whose headers are in a folder, its ONNX parser's among them.
-fn tensorrt_in(include: &Path) -> Option<TensorRt> {
+pub(super) fn tensorrt_in(include: &Path) -> Option<TensorRt> {
     if !include.join("NvOnnxParser.h").is_file() {
         return None;
     }
@@ -37,7 +46,12 @@ fn tensorrt_in(include: &Path) -> Option<TensorRt> {
     };
     let major = number(["TRT_MAJOR_ENTERPRISE", "NV_TENSORRT_MAJOR"])?;
     let minor = number(["TRT_MINOR_ENTERPRISE", "NV_TENSORRT_MINOR"])?;
-    Some(TensorRt { version: format!("{major}.{minor}"), major, include: include.to_owned() })
+    Some(TensorRt {
+        version: format!("{major}.{minor}"),
+        major,
+        minor,
+        include: include.to_owned(),
+    })
 }
 
 /// The folder of an installed CUDA with its compiler.
@@ -62,6 +76,8 @@ mod tests {
     fn reads_the_version_of_jetpack_6_and_of_tensorrt_11() {
         let jetpack = "#define NV_TENSORRT_MAJOR 10 //!< major\n#define NV_TENSORRT_MINOR 3 //!<\n";
         assert_eq!(installed(jetpack).unwrap().version, "10.3");
+        assert!(installed(jetpack).unwrap().is_known());
+        assert!(!installed(&jetpack.replace("MINOR 3", "MINOR 2")).unwrap().is_known());
         let eleven = "#define TRT_MAJOR_ENTERPRISE 11\n#define TRT_MINOR_ENTERPRISE 4\n\
             #define NV_TENSORRT_MAJOR TRT_MAJOR_ENTERPRISE\n";
         let eleven = installed(eleven).unwrap();

@@ -5,8 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use super::binary::Program;
+use super::libraries::NativeLibrary;
 use super::notices;
 use crate::metadata::Metadata;
 use crate::process;
@@ -29,60 +31,64 @@ impl<'a> Contents<'a> {
         Contents { workspace, root }
     }
 
-    /// Lays out everything. `programs`: what goes to `/usr/bin`; `native`: the build folder of `native/`, where its
-    /// libraries are shipped.
+    /// Lays out everything. `programs`: what goes to `/usr/bin`, as it was built.
     ///
     /// # Errors
     /// Something is missing, or cannot be made or written.
-    pub(super) fn lay_out(&self, programs: &[PathBuf], native: Option<&Path>) -> Result<()> {
-        for program in programs {
-            let name = program.file_name().unwrap_or_default().to_string_lossy();
-            self.copy(program, &format!("usr/bin/{name}"), 0o755)?;
+    pub(super) fn lay_out(
+        &self,
+        programs: &[(&Program, PathBuf)],
+        libraries: &[NativeLibrary],
+    ) -> Result<()> {
+        for (program, built) in programs {
+            self.copy(built, &format!("usr/bin/{}", program.name), 0o755)?;
+            self.manual(program)?;
         }
-        self.manual()?;
-        self.documents(native.is_some())?;
+        let crates: Vec<&str> = programs.iter().map(|(program, _)| program.package).collect();
+        self.documents(&crates, !libraries.is_empty())?;
         self.native_sources()?;
-        if let Some(folder) = native {
-            self.native_libraries(folder)?;
+        for library in libraries {
+            self.copy(&library.file, &format!("usr/lib/{NAME}/{}", library.place), 0o644)?;
         }
         self.folder(BUNDLES)
     }
 
-    /// Manual pages and completions, which the example `manual` of the runtime writes.
-    fn manual(&self) -> Result<()> {
+    /// Manual pages and completions, which an example of the program's crate writes.
+    fn manual(&self, program: &Program) -> Result<()> {
         let made = tempfile::tempdir()?;
         let mut cargo = process::cargo();
-        cargo.args(["run", "--locked", "--quiet", "--package", "cumo-runtime"]);
-        cargo.args(["--example", "manual", "--"]).arg(made.path());
+        cargo.args(["run", "--locked", "--quiet", "--package", program.package]);
+        cargo.args(["--example", program.manual, "--"]).arg(made.path());
         process::run(cargo.current_dir(&self.workspace.root))?;
         for page in files(made.path(), "1")? {
             let name = page.file_name().unwrap_or_default().to_string_lossy();
             self.compressed(&page, &format!("usr/share/man/man1/{name}.gz"))?;
         }
+        let name = program.name;
         let completions = [
-            ("cumo.bash", "usr/share/bash-completion/completions/cumo"),
-            ("_cumo", "usr/share/zsh/vendor-completions/_cumo"),
-            ("cumo.fish", "usr/share/fish/vendor_completions.d/cumo.fish"),
+            (format!("{name}.bash"), format!("usr/share/bash-completion/completions/{name}")),
+            (format!("_{name}"), format!("usr/share/zsh/vendor-completions/_{name}")),
+            (format!("{name}.fish"), format!("usr/share/fish/vendor_completions.d/{name}.fish")),
         ];
         for (made_as, path) in completions {
-            self.copy(&made.path().join(made_as), path, 0o644)?;
+            self.copy(&made.path().join(made_as), &path, 0o644)?;
         }
         Ok(())
     }
 
-    fn documents(&self, with_native: bool) -> Result<()> {
+    fn documents(&self, crates: &[&str], with_native: bool) -> Result<()> {
         let folder = format!("usr/share/doc/{NAME}");
         let root = &self.workspace.root;
         self.text(&format!("{folder}/copyright"), &notices::copyright(with_native))?;
         self.compressed(&root.join("CHANGELOG.md"), &format!("{folder}/changelog.gz"))?;
         self.copy(&root.join("README.md"), &format!("{folder}/README.md"), 0o644)?;
         // Where the README's links find them.
-        for page in ["jetson", "bench", "plan"] {
+        for page in ["jetson", "pc", "bench", "plan"] {
             let page = format!("docs/{page}.md");
             self.copy(&root.join(&page), &format!("{folder}/{page}"), 0o644)?;
         }
         let made = tempfile::NamedTempFile::new()?;
-        fs::write(made.path(), notices::third_party(&Metadata::read(self.workspace)?)?)?;
+        fs::write(made.path(), notices::third_party(&Metadata::read(self.workspace)?, crates)?)?;
         self.compressed(made.path(), &format!("{folder}/third-party.gz"))
     }
 
@@ -94,27 +100,6 @@ impl<'a> Contents<'a> {
             let mode = if file.ends_with(".sh") { 0o755 } else { 0o644 };
             let source = self.workspace.root.join(file);
             self.copy(&source, &format!("usr/share/{NAME}/{file}"), mode)?;
-        }
-        Ok(())
-    }
-
-    /// Shims and plugins of a build folder, where `cumo` looks for them.
-    fn native_libraries(&self, build: &Path) -> Result<()> {
-        let shims = files(&build.join("shim"), "so")?;
-        let mut count = 0;
-        for shim in shims {
-            let name = shim.file_name().unwrap_or_default().to_string_lossy();
-            if let Some(flavour) = name.strip_prefix("libcumo_trt_") {
-                let flavour = flavour.trim_end_matches(".so");
-                let plugin = build.join("plugin").join(flavour).join("libcumo_plugin.so");
-                self.copy(&shim, &format!("usr/lib/{NAME}/{name}"), 0o644)?;
-                let path = format!("usr/lib/{NAME}/{flavour}/libcumo_plugin.so");
-                self.copy(&plugin, &path, 0o644)?;
-                count += 1;
-            }
-        }
-        if count == 0 {
-            bail!("{} holds no shim/libcumo_trt_*.so", build.display());
         }
         Ok(())
     }

@@ -9,11 +9,12 @@ use anyhow::{Context, Result, bail};
 
 use super::debian::{self, Folder, Package};
 use super::target::Target;
+use crate::native::Compilers;
 use crate::workspace::Workspace;
 use crate::{process, python};
 
-/// A linker for aarch64, which is GCC, and the C libraries that programs are linked with and can run
-/// with. Debian 12's have the symbols of glibc 2.34 that JetPack 6 has too.
+/// GCC for aarch64, which is the linker too, and the C and C++ libraries that programs are linked with
+/// and can run with. Debian 12's have the symbols of glibc 2.34 that JetPack 6 has too.
 const GCC: Folder = Folder {
     name: "gcc-aarch64",
     what: "GCC for aarch64",
@@ -23,6 +24,16 @@ const GCC: Folder = Folder {
             name: "gcc-12-aarch64-linux-gnu",
             version: "12.2.0-14cross1",
             sha256: "43747bbcd46a4062e66e855090b8ed9c2e06a93ae5a69fb304beebbc8c36d11f",
+        },
+        Package {
+            name: "g++-12-aarch64-linux-gnu",
+            version: "12.2.0-14cross1",
+            sha256: "3693e31fe2b42fcbdd92fef3e5578e91dd86af30e3d2c5fff3f9821e34a1cb91",
+        },
+        Package {
+            name: "cpp-12-aarch64-linux-gnu",
+            version: "12.2.0-14cross1",
+            sha256: "5921df4ad56e34e6257a1caf862474845aab6548ba7ae7852e8cdd7cb622394e",
         },
         Package {
             name: "binutils-aarch64-linux-gnu",
@@ -50,6 +61,26 @@ const GCC: Folder = Folder {
             sha256: "3fc9742f9f1a37bcb9931df6074b4d1483419ef832ad5349f47323e75fc27864",
         },
         Package {
+            name: "libisl23",
+            version: "0.25-1.1",
+            sha256: "ebff0b2f8b220c74224197523019366e97ee4770d464bebc48e4865114e4da0e",
+        },
+        Package {
+            name: "libmpc3",
+            version: "1.3.1-1",
+            sha256: "d7f79544790e44f9b0c8cb9034a18c58d37f8702a15f32539050718679e52f80",
+        },
+        Package {
+            name: "libmpfr6",
+            version: "4.2.0-1",
+            sha256: "37b7a2b4e78890b6a074777f27b96c84f58e81558ba08410c2b6c0ca4a4ad77b",
+        },
+        Package {
+            name: "libgmp10",
+            version: "2:6.2.1+dfsg1-1.1",
+            sha256: "187aedef2ed763f425c1e523753b9719677633c7eede660401739e9c893482bd",
+        },
+        Package {
             name: "libc6-dev-arm64-cross",
             version: "2.36-8cross1",
             sha256: "5e4cf6abf0e89e89c4b3006bb8b7dc47aa831df25d94df9134929b8b968cacb4",
@@ -74,9 +105,20 @@ const GCC: Folder = Folder {
             version: "12.2.0-14cross1",
             sha256: "9cba984b64d0cf11698978fc5e0fe93c7441d29b9f42f70f1c6c734cc9e2ea41",
         },
+        Package {
+            name: "libstdc++-12-dev-arm64-cross",
+            version: "12.2.0-14cross1",
+            sha256: "942b5710c6b9792578dfa64f7a4633bc0d3cb205b56ded11297e240ff824f5da",
+        },
+        Package {
+            name: "linux-libc-dev-arm64-cross",
+            version: "6.1.4-1cross1",
+            sha256: "66457f015d16b7d372db6591cff38db0da928362ff2ea1fa75491e28f6904d81",
+        },
     ],
     needed: &[
         "usr/bin/aarch64-linux-gnu-gcc-12",
+        "usr/bin/aarch64-linux-gnu-g++-12",
         "usr/bin/aarch64-linux-gnu-ld",
         "usr/aarch64-linux-gnu/lib/crt1.o",
         "usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1",
@@ -104,6 +146,9 @@ const RUST_SOURCE_OF: &str = "1.95.0";
 pub(super) struct Tools {
     /// The linker; none: the machine's own.
     pub(super) linker: Option<PathBuf>,
+    /// What compiles the native libraries, whose C compiler is the linker too. None: the machine's own,
+    /// or no C++ compiler for another machine.
+    pub(super) compilers: Option<Compilers>,
     /// Where Rust's standard library was built; none: where the compiler has it.
     pub(super) sysroot: Option<PathBuf>,
     /// The root of the other machine's libraries, for running its programs.
@@ -120,36 +165,55 @@ pub(super) fn ensure(workspace: &Workspace, target: Target) -> Result<Tools> {
         false => Some(build_std(workspace, target)?),
     };
     if target.is_this_machine() {
-        return Ok(Tools { linker: None, sysroot, libraries: "/".into() });
+        return Ok(Tools { linker: None, compilers: None, sysroot, libraries: "/".into() });
     }
     if target != Target::Aarch64 {
         bail!("a package for {} can only be made on such a machine", target.arch());
     }
-    let installed = Command::new("aarch64-linux-gnu-gcc").arg("--version").output().is_ok();
-    if installed {
-        let linker = Some("aarch64-linux-gnu-gcc".into());
-        return Ok(Tools { linker, sysroot, libraries: "/usr/aarch64-linux-gnu".into() });
+    let linker = PathBuf::from("aarch64-linux-gnu-gcc");
+    if process::succeeds(Command::new(&linker).arg("--version")) {
+        let libraries = "/usr/aarch64-linux-gnu".into();
+        return Ok(Tools { linker: Some(linker), compilers: installed(), sysroot, libraries });
     }
     let folder = debian::ensure(workspace, &GCC).context(
-        "no compiler for aarch64; on Debian and Ubuntu: apt-get install gcc-aarch64-linux-gnu",
+        "no compiler for aarch64; on Debian and Ubuntu: apt-get install g++-aarch64-linux-gnu",
     )?;
-    let linker = write_linker(&folder)?;
-    Ok(Tools { linker: Some(linker), sysroot, libraries: folder.join("usr/aarch64-linux-gnu") })
+    let compilers = write_compilers(&folder)?;
+    let libraries = folder.join("usr/aarch64-linux-gnu");
+    Ok(Tools { linker: Some(compilers.c.clone()), compilers: Some(compilers), sysroot, libraries })
 }
 
-/// A script that runs the unpacked GCC with the unpacked libraries.
-fn write_linker(folder: &Path) -> Result<PathBuf> {
-    const SCRIPT: &str = "\
-#!/bin/sh
-here=$(cd \"$(dirname \"$0\")\" && pwd) || exit 1
-LD_LIBRARY_PATH=$here/usr/lib/x86_64-linux-gnu exec \"$here/usr/bin/aarch64-linux-gnu-gcc-12\" \\
-    --sysroot=\"$here\" -B\"$here/usr/bin/aarch64-linux-gnu-\" \"$@\"
-";
-    let script = folder.join("gcc");
-    if fs::read_to_string(&script).is_ok_and(|text| text == SCRIPT) {
+/// Compilers that are installed, as far as they are.
+fn installed() -> Option<Compilers> {
+    let [c, cxx, ar, ranlib] = ["gcc", "g++", "gcc-ar", "gcc-ranlib"].map(|name| {
+        let program = PathBuf::from(format!("aarch64-linux-gnu-{name}"));
+        process::succeeds(Command::new(&program).arg("--version")).then_some(program)
+    });
+    Some(Compilers { c: c?, cxx: cxx?, ar: ar?, ranlib: ranlib? })
+}
+
+/// Scripts that run the unpacked GCC with the unpacked libraries.
+fn write_compilers(folder: &Path) -> Result<Compilers> {
+    let compiler = "--sysroot=\"$here\" -B\"$here/usr/bin/aarch64-linux-gnu-\" ";
+    Ok(Compilers {
+        c: write_script(folder, "gcc", "gcc-12", compiler)?,
+        cxx: write_script(folder, "g++", "g++-12", compiler)?,
+        ar: write_script(folder, "ar", "ar", "")?,
+        ranlib: write_script(folder, "ranlib", "ranlib", "")?,
+    })
+}
+
+fn write_script(folder: &Path, name: &str, program: &str, options: &str) -> Result<PathBuf> {
+    let text = format!(
+        "#!/bin/sh\nhere=$(cd \"$(dirname \"$0\")\" && pwd) || exit 1\n\
+         LD_LIBRARY_PATH=$here/usr/lib/x86_64-linux-gnu exec \\\n    \
+         \"$here/usr/bin/aarch64-linux-gnu-{program}\" {options}\"$@\"\n"
+    );
+    let script = folder.join(name);
+    if fs::read_to_string(&script).is_ok_and(|found| found == text) {
         return Ok(script);
     }
-    fs::write(&script, SCRIPT).with_context(|| script.display().to_string())?;
+    fs::write(&script, text).with_context(|| script.display().to_string())?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     Ok(script)
 }

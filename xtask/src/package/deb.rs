@@ -7,14 +7,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::binary::GLIBC;
+use super::binary::{GLIBC, dotted};
 use super::contents::NAME;
+use super::libraries::LIBSTDCXX;
 use super::target::Target;
 use crate::process;
 use crate::workspace::Workspace;
 
 /// Files without which a package is not whole.
-const NEEDED: [&str; 14] = [
+const NEEDED: [&str; 15] = [
     "usr/bin/cumo",
     "usr/share/man/man1/cumo.1.gz",
     "usr/share/man/man1/cumo-run.1.gz",
@@ -25,19 +26,21 @@ const NEEDED: [&str; 14] = [
     "usr/share/doc/cumo-edge/changelog.gz",
     "usr/share/doc/cumo-edge/third-party.gz",
     "usr/share/doc/cumo-edge/docs/jetson.md",
+    "usr/share/doc/cumo-edge/docs/pc.md",
     "usr/share/doc/cumo-edge/docs/bench.md",
     "usr/share/doc/cumo-edge/docs/plan.md",
     "usr/share/cumo-edge/native/build.sh",
     "var/lib/cumo-edge/bundles",
 ];
 
-/// Packs what lies below `root` into a file in `output`; the same bytes for the same files and time.
+/// Packs what lies below `root` into a file in `output`; `with_native`: native libraries are among it. The same bytes for the same files and time.
 ///
 /// # Errors
 /// A file cannot be read or written, or `dpkg-deb` fails.
 pub(super) fn pack(
     workspace: &Workspace,
     target: Target,
+    with_native: bool,
     root: &Path,
     output: &Path,
 ) -> Result<PathBuf> {
@@ -45,7 +48,7 @@ pub(super) fn pack(
     let bytes: u64 = files.iter().map(|file| file.bytes.unwrap_or(0).div_ceil(1024)).sum();
     let folder = root.join("DEBIAN");
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join("control"), control(target, bytes))?;
+    fs::write(folder.join("control"), control(target, with_native, bytes))?;
     fs::write(folder.join("md5sums"), md5sums(root, &files)?)?;
     set_modes(root)?;
     fs::create_dir_all(output).with_context(|| output.display().to_string())?;
@@ -72,15 +75,19 @@ fn epoch(workspace: &Workspace) -> Result<String> {
 /// The file `control`. Its maintainer is who makes the package, by the variables of Debian's tools;
 /// without them it is nobody who could be written to. What is needed is written by hand: tools that find it out name this machine's
 /// glibc, which JetPack 6 does not have.
-fn control(target: Target, kibibytes: u64) -> String {
+fn control(target: Target, with_native: bool, kibibytes: u64) -> String {
     let maintainer = || {
         let (name, address) = (std::env::var("DEBFULLNAME").ok()?, std::env::var("DEBEMAIL").ok()?);
         Some(format!("{name} <{address}>"))
     };
+    let libstdcxx = match with_native {
+        true => format!(", libstdc++6 (>= {LIBSTDCXX})"),
+        false => String::new(),
+    };
     let maintainer = maintainer().unwrap_or_else(|| "CuMo Edge <cumo-edge@localhost>".to_owned());
     format!(
         "Package: {NAME}\nVersion: {}\nArchitecture: {}\nMaintainer: {maintainer}\n\
-         Installed-Size: {kibibytes}\nDepends: libc6 (>= {}.{}), libgcc-s1\n\
+         Installed-Size: {kibibytes}\nDepends: libc6 (>= {}), libgcc-s1{libstdcxx}\n\
          Suggests: cmake, g++, nvidia-jetpack\nSection: science\nPriority: optional\n\
          Description: answers questions about images with CuMo models\n \
          The program cumo runs CuMo models that cumo-export has written, with TensorRT\n \
@@ -88,8 +95,7 @@ fn control(target: Target, kibibytes: u64) -> String {
          in this package: see /usr/share/doc/{NAME}/docs/jetson.md.\n",
         env!("CARGO_PKG_VERSION"),
         target.debian(),
-        GLIBC.0,
-        GLIBC.1,
+        dotted(&GLIBC),
     )
 }
 
@@ -187,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_a_package_needs_is_what_jetpack_6_has() {
-        let text = control(Target::Aarch64, 7);
+        let text = control(Target::Aarch64, false, 7);
         for line in [
             "Package: cumo-edge",
             "Architecture: arm64",
@@ -198,6 +204,11 @@ mod tests {
         }
         assert!(text.lines().all(|line| line.len() <= 80));
         assert!(text.ends_with('\n'));
+        let text = control(Target::Aarch64, true, 7);
+        assert!(
+            text.contains("Depends: libc6 (>= 2.34), libgcc-s1, libstdc++6 (>= 12)\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::cross::Tools;
 use super::debian::{self, Folder, Package};
+use super::libraries::NativeLibrary;
 use super::target::Target;
 use crate::workspace::Workspace;
 use crate::{demo, export, onnxruntime, process};
@@ -45,16 +46,33 @@ struct Answer {
     tokens: Vec<u32>,
 }
 
-/// Asks the packaged program some of the sample's questions, and this machine's the same.
+/// What `cumo doctor --json` says of TensorRT.
+#[derive(Debug, Deserialize)]
+struct Doctor {
+    tensorrt: Vec<Flavour>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Flavour {
+    flavour: String,
+    version: Option<String>,
+    plugin: Option<PathBuf>,
+    missing: Vec<String>,
+}
+
+/// Has the program of an unpacked package load its native libraries, asks it some of the sample's
+/// questions, and this machine's program the same.
 ///
 /// # Errors
-/// What is needed cannot be fetched, a program fails, or an answer differs.
+/// What is needed cannot be fetched, a program fails, a library is not found, or an answer differs.
 pub(super) fn run(
     workspace: &Workspace,
     target: Target,
     tools: &Tools,
-    packaged: &Path,
+    unpacked: &Path,
+    libraries: &[NativeLibrary],
 ) -> Result<()> {
+    let packaged = unpacked.join("usr/bin/cumo");
     let here = onnxruntime::ensure(workspace)?;
     let there = onnxruntime::ensure_for(workspace, target.arch())?;
     let prefix = prefix(workspace, target, tools)?;
@@ -65,12 +83,21 @@ pub(super) fn run(
     let checkpoint = sample.join("checkpoint");
     process::run(&mut export::onnx(exporter, &checkpoint, &bundle, "ort-cpu"))?;
     let packaged_program = || {
-        let mut words = prefix.iter().map(PathBuf::as_path).chain([packaged]);
-        let mut command = Command::new(words.next().unwrap_or(packaged));
+        let mut words = prefix.iter().map(PathBuf::as_path).chain([packaged.as_path()]);
+        let mut command = Command::new(words.next().unwrap_or(&packaged));
         command.args(words).env(onnxruntime::DYLIB_PATH, &there);
         command
     };
     process::run(packaged_program().arg("doctor"))?;
+    let mut doctor = packaged_program();
+    let tensorrt = workspace.native().join("tensorrt-rtx");
+    if target.is_this_machine() && tensorrt.is_dir() {
+        doctor.env("CUMO_TRT_LIBRARY", tensorrt);
+    }
+    let doctor: Doctor = serde_json::from_str(&process::read(doctor.args(["doctor", "--json"]))?)?;
+    for library in libraries {
+        println!("{}", loaded(&doctor, library, unpacked)?);
+    }
     process::run(packaged_program().arg("verify").arg("--model").arg(&bundle))?;
     let start = Instant::now();
     for question in demo::choose(&sample, QUESTIONS)? {
@@ -95,6 +122,34 @@ pub(super) fn run(
         start.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// That a shim of an unpacked package was loaded and, where TensorRT is here, the plugin too; a line
+/// about it.
+///
+/// # Errors
+/// They were not, or others were.
+fn loaded(doctor: &Doctor, library: &NativeLibrary, unpacked: &Path) -> Result<String> {
+    let of = |it: &&Flavour| library.place == format!("libcumo_trt_{}.so", it.flavour);
+    let Some(found) = doctor.tensorrt.iter().find(of) else {
+        let of = |it: &&Flavour| library.place == format!("{}/libcumo_plugin.so", it.flavour);
+        let found = doctor.tensorrt.iter().find(of).context("cumo doctor does not know it")?;
+        return match (&found.version, &found.plugin) {
+            (None, _) => Ok(format!("{}: TensorRT is not here to load it", library.place)),
+            (Some(_), Some(plugin)) if plugin.starts_with(unpacked) => {
+                Ok(format!("{}: loaded", library.place))
+            }
+            _ => bail!("{} was not loaded: {found:?}", library.place),
+        };
+    };
+    let reason = found.missing.first().map(String::as_str).unwrap_or_default();
+    if found.version.is_none() && reason.contains(&library.place) {
+        bail!("{} was not loaded: {reason}", library.place);
+    }
+    Ok(match &found.version {
+        Some(version) => format!("{}: loaded, TensorRT {version}", library.place),
+        None => format!("{}: loaded; {}", library.place, reason.lines().next().unwrap_or_default()),
+    })
 }
 
 /// What a program for the target is started with: nothing on such a machine.

@@ -6,17 +6,20 @@ mod cross;
 mod deb;
 mod debian;
 mod emulation;
+mod install;
+mod libraries;
 mod notices;
 mod script;
 mod target;
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{native, python};
+use crate::{process, python};
 
 pub(crate) use debian::NotInArchive;
 pub(crate) use target::Target;
@@ -41,8 +44,11 @@ pub(crate) struct Options {
 /// Where the native libraries come from.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Native {
-    /// Built now, where the package is for this machine and a CUDA compiler is here; else none.
-    WhereCuda,
+    /// Built now, where a CUDA compiler and what it needs for the target are here; else none.
+    Build {
+        /// The headers of the only TensorRT that they are for.
+        tensorrt: Option<PathBuf>,
+    },
     /// A build folder of `native/`, made on a machine of the target.
     Folder(PathBuf),
     /// None: they are built where the package is installed.
@@ -56,45 +62,59 @@ pub(crate) enum Native {
 /// package is not as it must be.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let target = options.target;
+    check_tools()?;
     let tools = cross::ensure(workspace, target)?;
+    let libraries = libraries::ensure(workspace, options, &tools)?;
     let features = options.features.as_deref();
-    let mut programs = vec![binary::build(workspace, &binary::CUMO, target, &tools, features)?];
+    let mut programs =
+        vec![(&binary::CUMO, binary::build(workspace, &binary::CUMO, target, &tools, features)?)];
     if options.with_export {
-        programs.push(binary::build(workspace, &binary::EXPORT, target, &tools, None)?);
+        let built = binary::build(workspace, &binary::EXPORT, target, &tools, None)?;
+        programs.push((&binary::EXPORT, built));
     }
-    for program in &programs {
-        binary::check(program, target)?;
+    for (_, built) in &programs {
+        binary::check(built, target)?;
     }
-    let native = native_build(workspace, options)?;
     let output = workspace.target.join("package");
     let staged = python::temporary_folder(workspace)?;
-    Contents::new(workspace, staged.path()).lay_out(&programs, native.as_deref())?;
-    let file = deb::pack(workspace, target, staged.path(), &output)?;
+    Contents::new(workspace, staged.path()).lay_out(&programs, &libraries)?;
+    let with_native = !libraries.is_empty();
+    let file = deb::pack(workspace, target, with_native, staged.path(), &output)?;
     let first = fs::read(&file)?;
-    deb::pack(workspace, target, staged.path(), &output)?;
+    deb::pack(workspace, target, with_native, staged.path(), &output)?;
     if fs::read(&file)? != first {
         bail!("{} has other bytes when it is packed again", workspace.show(&file));
     }
     let unpacked = tempfile::tempdir()?;
     deb::check(workspace, &file, unpacked.path())?;
     script::check(workspace, unpacked.path())?;
+    install::check(&file)?;
     if options.emulate {
-        emulation::run(workspace, target, &tools, &unpacked.path().join("usr/bin/cumo"))?;
+        emulation::run(workspace, target, &tools, unpacked.path(), &libraries)?;
     }
     Ok(())
 }
 
-fn native_build(workspace: &Workspace, options: &Options) -> Result<Option<PathBuf>> {
-    match &options.native {
-        Native::None => Ok(None),
-        Native::Folder(folder) => Ok(Some(folder.clone())),
-        Native::WhereCuda if options.target.is_this_machine() && native::can_build(workspace) => {
-            native::build_for_gpu(workspace, None)?;
-            Ok(Some(native::gpu_folder(workspace)))
-        }
-        Native::WhereCuda => {
-            println!("native libraries: none, they are built where the package is installed");
-            Ok(None)
-        }
+/// Programs that packing needs, and Debian's packages that have them.
+const PACKING: [(&str, &str); 5] = [
+    ("dpkg-deb", "dpkg"),
+    ("readelf", "binutils"),
+    ("gzip", "gzip"),
+    ("md5sum", "coreutils"),
+    ("git", "git"),
+];
+
+/// Looks for [`PACKING`] before minutes are spent on building.
+fn check_tools() -> Result<()> {
+    let is_missing = |name: &str| !process::succeeds(Command::new(name).arg("--version"));
+    let missing = PACKING.iter().filter(|(name, _)| is_missing(name));
+    let (names, packages): (Vec<&str>, Vec<&str>) = missing.copied().unzip();
+    if !names.is_empty() {
+        bail!(
+            "a package is made with {}; on Debian and Ubuntu: apt-get install {}",
+            names.join(", "),
+            packages.join(" ")
+        );
     }
+    Ok(())
 }

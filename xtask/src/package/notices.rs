@@ -34,17 +34,22 @@ Comment:
     text
 }
 
-/// Names, versions, licences and licence texts of all packages that the runtime may bring in, on any
-/// platform and with any feature; each text once.
+/// Names, versions, licences and licence texts of all packages that programs may bring in, on any
+/// platform and with any feature; each text once. `programs`: their crates.
 ///
 /// # Errors
-/// The workspace has no `cumo-runtime`, or a package's folder cannot be read.
-pub(super) fn third_party(metadata: &Metadata) -> Result<String> {
-    let runtime = metadata.members().find(|package| package.name == "cumo-runtime");
-    let mut packages = metadata.closure(runtime.context("no package cumo-runtime")?);
+/// The workspace has no such crate, or a package's folder cannot be read.
+pub(super) fn third_party(metadata: &Metadata, programs: &[&str]) -> Result<String> {
+    let mut packages = Vec::new();
+    for program in programs {
+        let found = metadata.members().find(|package| package.name == *program);
+        packages.extend(metadata.closure(found.with_context(|| format!("no package {program}"))?));
+    }
     packages.retain(|package| !metadata.is_member(package));
     packages.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
-    let mut list = String::from("Libraries in the program `cumo`, and their licences.\n\n");
+    packages.dedup_by(|a, b| (&a.name, &a.version) == (&b.name, &b.version));
+    let mut list =
+        String::from("Libraries in the programs of this package, and their licences.\n\n");
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in packages {
         let name = format!("{} {}", package.name, package.version);

@@ -32,31 +32,4 @@ pub(super) fn check(workspace: &Workspace, root: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-
-    /// The script's exit status and what it writes to standard error, without CUDA on the machine.
-    fn build(arguments: &[&str]) -> (bool, String) {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut script = Command::new("sh");
-        script.arg(root.join("native/build.sh")).args(arguments).env_remove("CUDA_HOME");
-        let output = script.output().unwrap();
-        (output.status.success(), String::from_utf8(output.stderr).unwrap())
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_before_anything_is_built() {
-        for (arguments, message) in [
-            (&["--cuda"][..], "build.sh: --cuda needs a value\n"),
-            (&["--fast"], "build.sh: no option --fast; --help lists them\n"),
-            (&["--jobs", "many"], "build.sh: --jobs takes a number, not `many`\n"),
-            (&["--cuda", "/nowhere"], "build.sh: no CUDA compiler; on a Jetson: "),
-        ] {
-            let (success, stderr) = build(arguments);
-            assert!(!success && stderr.starts_with(message), "{arguments:?}: {stderr}");
-        }
-        assert_eq!(build(&["--help"]), (true, String::new()));
-    }
-}
+mod tests;

@@ -22,7 +22,8 @@ fn a_missing_shim_is_named_with_the_places() {
     assert_eq!(
         error.to_string(),
         "libcumo_trt_11.so was not found\n\
-         build the shim with `cargo xtask native`, or name its folder in CUMO_TRT_SHIM\n\
+         build the shim with `cargo xtask native`, or where cumo is installed with `sudo sh \
+         /usr/share/cumo-edge/native/build.sh`, or name its folder in CUMO_TRT_SHIM\n\
          looked in: /nonexistent"
     );
 }
