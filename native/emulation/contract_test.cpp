@@ -8,6 +8,7 @@
 
 #include "emulation.h"
 #include "suite/check.h"
+#include "suite/rows.h"
 
 namespace {
 
@@ -259,6 +260,44 @@ void all_experts_can_be_chosen() {
   EXPECT_RIGHT(Bench(one).check_forward(0, nullptr));
 }
 
+void rows_out_of_range_are_refused() {
+  Buffer memory(1 << 12);
+  auto* at = memory.as<char>();
+  const cumo_write_rows_args good{1, 2, 1, 4, 8, at, memory.as<int64_t>(), at + 1024};
+  auto status = [](cumo_write_rows_args args) { return cumo_write_rows(&args, nullptr); };
+  auto with = [&](int32_t cumo_write_rows_args::* field, int32_t value) {
+    cumo_write_rows_args args = good;
+    args.*field = value;
+    return status(args);
+  };
+  memory.clear();  // the index is -1: nothing is written
+  EXPECT(status(good) == CUMO_KERNELS_OK);
+  for (auto field :
+       {&cumo_write_rows_args::batch, &cumo_write_rows_args::heads, &cumo_write_rows_args::sequence,
+        &cumo_write_rows_args::pitch, &cumo_write_rows_args::position_bytes}) {
+    EXPECT(with(field, -1) == CUMO_KERNELS_BAD_SHAPE);
+    EXPECT(with(field, INT_MIN) == CUMO_KERNELS_BAD_SHAPE);
+  }
+  EXPECT(with(&cumo_write_rows_args::pitch, 0) == CUMO_KERNELS_BAD_SHAPE);
+  EXPECT(with(&cumo_write_rows_args::position_bytes, 0) == CUMO_KERNELS_BAD_SHAPE);
+  EXPECT(cumo_write_rows(nullptr, nullptr) == CUMO_KERNELS_NULL_POINTER);
+  for (int which : {0, 1, 2}) {
+    cumo_write_rows_args args = good;
+    if (which == 0) args.rows = nullptr;
+    if (which == 1) args.indices = nullptr;
+    if (which == 2) args.cache = nullptr;
+    EXPECT(status(args) == CUMO_KERNELS_NULL_POINTER);
+  }
+  cumo_write_rows_args odd = good;
+  odd.indices = reinterpret_cast<const int64_t*>(at + 4);
+  EXPECT(status(odd) == CUMO_KERNELS_MISALIGNED);
+  // Rows of 2^62 bytes; a cache of 2^93; a grid of 2^32 blocks.
+  EXPECT(status({INT_MAX, INT_MAX, 1, 1, 1, at, good.indices, at}) == CUMO_KERNELS_TOO_LARGE);
+  EXPECT(status({INT_MAX, INT_MAX, 0, INT_MAX, 1, at, good.indices, at}) == CUMO_KERNELS_TOO_LARGE);
+  EXPECT(status({1, 1 << 10, 1 << 20, 1, 1 << 10, at, good.indices, at}) == CUMO_KERNELS_TOO_LARGE);
+  EXPECT(status({1, 0, 1, 4, 8, nullptr, nullptr, nullptr}) == CUMO_KERNELS_OK);
+}
+
 void every_status_has_a_text() {
   for (int32_t status = 0; status <= CUMO_KERNELS_CUDA_ERROR + 1; ++status)
     EXPECT(std::strlen(cumo_kernels_status_text(status)) > 0);
@@ -280,6 +319,7 @@ int main() {
   one_expert_twice_counts_twice();
   nan_logits_choose_valid_experts();
   all_experts_can_be_chosen();
+  rows_out_of_range_are_refused();
   every_status_has_a_text();
   std::printf("%d failed\n", failures);
   return failures != 0;

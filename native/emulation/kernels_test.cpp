@@ -1,5 +1,5 @@
-// The kernels under the emulation: every case of cases.txt, in several schedules, against plain
-// loops in double precision.
+// The kernels under the emulation: every case of cases.txt and of suite/rows.cpp, in several
+// schedules, against plain loops, those of cases.txt in double precision.
 //
 //   kernels_test <cases.txt> [--quick] [--only NAME] [--expect-failure]
 //
@@ -17,6 +17,7 @@
 
 #include "emulation.h"
 #include "suite/check.h"
+#include "suite/rows.h"
 
 namespace {
 
@@ -49,6 +50,11 @@ class Suite {
 
   // Number of failures.
   int run() {
+    for (const RowsCase& one : rows_cases()) {
+      if (one.name.find(options_.only) == std::string::npos) continue;
+      if (options_.expect_failure && failures_ > 0) break;  // one is enough
+      run_rows(one);
+    }
     size_t index = 0;
     for (const Case& one : read_cases(options_.cases)) {
       ++index;
@@ -63,6 +69,13 @@ class Suite {
   }
 
  private:
+  void run_rows(const RowsCase& one) {
+    for (const Order& order : kOrders) {
+      use(order);
+      report(one.name, order, "write rows", check_rows(one));
+    }
+  }
+
   void run_case(const Case& one, size_t index) {
     auto start = std::chrono::steady_clock::now();
     Bench bench(one);
@@ -70,8 +83,8 @@ class Suite {
       if (options_.quick && o != index % kOrderCount) continue;
       use(kOrders[o]);
       int32_t types[] = {CUMO_DTYPE_F32, CUMO_DTYPE_F16, CUMO_DTYPE_BF16};
-      report(one, kOrders[o], "route", bench.check_route(types[(index + o) % 3]));
-      report(one, kOrders[o], "permute", bench.check_permute());
+      report(one.name, kOrders[o], "route", bench.check_route(types[(index + o) % 3]));
+      report(one.name, kOrders[o], "permute", bench.check_permute());
     }
     forward(one, bench, 0, index, !options_.quick);
     for (int32_t tile = -1; tile <= cumo_moe_tile_count() && !options_.quick; ++tile)
@@ -92,18 +105,18 @@ class Suite {
       if (wrong.empty() && !first.empty() && bits != first)
         wrong = "other bits than in another schedule";
       if (first.empty()) first = bits;
-      report(one, kOrders[o], "forward", wrong, tile);
+      report(one.name, kOrders[o], "forward", wrong, tile);
     }
   }
 
   void use(const Order& order) { emulation::set_schedule(order.schedule, order.seed); }
 
-  void report(const Case& one, const Order& order, const char* what, const std::string& wrong,
-              int32_t tile = 0) {
+  void report(const std::string& name, const Order& order, const char* what,
+              const std::string& wrong, int32_t tile = 0) {
     ++checks_;
     if (wrong.empty()) return;
     ++failures_;
-    std::printf("FAILED %s, %s, tile %d, %s: %s\n", one.name.c_str(), what, int(tile), order.name,
+    std::printf("FAILED %s, %s, tile %d, %s: %s\n", name.c_str(), what, int(tile), order.name,
                 wrong.c_str());
   }
 

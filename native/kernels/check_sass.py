@@ -6,7 +6,7 @@
 Prints, for each architecture and kernel, registers, bytes of stack, and instructions by kind. Fails
 (exit status 1) when an architecture is missing, when a grouped product has no tensor-core (HMMA),
 asynchronous copy (LDGSTS) or matrix load (LDSM) instruction or spills registers (STL, LDL), or when
-the matrix-vector product does not load 16 bytes at a time (LDG.128).
+the matrix-vector product and the copy of rows into a cache do not load 16 bytes at a time (LDG.128).
 """
 
 import argparse
@@ -24,6 +24,8 @@ INSTRUCTION = re.compile(r"\*/\s+(?:@!?U?P\w+\s+)?(HMMA|LDGSTS|LDSM|LDG|STL|LDL)
 TYPES = {"6__half": "f16", "13__nv_bfloat16": "bf16"}
 GROUPED = re.compile(r"groupedI(\d+\w+?)NS_4TileI((?:Li\d+E)+)EELb([01])ELb([01])E")
 VECTOR = re.compile(r"multiply_vectorsI(\d+\w+?)Li(\d+)E")
+ROWS = re.compile(r"write_rowsI(5uint4|j|h)E")
+ROW_UNITS = {"5uint4": 16, "j": 4, "h": 1}
 
 
 class Kernel:
@@ -44,10 +46,13 @@ class Kernel:
         elif found := VECTOR.search(mangled):
             self.name = f"multiply_vectors {TYPES[found[1]]} {found[2]} rows"
             self.needs, self.forbids = ("LDG.128",), ("spills",)
+        elif found := ROWS.search(mangled):
+            self.name = f"write_rows, {ROW_UNITS[found[1]]} bytes a thread"
+            self.needs, self.forbids = ("LDG.128",) if found[1] == "5uint4" else (), ("spills",)
 
     @property
     def checked(self):
-        return bool(self.needs)
+        return bool(self.forbids)
 
 
 def run(tool, *arguments):

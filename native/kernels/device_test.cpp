@@ -17,7 +17,9 @@
 #include <string>
 
 #include "card.h"
+#include "rows_timing.h"
 #include "suite/check.h"
+#include "suite/rows.h"
 
 namespace {
 
@@ -32,6 +34,13 @@ constexpr double kOfBound = 0.6;
 
 int run_cases(const std::string& path) {
   int checks = 0, failures = 0;
+  for (const RowsCase& one : rows_cases()) {
+    std::string wrong = check_rows(one);
+    ++checks;
+    if (wrong.empty()) continue;
+    ++failures;
+    std::printf("FAILED %s, write rows: %s\n", one.name.c_str(), wrong.c_str());
+  }
   for (const Case& one : read_cases(path)) {
     Bench bench(one);
     auto report = [&](const char* what, const std::string& wrong, int tile) {
@@ -229,7 +238,9 @@ int main(int count, char** words) {
               card.multiprocessors, card.tensor_tflops, card.gbytes_a_second);
   try {
     if (run_cases(words[1]) != 0) return 1;
-    return time_all(card, tune) ? 0 : kTooSlow;
+    bool fast = time_all(card, tune);
+    if (!time_rows()) return 1;
+    return fast ? 0 : kTooSlow;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

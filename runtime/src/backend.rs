@@ -12,6 +12,7 @@ use std::sync::Arc;
 use cumo_bundle::{Dtype, Value};
 use serde::Serialize;
 
+pub use crate::actions::{Action, RowWrite};
 pub use crate::memory_plan::{MemoryPlan, MemoryUse};
 
 /// Memory that a backend owns. Only the backend that gave the number understands it, and it gives
@@ -215,14 +216,29 @@ pub trait Backend {
     /// [`BackendError::Run`] with the runtime's message; [`BackendError::Interrupted`].
     fn run(&mut self, step: StepId) -> Result<(), BackendError>;
 
-    /// Runs steps one after another. `repeats`: they will be run again and again, mostly with the
-    /// same tensors bound, so that a device may record them once and replay them.
+    /// Writes rows that a step has made into a cache, or puts that behind the steps that a device
+    /// has yet to run.
     ///
     /// # Errors
-    /// As [`Backend::run`], of the first step that fails; those before it have run.
-    fn run_all(&mut self, steps: &[StepId], repeats: bool) -> Result<(), BackendError> {
+    /// [`BackendError::OutOfBounds`] where the rows, or their place, do not lie inside their
+    /// buffers; [`BackendError::ReadOnly`].
+    fn write_rows(&mut self, write: &RowWrite) -> Result<(), BackendError> {
+        write.copy(self)
+    }
+
+    /// Does all that a pass asks for, in this order. `repeats`: it will be asked for again and
+    /// again, mostly with the same tensors bound and other positions, so that a device may record it
+    /// once and replay it.
+    ///
+    /// # Errors
+    /// As [`Backend::run`] and [`Backend::write_rows`], of the first that fails; those before it are
+    /// done.
+    fn run_all(&mut self, actions: &[Action], repeats: bool) -> Result<(), BackendError> {
         let _ = repeats;
-        steps.iter().try_for_each(|step| self.run(*step))
+        actions.iter().try_for_each(|action| match action {
+            Action::Run(step) => self.run(*step),
+            Action::WriteRows(write) => self.write_rows(write),
+        })
     }
 
     /// Waits until every step that was run has ended: a device works behind its caller.

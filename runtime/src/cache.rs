@@ -2,7 +2,7 @@
 
 use cumo_bundle::{CacheSlot, CacheUpdate, Value};
 
-use crate::backend::{Backend, Buffer, Rows};
+use crate::backend::{Backend, Buffer, RowWrite, Rows};
 use crate::error::Error;
 use crate::shape::{Shape, Size, Sizes, Symbol};
 
@@ -128,25 +128,26 @@ impl Cache {
         }
     }
 
-    /// Copies the rows of a pass, `[.., sequence, ..]` at the start of `rows`, behind the positions
-    /// that a slot holds.
-    ///
-    /// # Errors
-    /// [`Error::Backend`].
-    pub(crate) fn store_rows(
+    /// How the rows of a pass, `[.., sequence, ..]` at the start of `rows`, go behind the positions
+    /// that a slot holds, of which `index` holds the number; none before [`Cache::reserve`].
+    pub(crate) fn row_write(
         &self,
-        backend: &mut dyn Backend,
         slot: usize,
         rows: Buffer,
+        index: Buffer,
         sequence: usize,
-    ) -> Result<(), Error> {
-        let Some(slot) = self.slots.get(slot) else { return Ok(()) };
-        let Some(current) = slot.current else { return Ok(()) };
-        let bytes = slot.position_bytes;
-        let new = Rows { buffer: rows, offset: 0, pitch: sequence * bytes };
-        let pitch = self.capacity * bytes;
-        let cached = Rows { buffer: current, offset: self.length * bytes, pitch };
-        Ok(backend.copy_rows(new, cached, sequence * bytes, slot.rows)?)
+    ) -> Option<RowWrite> {
+        let slot = self.slots.get(slot)?;
+        Some(RowWrite {
+            rows,
+            cache: slot.current?,
+            index,
+            position: self.length,
+            heads: slot.rows,
+            sequence,
+            pitch: self.capacity,
+            position_bytes: slot.position_bytes,
+        })
     }
 
     /// Gives all memory back.

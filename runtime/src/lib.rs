@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod actions;
 mod activations;
 mod answer_text;
 pub mod backend;

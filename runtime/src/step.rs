@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cumo_bundle::{Binding, CacheUpdate, Dtype, Manifest, Step, Value};
+use cumo_bundle::{Binding, CacheUpdate, Dtype, Manifest, Step, Value, names};
 
 use crate::activations::Activations;
-use crate::backend::{Backend, BackendError, Buffer, Port, StepId, StepSpec, View};
+use crate::backend::{Action, Backend, BackendError, Buffer, Port, StepId, StepSpec, View};
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::shape::{Shape, Sizes};
@@ -57,10 +57,11 @@ enum Place {
     Activation(usize),
     CacheInput(usize),
     CacheOutput(usize),
-    /// Rows that are put into a slot when the step has run.
+    /// Rows that are put into a slot when the step has run, and the activation that says where.
     CacheRows {
         slot: usize,
-        activation: usize,
+        rows: usize,
+        index: usize,
     },
 }
 
@@ -104,8 +105,9 @@ impl PreparedStep {
                         // The same memory for this output of all steps of the graph: the rows
                         // are in the cache before the next one runs.
                         let name = format!("rows of {}.{}", step.graph, value.name);
-                        let activation = with.activations.add(&name, value.dtype)?;
-                        Place::CacheRows { slot, activation }
+                        let rows = with.activations.add(&name, value.dtype)?;
+                        let index = with.activations.add(names::WRITE_INDICES, Dtype::I64)?;
+                        Place::CacheRows { slot, rows, index }
                     }
                     (slot, CacheUpdate::Append | CacheUpdate::InPlace) => Place::CacheOutput(slot),
                 },
@@ -116,19 +118,8 @@ impl PreparedStep {
         Ok(PreparedStep { id, stage, ports })
     }
 
-    pub(crate) fn id(&self) -> StepId {
-        self.id
-    }
-
     pub(crate) fn stage(&self) -> Stage {
         self.stage
-    }
-
-    /// Whether the step behind this one may be run with it in one go: it is counted as the same,
-    /// and nothing is to be done between them.
-    pub(crate) fn runs_with(&self, next: &PreparedStep) -> bool {
-        let leaves_rows = |port: &BoundPort| matches!(port.place, Place::CacheRows { .. });
-        self.stage == next.stage && !self.ports.iter().any(leaves_rows)
     }
 
     /// Whether the step makes the activation of this index.
@@ -147,10 +138,11 @@ impl PreparedStep {
         activations: &mut Activations,
     ) -> Result<(), Error> {
         for port in &self.ports {
-            if let Place::Activation(index) | Place::CacheRows { activation: index, .. } =
-                port.place
-            {
+            if let Place::Activation(index) | Place::CacheRows { rows: index, .. } = port.place {
                 activations.make_room(backend, index, port.shape.elements(sizes))?;
+            }
+            if let Place::CacheRows { index, .. } = port.place {
+                activations.make_room(backend, index, 1)?;
             }
         }
         Ok(())
@@ -166,7 +158,7 @@ impl PreparedStep {
     ) -> Result<(), Error> {
         for port in &mut self.ports {
             let buffer = match port.place {
-                Place::Activation(index) | Place::CacheRows { activation: index, .. } => {
+                Place::Activation(index) | Place::CacheRows { rows: index, .. } => {
                     activations.buffer(index)?
                 }
                 Place::CacheInput(slot) => cache.input(slot).ok_or_else(no_cache)?,
@@ -187,18 +179,21 @@ impl PreparedStep {
         Ok(())
     }
 
-    /// Puts the rows that the step has made behind the cached ones.
-    pub(crate) fn store_rows(
+    /// What the step asks of a backend: to be run, and the rows that it makes to be put behind the
+    /// cached ones.
+    pub(crate) fn add_actions(
         &self,
-        backend: &mut dyn Backend,
         sizes: &Sizes,
         activations: &Activations,
         cache: &Cache,
+        actions: &mut Vec<Action>,
     ) -> Result<(), Error> {
+        actions.push(Action::Run(self.id));
         for port in &self.ports {
-            if let Place::CacheRows { slot, activation } = port.place {
-                let rows = activations.buffer(activation)?;
-                cache.store_rows(backend, slot, rows, sizes.sequence)?;
+            if let Place::CacheRows { slot, rows, index } = port.place {
+                let (rows, index) = (activations.buffer(rows)?, activations.buffer(index)?);
+                let write = cache.row_write(slot, rows, index, sizes.sequence);
+                actions.push(Action::WriteRows(write.ok_or_else(no_cache)?));
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cumo_bundle::{Binding, Dim, Engines, Value};
 use cumo_export::MoeKind;
-use cumo_runtime::backend::{Backend, BackendError, Buffer, Port, StepId, StepSpec, View};
+use cumo_runtime::backend::{Action, Backend, BackendError, Buffer, Port, StepId, StepSpec, View};
 use cumo_runtime::backends::tensorrt::TensorrtBackend;
 use cumo_standin::Settings;
 
@@ -78,9 +78,14 @@ impl Lookups {
         self.backend.bind(self.steps[step], Port::Input(0), view).unwrap();
     }
 
+    /// Runs both steps, as what comes again.
+    fn run_all(&mut self) -> Result<(), BackendError> {
+        self.backend.run_all(&self.steps.map(Action::Run), true)
+    }
+
     /// Runs both steps and gives their rows.
     fn run(&mut self) -> [Vec<u8>; 2] {
-        self.backend.run_all(&self.steps, true).unwrap();
+        self.run_all().unwrap();
         let bytes = self.row_bytes;
         self.results.map(|buffer| self.backend.read(buffer, 0, bytes).unwrap().to_vec())
     }
@@ -103,7 +108,7 @@ fn a_pass_that_was_interrupted_before_it_ran_is_recorded_only_when_it_has_run() 
             std::thread::sleep(Duration::from_millis(100));
             interrupt(true);
         });
-        let stopped = lookups.backend.run_all(&lookups.steps, true);
+        let stopped = lookups.run_all();
         assert!(matches!(stopped, Err(BackendError::Interrupted)), "{stopped:?}");
     });
     interrupt(false);
@@ -147,7 +152,7 @@ fn a_step_that_is_bound_anew_is_not_played_as_it_was() {
     assert_eq!(lookups.run(), [row_3.clone(), row_4.clone()]);
     // Memory that is gone.
     lookups.backend.release(five);
-    assert!(lookups.backend.run_all(&lookups.steps, true).is_err(), "nothing is bound");
+    assert!(lookups.run_all().is_err(), "nothing is bound");
     let other = lookups.id(5);
     lookups.bind(1, other);
     for _ in 0..3 {

@@ -83,14 +83,24 @@ impl Library {
         self.handle.can_build()
     }
 
-    /// Loads this project's plugins and gives their file: `named`, or `$CUMO_TRT_PLUGIN`, or
-    /// `libcumo_plugin.so` in a folder of the flavour's name: in `../plugin` beside the shim that
-    /// `$CUMO_TRT_SHIM` names, in `../lib/cumo-edge` beside the program, or where `cargo xtask
-    /// native` builds.
+    /// Loads this project's plugins and gives their file; see [`Library::own_plugins`].
     ///
     /// # Errors
     /// [`Error::Plugin`] where there are none, or TensorRT refuses them.
     pub fn load_own_plugins(&self, named: Option<&Path>) -> Result<PathBuf, Error> {
+        let file = self.own_plugins(named)?;
+        self.load_plugins(&file)?;
+        Ok(file)
+    }
+
+    /// The file of this project's plugins, which also has its kernels: `named`, or
+    /// `$CUMO_TRT_PLUGIN`, or `libcumo_plugin.so` in a folder of the flavour's name: in `../plugin`
+    /// beside the shim that `$CUMO_TRT_SHIM` names, in `../lib/cumo-edge` beside the program, or
+    /// where `cargo xtask native` builds.
+    ///
+    /// # Errors
+    /// [`Error::Plugin`] where there is none.
+    pub fn own_plugins(&self, named: Option<&Path>) -> Result<PathBuf, Error> {
         let candidates = flavour::plugins(self.flavour, named);
         // The loader would look for a bare name elsewhere.
         let candidates: Vec<PathBuf> =
@@ -107,7 +117,6 @@ impl Library {
             );
             return Err(Error::Plugin { reason });
         };
-        self.load_plugins(file)?;
         Ok(file.clone())
     }
 

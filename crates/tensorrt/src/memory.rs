@@ -65,6 +65,13 @@ impl DeviceBuffer {
         self.handle.clone()
     }
 
+    /// Whether the two have a byte in common.
+    pub(crate) fn overlaps(&self, other: &DeviceBuffer) -> bool {
+        let (start, end) = (self.address(), self.address() + self.bytes);
+        let (other_start, other_end) = (other.address(), other.address() + other.bytes);
+        start < other_end && other_start < end && self.bytes > 0 && other.bytes > 0
+    }
+
     /// Refuses copies of more than it holds.
     pub(crate) fn holds(&self, bytes: usize) -> Result<(), Error> {
         if u64::try_from(bytes).is_ok_and(|bytes| bytes <= self.bytes) {

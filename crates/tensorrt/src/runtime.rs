@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handle::{LogTarget, RuntimeHandle};
+use crate::kernels::Kernels;
 use crate::library::Library;
 use crate::memory::DeviceBuffer;
 use crate::message::{Message, Severity};
@@ -137,6 +138,16 @@ impl Runtime {
     /// [`Error::Io`]; [`Error::Unsupported`] where the device cannot; [`Error::Cuda`].
     pub fn map_file(&self, path: &Path) -> Result<DeviceBuffer, Error> {
         DeviceBuffer::map(self, path)
+    }
+
+    /// The kernels of this project's plugin library ([`Library::own_plugins`]). What loading the
+    /// file does is its maker's promise.
+    ///
+    /// # Errors
+    /// [`Error::Plugin`] where they are not in it; [`Error::Unsupported`] where the device cannot
+    /// run them.
+    pub fn kernels(&self, plugins: &Path) -> Result<Kernels, Error> {
+        Kernels::load(self, plugins)
     }
 
     /// Makes a stream: what is put on it runs in order.

@@ -38,7 +38,7 @@ macro_rules! opaque {
     )*};
 }
 
-opaque! { Status Library Builder Network Blob Runtime Engine Context Stream Event Graph }
+opaque! { Status Library Builder Network Blob Runtime Engine Context Stream Event Graph Kernels }
 
 #[repr(C)]
 pub(crate) struct ParseError {
@@ -132,6 +132,18 @@ pub(crate) struct Device {
     pub(crate) multiprocessors: i32,
     pub(crate) is_integrated: i32,
     pub(crate) total_bytes: u64,
+}
+
+#[repr(C)]
+pub(crate) struct WriteRows {
+    pub(crate) rows: u64,
+    pub(crate) indices: u64,
+    pub(crate) cache: u64,
+    pub(crate) batch: i32,
+    pub(crate) heads: i32,
+    pub(crate) sequence: i32,
+    pub(crate) pitch: i32,
+    pub(crate) position_bytes: i32,
 }
 
 /// The functions of a loaded shim, without their prefix.
@@ -261,4 +273,7 @@ api! {
     fn graph_end(*mut Stream, *mut *mut Graph) -> *mut Status;
     fn graph_launch(*mut Graph, *mut Stream) -> *mut Status;
     fn graph_free(*mut Graph);
+    fn kernels_load(*mut Runtime, *const c_char, *mut *mut Kernels) -> *mut Status;
+    fn kernels_write_rows(*mut Kernels, *mut Stream, *const WriteRows) -> *mut Status;
+    fn kernels_free(*mut Kernels);
 }

@@ -16,6 +16,7 @@ enum class Fault {
   permutation_off_by_one = 4,  // permutation: a pair's place counts the pair itself
   unsorted_tie = 5,            // routing: of equal experts any
   uninitialised_shared = 6,    // permutation: counters are not zeroed
+  unguarded_index = 7,         // rows into a cache: an index is not held against the cache's end
 };
 
 __host__ __device__ constexpr bool planted(Fault fault) { return CUMO_FAULT == int(fault); }

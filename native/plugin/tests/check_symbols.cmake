@@ -1,11 +1,11 @@
-# Fails unless LIBRARY exports what TensorRT looks up and its layout version, and nothing else, and OBJECTS call of CUDA only what a stream that
+# Fails unless LIBRARY exports what TensorRT looks up and the functions of cumo_plugin.h, and nothing else, and OBJECTS call of CUDA only what a stream that
 # is being captured into a graph allows: nothing that allocates, waits or copies to the host.
 #
 #   cmake -DNM=nm -DLIBRARY=libcumo_plugin.so "-DOBJECTS=a.o;b.a" -P check_symbols.cmake
 
 cmake_minimum_required(VERSION 3.22)
 
-set(EXPORTS cumo_plugin_layout_version getCreators setLoggerFinder)
+set(EXPORTS cumo_plugin_check_device cumo_plugin_layout_version cumo_plugin_write_rows getCreators setLoggerFinder)
 set(CALLS
     cudaDeviceGetAttribute cudaFuncSetAttribute cudaGetDevice cudaGetLastError cudaLaunchKernel cudaLaunchKernelExC
     cudaPeekAtLastError

@@ -60,3 +60,6 @@ void computes_golden_layers(const Test& test);
 void computes_shared_cases(const Test& test);
 void one_workspace_does_for_fewer_rows(const Test& test);
 void reports_kernel_faults(const Test& test);
+
+// Rows into caches: rows_tests.cpp.
+void writes_rows_into_caches(const Test& test, const char* library);

@@ -38,6 +38,7 @@ int main(int count, char** arguments) {
     computes_shared_cases(test);
     one_workspace_does_for_fewer_rows(test);
     reports_kernel_faults(test);
+    writes_rows_into_caches(test, arguments[2]);
     survives_finders(test);
     check.that(registry.unload(), "the registry lets go of it");
   } catch (const std::exception& fault) {

@@ -11,6 +11,7 @@
 #include "node.h"
 #include "registry.h"
 
+#include <cumo_plugin.h>
 #include <dlfcn.h>
 
 #include <exception>
@@ -35,6 +36,22 @@ void fails_with_a_reason(Checks& check, Registry& registry, Messages& messages,
   check.says(messages.take(), "(CUDA error 35)");  // cudaErrorInsufficientDriver
 }
 
+void rows_fail_with_a_reason(Checks& check, const char* library) {
+  void* const handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+  const auto device = reinterpret_cast<decltype(&cumo_plugin_check_device)>(
+      dlsym(handle, "cumo_plugin_check_device"));
+  const auto write =
+      reinterpret_cast<decltype(&cumo_plugin_write_rows)>(dlsym(handle, "cumo_plugin_write_rows"));
+  if (!check.that(device && write, "the library has what writes rows")) return;
+  const char* const why = device();
+  check.says(why ? why : "", "(CUDA error 35)");
+  int64_t memory[4] = {};
+  cumo_write_rows_args args{1, 1, 1, 1, 8, memory, memory + 1, memory + 2};
+  const char* const failed = write(&args, nullptr);
+  check.says(failed ? failed : "", "(CUDA error 35)");
+  dlclose(handle);
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -47,6 +64,7 @@ int main(int count, char** arguments) {
     Messages messages;
     Registry registry(arguments[1], arguments[2], messages);
     fails_with_a_reason(check, registry, messages, read_cases(arguments[3]).front());
+    rows_fail_with_a_reason(check, arguments[2]);
     check.that(registry.unload(), "the registry lets go of it");
   } catch (const std::exception& fault) {
     check.that(false, "the test runs", fault.what());

@@ -11,12 +11,13 @@
  *    NULL or 0 otherwise.
  *  - Handles are opaque and owned by the caller from the call that gave them; each has a _free,
  *    which takes NULL. What a handle was made from must be freed after it: library < builder <
- *    network; library < runtime < engine < context; runtime < buffer, stream, event, graph.
+ *    network; library < runtime < engine < context; runtime < buffer, stream, event, graph,
+ * kernels.
  *  - Texts are UTF-8 and end with a NUL. Texts that are given out belong to the handle that was
  *    asked, until it is freed. Options and the arrays in them are read during the call only.
  *  - A library, a runtime and an engine may be used by several threads at once. A builder with its
- *    networks, a context, a stream, an event and a graph may be used by one thread at a time, and
- *    may move between threads.
+ *    networks, a context, a stream, an event, a graph and kernels may be used by one thread at a
+ *    time, and may move between threads.
  *  - Device addresses are 64-bit integers. Shapes are arrays of int64_t, -1 for a dimension that
  *    is not fixed.
  */
@@ -53,6 +54,7 @@ typedef struct cumo_trt_context cumo_trt_context;
 typedef struct cumo_trt_stream cumo_trt_stream;
 typedef struct cumo_trt_event cumo_trt_event;
 typedef struct cumo_trt_graph cumo_trt_graph;
+typedef struct cumo_trt_kernels cumo_trt_kernels;
 
 /* CUMO_TRT_ABI_VERSION of the shim. To be compared before anything else is called. */
 CUMO_TRT_API uint32_t cumo_trt_abi_version(void);
@@ -468,6 +470,40 @@ CUMO_TRT_API cumo_trt_status* cumo_trt_graph_begin(cumo_trt_stream* stream);
 CUMO_TRT_API cumo_trt_status* cumo_trt_graph_end(cumo_trt_stream* stream, cumo_trt_graph** out);
 CUMO_TRT_API cumo_trt_status* cumo_trt_graph_launch(cumo_trt_graph* graph, cumo_trt_stream* stream);
 CUMO_TRT_API void cumo_trt_graph_free(cumo_trt_graph* graph);
+
+/* ---- Kernels --------------------------------------------------------------------------------- */
+
+/*
+ * The kernels of this project's plugin library that a program calls itself, for the runtime's
+ * device. No plugin is registered by it. CUMO_TRT_CODE_PLUGIN where the library cannot be loaded,
+ * or is older than these kernels; CUMO_TRT_CODE_UNSUPPORTED where the device cannot run them.
+ */
+CUMO_TRT_API cumo_trt_status* cumo_trt_kernels_load(cumo_trt_runtime* runtime, const char* path,
+                                                    cumo_trt_kernels** out);
+
+/* Rows for a cache, row-major and without gaps; see cumo_trt_kernels_write_rows. */
+typedef struct {
+  uint64_t rows;    /* [batch, heads, sequence, position_bytes] */
+  uint64_t indices; /* [batch] of int64_t */
+  uint64_t cache;   /* [batch, heads, pitch, position_bytes], written */
+  int32_t batch;
+  int32_t heads;
+  int32_t sequence;
+  int32_t pitch;
+  int32_t position_bytes;
+} cumo_trt_write_rows;
+
+/*
+ * Puts a kernel on the stream: cache[b, h, indices[b] + s] = rows[b, h, s], for all that lie in the
+ * cache; what `indices` holds is read as it runs. As an execution, it runs once before it is
+ * captured: CUDA loads kernels at their first use.
+ */
+CUMO_TRT_API cumo_trt_status* cumo_trt_kernels_write_rows(cumo_trt_kernels* kernels,
+                                                          cumo_trt_stream* stream,
+                                                          const cumo_trt_write_rows* write);
+
+/* The library stays loaded. */
+CUMO_TRT_API void cumo_trt_kernels_free(cumo_trt_kernels* kernels);
 
 #ifdef __cplusplus
 }

@@ -31,6 +31,7 @@ static void null_pointers(void) {
   cumo_trt_network* network = NULL;
   cumo_trt_engine* engine = NULL;
   cumo_trt_blob* blob = NULL;
+  cumo_trt_kernels* kernels = NULL;
   cumo_trt_tensor tensor;
   void* memory = NULL;
   uint64_t address = 0;
@@ -55,6 +56,9 @@ static void null_pointers(void) {
   refused(cumo_trt_event_synchronize(NULL), code, "event is null");
   refused(cumo_trt_graph_launch(NULL, NULL), code, "graph is null");
   refused(cumo_trt_graph_end(NULL, NULL), code, "stream is null");
+  refused(cumo_trt_kernels_load(NULL, "x", NULL), code, "out is null");
+  refused(cumo_trt_kernels_load(NULL, "x", &kernels), code, "runtime is null");
+  refused(cumo_trt_kernels_write_rows(NULL, NULL, NULL), code, "kernels is null");
   refused(cumo_trt_num_devices(NULL), code, "out is null");
   refused(cumo_trt_host_alloc(NULL, 1, NULL), code, "out is null");
   refused(cumo_trt_host_alloc(NULL, 1, &memory), code, "runtime is null");
@@ -75,6 +79,7 @@ static void nothing_is_freed_and_described(void) {
   cumo_trt_stream_free(NULL);
   cumo_trt_event_free(NULL);
   cumo_trt_graph_free(NULL);
+  cumo_trt_kernels_free(NULL);
   cumo_trt_buffer_free(NULL, 1);
   cumo_trt_host_free(NULL, &failures);
   cumo_trt_host_unregister(NULL, &failures);

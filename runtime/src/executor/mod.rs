@@ -16,7 +16,7 @@ use std::time::Duration;
 use cumo_bundle::{Bundle, Dtype, Manifest, Phase, names};
 
 use crate::activations::{Activations, Placed};
-use crate::backend::{Backend, BackendFacts, BackendLimits, Interrupt, StepId};
+use crate::backend::{Action, Backend, BackendFacts, BackendLimits, Interrupt};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::error::Error;
@@ -62,7 +62,8 @@ pub struct Executor {
     ids: Vec<i64>,
     /// What [`Executor::candidates`] read.
     candidates: Vec<f32>,
-    step_ids: Vec<StepId>,
+    /// Of the pass that runs.
+    actions: Vec<Action>,
     image_memory: ImageMemory,
 }
 
@@ -87,7 +88,7 @@ impl Executor {
             bytes: Vec::new(),
             ids: Vec::new(),
             candidates: Vec::new(),
-            step_ids: Vec::new(),
+            actions: Vec::new(),
             image_memory: ImageMemory::default(),
         })
     }
@@ -318,22 +319,21 @@ impl Executor {
         let repeats = phase == Phase::Decode && sizes.sequence == 1;
         let measured = self.measured.load(Ordering::Relaxed);
         let mut stage_start = self.clock.now();
-        let mut groups = steps.chunk_by(PreparedStep::runs_with).peekable();
-        while let Some(together) = groups.next() {
-            let Some(last) = together.last() else { continue };
-            self.step_ids.clear();
-            self.step_ids.extend(together.iter().map(PreparedStep::id));
+        for together in steps.chunk_by(|step, next| step.stage() == next.stage()) {
+            let Some(stage) = together.first().map(PreparedStep::stage) else { continue };
+            self.actions.clear();
+            for step in together {
+                step.add_actions(&sizes, &self.activations, &self.cache, &mut self.actions)?;
+            }
             let start = self.clock.now();
-            let result = self.backend.run_all(&self.step_ids, repeats);
+            let result = self.backend.run_all(&self.actions, repeats);
             if !measured {
-                self.times.add(last.stage(), self.clock.since(start));
+                self.times.add(stage, self.clock.since(start));
             }
             result?;
-            last.store_rows(self.backend.as_mut(), &sizes, &self.activations, &self.cache)?;
-            let next = groups.peek().and_then(|next| next.first());
-            if measured && next.is_none_or(|next| next.stage() != last.stage()) {
+            if measured {
                 self.backend.finish()?;
-                self.times.add(last.stage(), self.clock.since(stage_start));
+                self.times.add(stage, self.clock.since(stage_start));
                 stage_start = self.clock.now();
             }
         }

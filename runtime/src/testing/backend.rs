@@ -11,8 +11,8 @@ use cumo_bundle::{Value, WEIGHT_ALIGNMENT};
 
 use super::{LADDER, POISON, VOCAB, next_token, token_of_sum};
 use crate::backend::{
-    Backend, BackendError, BackendFacts, Buffer, DeviceFacts, Interrupt, Port, StepId, StepSpec,
-    View,
+    Backend, BackendError, BackendFacts, Buffer, DeviceFacts, Interrupt, Port, RowWrite, StepId,
+    StepSpec, View,
 };
 
 /// What a [`HostBackend`] has been asked for.
@@ -245,6 +245,12 @@ impl Backend for HostBackend {
     ) -> Result<(), BackendError> {
         let piece = self.bytes(from.0)[from.1..from.1 + bytes].to_vec();
         self.write(to.0, to.1, &piece)
+    }
+
+    fn write_rows(&mut self, write: &RowWrite) -> Result<(), BackendError> {
+        let index = *self.bytes(write.index).first_chunk().expect("an index");
+        assert_eq!(i64::from_ne_bytes(index), write.position as i64, "what a device would read");
+        write.copy(self)
     }
 
     fn prepare(&mut self, spec: &StepSpec<'_>) -> Result<StepId, BackendError> {

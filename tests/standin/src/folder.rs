@@ -46,6 +46,8 @@ pub struct SummaryOfRun {
     pub captures: u64,
     /// Launches of graphs.
     pub launches: u64,
+    /// Writes of rows into a cache by a kernel, those of graphs among them.
+    pub row_writes: u64,
     /// Times that the host waited for a stream or an event.
     pub waits: u64,
     /// Bytes copied from the host to the device.

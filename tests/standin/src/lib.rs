@@ -9,9 +9,11 @@
 //! - bytes that are read before anything wrote them; activation memory counts as not written after
 //!   each execution, and is overwritten;
 //! - in a capture: allocating, freeing, waiting, copying from or to pageable host memory, choosing
-//!   a profile, recording an event, and an execution whose context changed since it last ran;
+//!   a profile, recording an event, an execution whose context changed since it last ran, and a
+//!   kernel that did not run before;
 //! - a launch of a graph whose memory or context was freed, or whose context was changed since;
 //! - a cache's output elsewhere than its input; an output over another tensor of the execution;
+//! - rows that a kernel is to write outside of their cache, which a device would leave out;
 //! - handles that are used or freed after they were freed, or freed before what was made of them;
 //!   memory that is left when its runtime is freed.
 //!
@@ -34,6 +36,7 @@ mod memory;
 mod network;
 mod objects;
 mod queue;
+mod rows;
 mod session;
 mod settings;
 // The types of the header as `cumo-tensorrt` declares them, so that they cannot differ.

@@ -11,6 +11,7 @@ use crate::device::{Device, State};
 use crate::execution::Execution;
 use crate::fault::{Fault, Result};
 use crate::memory::HostAddress;
+use crate::rows::RowWrite;
 use crate::sys::code;
 
 /// A stream: what it has yet to do, or what is captured of it.
@@ -47,6 +48,7 @@ pub(crate) enum Work {
     CopyOnDevice { to: u64, from: u64, bytes: u64 },
     CopyRows { to: (u64, u64), from: (u64, u64), row_bytes: u64, rows: u64 },
     Fill { address: u64, value: u8, bytes: u64 },
+    WriteRows(RowWrite),
     Execute(Arc<Execution>),
     Launch(Arc<Vec<Work>>),
     Record { event: usize, ticket: u64 },
@@ -83,6 +85,7 @@ impl State {
             Work::CopyOnDevice { to, from, .. } => is_in(to) || is_in(from),
             Work::CopyRows { to, from, .. } => is_in(&to.0) || is_in(&from.0),
             Work::Fill { address, .. } => is_in(address),
+            Work::WriteRows(write) => [write.rows, write.indices, write.cache].iter().any(is_in),
             Work::Execute(execution) => execution.addresses.values().any(is_in),
             Work::Launch(_) | Work::Record { .. } | Work::Wait { .. } => false,
         })
@@ -190,6 +193,10 @@ impl Device {
                 unsafe { place.write_bytes(*value, length(*bytes)) };
                 state.memory.mark_written(*address, *bytes);
             }
+            Work::WriteRows(write) => {
+                let done = self.write_rows(state, write);
+                done.map_err(|why| bad("write of rows", why))?;
+            }
             Work::Execute(execution) => self.execute(state, execution)?,
             Work::Launch(works) => {
                 works.iter().try_for_each(|work| self.perform(state, work))?;
@@ -206,7 +213,7 @@ impl Device {
         Ok(())
     }
 
-    fn copy_on_device(
+    pub(crate) fn copy_on_device(
         &self,
         state: &mut State,
         to: u64,

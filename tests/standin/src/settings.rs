@@ -12,6 +12,8 @@ pub struct Settings {
     pub can_build: bool,
     /// The device; none: there is no driver.
     pub device: Option<DeviceSettings>,
+    /// Whether the plugin's library has the kernels that a runtime calls itself.
+    pub has_kernels: bool,
     /// Whether work is done as soon as it is put on a stream, instead of as late as it may be.
     pub is_eager: bool,
     /// The allocation that fails for want of memory, from 1: of buffers, pinned memory, engines,
@@ -51,6 +53,7 @@ impl Default for Settings {
             version: "0.0.0.1".to_owned(),
             can_build: true,
             device: Some(DeviceSettings::default()),
+            has_kernels: true,
             is_eager: false,
             fail_allocation: None,
             lose_device_at_call: None,

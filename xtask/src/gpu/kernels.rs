@@ -37,6 +37,7 @@ pub(super) fn rows(text: &str, status: i32) -> Vec<Row> {
     };
     let mut rows = vec![Row::new("cases of the kernels", cases.0, &cases.1)];
     rows.extend(text.lines().filter_map(time));
+    rows.extend(text.lines().filter_map(cache_rows));
     match status {
         0 => rows.push(Row::new(AIMS, Outcome::Held, AIM)),
         TOO_SLOW => rows.push(Row::new(AIMS, Outcome::Failed, AIM)),
@@ -73,6 +74,17 @@ fn time(line: &str) -> Option<Row> {
     }
 }
 
+/// A line of the times of rows that go into caches: `rows into caches: SIZE: FIGURE`.
+fn cache_rows(line: &str) -> Option<Row> {
+    let (size, figure) = line.strip_prefix("rows into caches: ")?.split_once(": ")?;
+    let outcome = match figure {
+        "failed" => Outcome::Failed,
+        skipped if skipped.starts_with("skipped") => Outcome::Skipped,
+        _ => Outcome::Measured,
+    };
+    Some(Row::new(&format!("rows into caches, {size}"), outcome, figure))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +97,8 @@ Some Card, compute capability 8.6, 26 multiprocessors, at most 64 TFLOP/s, 288 G
 | clip, 577 rows       |  2  2 |    0.3021 |    64.1 |  50.3 % |    0.5900 |  0.51 |     111 |
 | clip, 5770 rows      |  1  1 | failed |
 | mixtral, 1024 tokens | skipped: not enough device memory |
+rows into caches: mistral, 1 token: 64 as one graph 0.1200 ms, 2.2 GB/s; copies 0.1300 ms
+rows into caches: mistral, 1024 tokens: failed
 ";
 
     #[test]
@@ -96,10 +110,13 @@ Some Card, compute capability 8.6, 26 multiprocessors, at most 64 TFLOP/s, 288 G
             ("mixture, clip, 577 rows", Outcome::Measured),
             ("mixture, clip, 5770 rows", Outcome::Failed),
             ("mixture, mixtral, 1024 tokens", Outcome::Skipped),
+            ("rows into caches, mistral, 1 token", Outcome::Measured),
+            ("rows into caches, mistral, 1024 tokens", Outcome::Failed),
             (AIMS, Outcome::Failed),
         ];
         assert_eq!(outcomes, want);
         assert!(rows[1].figure.starts_with("0.3021 ms, 64.1 TFLOP/s, 50.3 % of the card's"));
+        assert_eq!(rows[4].figure, "64 as one graph 0.1200 ms, 2.2 GB/s; copies 0.1300 ms");
     }
 
     #[test]

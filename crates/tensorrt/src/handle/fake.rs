@@ -130,6 +130,17 @@ fn streams(api: &mut Api) {
         fn graph_launch(graph: *mut sys::Graph, stream: *mut sys::Stream) -> *mut sys::Status =
             note("graph_launch", graph as usize);
         fn graph_free(graph: *mut sys::Graph) = { note("graph_free", graph as usize); };
+        fn kernels_load(
+            runtime: *mut sys::Runtime, path: *const c_char, out: *mut *mut sys::Kernels
+        ) -> *mut sys::Status = make!("kernels_load", out);
+        fn kernels_write_rows(
+            kernels: *mut sys::Kernels, stream: *mut sys::Stream, write: *const sys::WriteRows
+        ) -> *mut sys::Status = {
+            // SAFETY: the callers in this crate pass the address of a local.
+            note("kernels_write_rows", unsafe { (*write).cache } as usize)
+        };
+        fn kernels_free(kernels: *mut sys::Kernels) =
+            { note("kernels_free", kernels as usize); };
     }
 }
 

@@ -11,6 +11,7 @@ mod builder;
 #[cfg(test)]
 pub(crate) mod fake;
 mod host;
+mod kernels;
 mod library;
 mod log;
 mod plugin;
@@ -19,6 +20,7 @@ mod stream;
 
 pub(crate) use builder::{BlobHandle, NetworkHandle, RawBuildOptions};
 pub(crate) use host::{MapError, PinnedHandle};
+pub(crate) use kernels::KernelsHandle;
 pub(crate) use library::LibraryHandle;
 pub(crate) use log::LogTarget;
 pub(crate) use plugin::layout_version;

@@ -1,7 +1,7 @@
 //! Who keeps what, and for how long, on a shim that notes its calls.
 
 use crate::handle::fake::{calls, fail, runtime};
-use crate::{Context, DeviceBuffer, Error, Runtime};
+use crate::{Context, DeviceBuffer, Error, NewRows, Runtime};
 
 /// A context of user-managed memory with its buffers set.
 fn context(runtime: &Runtime, x: &DeviceBuffer, memory: &DeviceBuffer) -> Context {
@@ -142,4 +142,70 @@ fn what_cannot_be_captured_is_refused_before_the_driver_sees_it() {
         })
         .unwrap();
     stream.write(&buffer, &[0; 8]).unwrap();
+}
+
+#[test]
+fn a_graph_keeps_the_rows_and_the_cache_that_it_writes() {
+    let runtime = runtime();
+    let stream = runtime.stream().unwrap();
+    let kernels = runtime.kernels("plugin".as_ref()).unwrap();
+    let [rows, indices, cache] = [12, 8, 60].map(|bytes| runtime.buffer(bytes).unwrap());
+    let new = |rows, indices, cache| NewRows {
+        rows,
+        indices,
+        cache,
+        batch: 1,
+        heads: 3,
+        sequence: 2,
+        pitch: 10,
+        position_bytes: 2,
+    };
+    let graph = stream
+        .capture::<Error>(|stream| stream.write_rows(&kernels, &new(&rows, &indices, &cache)))
+        .unwrap();
+    drop((rows, indices, cache, kernels));
+    assert_eq!(freed(), ["kernels_free"]);
+    graph.launch(&stream).unwrap();
+    stream.synchronize().unwrap();
+    drop(graph);
+    assert_eq!(freed(), ["graph_free", "buffer_free", "buffer_free", "buffer_free"]);
+}
+
+#[test]
+fn rows_outside_of_their_buffers_are_refused_before_the_device_sees_them() {
+    let runtime = runtime();
+    let stream = runtime.stream().unwrap();
+    let kernels = runtime.kernels("plugin".as_ref()).unwrap();
+    let [rows, indices, cache] = [12, 8, 60].map(|bytes| runtime.buffer(bytes).unwrap());
+    let good = NewRows {
+        rows: &rows,
+        indices: &indices,
+        cache: &cache,
+        batch: 1,
+        heads: 3,
+        sequence: 2,
+        pitch: 10,
+        position_bytes: 2,
+    };
+    stream.write_rows(&kernels, &good).unwrap();
+    let within = cache.slice(0, 12).unwrap();
+    let index = cache.slice(0, 8).unwrap();
+    calls();
+    let wrong = [
+        (NewRows { sequence: 3, ..good }, "3 rows of 2 bytes for 1 x 3 heads of 10 positions: "),
+        (NewRows { sequence: 3, ..good }, "of rows there are 12 bytes"),
+        (NewRows { pitch: 11, ..good }, "of cache there are 60 bytes"),
+        (NewRows { batch: 2, sequence: 1, pitch: 5, ..good }, "of indices there are 8 bytes"),
+        (NewRows { heads: usize::MAX, ..good }, "of rows there are 12 bytes"),
+        (NewRows { rows: &within, ..good }, "the cache lies over them"),
+        (NewRows { indices: &index, ..good }, "the cache lies over them"),
+    ];
+    for (new, part) in wrong {
+        let error = stream.write_rows(&kernels, &new).unwrap_err();
+        assert!(matches!(error, Error::Run { .. }), "{error:?}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    // None to write.
+    stream.write_rows(&kernels, &NewRows { sequence: 0, ..good }).unwrap();
+    assert_eq!(calls(), [""; 0]);
 }

@@ -11,26 +11,29 @@ mod loaded;
 mod memory;
 mod needed;
 mod recorder;
+mod rows;
 mod seam;
 mod step;
 mod toolkit;
 mod weights;
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cumo_bundle::{Binding, Engines, Manifest, WeightsFiles};
-use cumo_tensorrt::{DeviceBuffer, DeviceInfo, Graph, LibraryPlaces, Runtime, Staging, Stream};
+use cumo_tensorrt::{DeviceBuffer, DeviceInfo, Graph, Kernels, LibraryPlaces};
+use cumo_tensorrt::{Runtime, Staging, Stream};
 
 use super::slots::Slots;
-use crate::backend::{BackendError, BackendLimits, Buffer, StepId};
+use crate::backend::{Action, BackendError, BackendLimits, Buffer, StepId};
 use crate::error::Error;
 use fault::{during, of_graph};
 use loaded::LoadedEngine;
 use memory::{Given, Ledger};
-use recorder::{Recorder, RunOf, Turn};
+use recorder::{Part, Recorder, RunOf, Turn};
 use step::Step;
 use toolkit::Toolkit;
 
@@ -81,6 +84,9 @@ pub struct TensorrtBackend {
     // The order is that of dropping: what uses comes before what is used.
     recorder: Recorder<Graph>,
     steps: Vec<Step>,
+    /// What writes rows into the cache, where engines leave that to the runtime; without it, they
+    /// are copied.
+    kernels: Option<Kernels>,
     buffers: Slots<Given>,
     staging: Staging,
     activations: DeviceBuffer,
@@ -95,7 +101,8 @@ pub struct TensorrtBackend {
     stop: Arc<AtomicBool>,
     /// Whether steps were put on the stream since it was waited for.
     is_busy: bool,
-    runs: Vec<RunOf>,
+    /// Of the pass that runs.
+    parts: Vec<Part>,
     notes: Vec<String>,
 }
 
@@ -133,6 +140,8 @@ impl TensorrtBackend {
         for engine in &loaded {
             ledger.take(loaded::constant_bytes(engines, &engine.entry));
         }
+        let mut notes = Vec::new();
+        let kernels = rows::kernels(engines, &options, &toolkit, &mut notes)?;
         let Toolkit { runtime, device, library } = toolkit;
         let block = runtime.buffer(activation_bytes).map_err(during("allocating activations"))?;
         ledger.take(activation_bytes);
@@ -140,6 +149,7 @@ impl TensorrtBackend {
         Ok(TensorrtBackend {
             recorder: Recorder::default(),
             steps: Vec::new(),
+            kernels,
             buffers: Slots::default(),
             staging: Staging::new(&runtime, STAGING_BYTES)
                 .map_err(during("allocating pinned memory"))?,
@@ -158,8 +168,8 @@ impl TensorrtBackend {
             ledger,
             stop: Arc::default(),
             is_busy: false,
-            runs: Vec::new(),
-            notes: Vec::new(),
+            parts: Vec::new(),
+            notes,
         })
     }
 
@@ -202,50 +212,81 @@ impl TensorrtBackend {
         Ok(())
     }
 
-    /// Puts steps that are ready on the stream.
-    fn enqueue(&mut self, steps: &[StepId]) -> Result<(), BackendError> {
+    /// Puts steps that are ready, and rows that were checked, on the stream.
+    fn enqueue(&mut self, actions: &[Action]) -> Result<(), BackendError> {
         self.is_busy = true;
-        for id in steps {
+        for action in actions {
             self.check_stop()?;
-            let step = self.steps.get_mut(id.0).ok_or_else(no_step)?;
-            let graph = step.graph.clone();
-            let context = step.ready_context().ok_or_else(no_step)?;
-            context.enqueue(&self.stream).map_err(of_graph(&graph))?;
+            match action {
+                Action::Run(id) => {
+                    let step = self.steps.get_mut(id.0).ok_or_else(no_step)?;
+                    let graph = step.graph.clone();
+                    let context = step.ready_context().ok_or_else(no_step)?;
+                    context.enqueue(&self.stream).map_err(of_graph(&graph))?;
+                }
+                Action::WriteRows(write) => self.put_rows(write)?,
+            }
         }
         Ok(())
     }
 
-    /// Records steps that are ready, and have run before, as one graph.
-    fn record(&mut self, steps: &[StepId]) -> Result<Graph, cumo_tensorrt::Error> {
-        let all = &mut self.steps;
+    /// Records what is ready, and has run before, as one graph.
+    fn record(&mut self, actions: &[Action]) -> Result<Graph, cumo_tensorrt::Error> {
+        let (steps, buffers, kernels) = (&mut self.steps, &self.buffers, &self.kernels);
         self.stream.capture(|stream| {
-            for id in steps {
-                if let Some(context) = all.get_mut(id.0).and_then(Step::ready_context) {
-                    context.enqueue(stream)?;
+            for action in actions {
+                match action {
+                    Action::Run(id) => {
+                        if let Some(context) = steps.get_mut(id.0).and_then(Step::ready_context) {
+                            context.enqueue(stream)?;
+                        }
+                    }
+                    Action::WriteRows(write) => {
+                        if let (Some(kernels), Some(rows)) =
+                            (kernels, rows::new_rows(buffers, write))
+                        {
+                            stream.write_rows(kernels, &rows)?;
+                        }
+                    }
                 }
             }
             Ok(())
         })
     }
 
-    fn run_recorded(&mut self, steps: &[StepId]) -> Result<(), BackendError> {
+    /// Runs a pass that comes again: with rows that kernels write, as one graph; without, what lies
+    /// between rows, whose places change with every pass.
+    fn run_repeated(&mut self, actions: &[Action]) -> Result<(), BackendError> {
+        let has_kernels = self.kernels.is_some();
+        let is_run = |action: &Action| matches!(action, Action::Run(_));
+        let mut start = 0;
+        for piece in actions.chunk_by(|a, b| has_kernels || (is_run(a) && is_run(b))) {
+            let end = start + piece.len();
+            self.run_recorded(piece, start..end)?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn run_recorded(&mut self, actions: &[Action], own: Range<usize>) -> Result<(), BackendError> {
         let playing = || during("running recorded steps");
         self.is_busy = true;
-        match self.recorder.turn(&self.runs) {
+        let parts = self.parts.get(own.clone()).unwrap_or_default();
+        match self.recorder.turn(parts) {
             Turn::Plain => {
-                let done = self.enqueue(steps);
+                let done = self.enqueue(actions);
                 if done.is_err() {
-                    self.recorder.has_failed(&self.runs);
+                    self.recorder.has_failed(self.parts.get(own).unwrap_or_default());
                 }
                 return done;
             }
             Turn::Play(graph) => return graph.launch(&self.stream).map_err(playing()),
             Turn::Record => {}
         }
-        match self.record(steps) {
+        match self.record(actions) {
             Ok(graph) => match self.recorder.keep(graph) {
                 Some(graph) => graph.launch(&self.stream).map_err(playing()),
-                None => self.enqueue(steps),
+                None => self.enqueue(actions),
             },
             // Nothing has run of what was to be recorded.
             Err(error) => {
@@ -254,7 +295,7 @@ impl TensorrtBackend {
                     "decoding steps are put on the device one by one, which is slower: they cannot \
                      be recorded as one CUDA graph ({error})"
                 ));
-                self.enqueue(steps)
+                self.enqueue(actions)
             }
         }
     }

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 
 use super::fault::during;
 use super::memory::Given;
+use super::recorder::Part;
 use super::step::Step;
 use super::{TensorrtBackend, Weights, no_step, weights};
 use crate::backend::{
-    Backend, BackendError, BackendFacts, BackendLimits, Buffer, DeviceFacts, Interrupt, Port, Rows,
-    StepId, StepSpec, View,
+    Action, Backend, BackendError, BackendFacts, BackendLimits, Buffer, DeviceFacts, Interrupt,
+    Port, RowWrite, Rows, StepId, StepSpec, View,
 };
 
 impl Backend for TensorrtBackend {
@@ -64,6 +65,7 @@ impl Backend for TensorrtBackend {
             }
             step.let_go(buffer, &addresses);
         }
+        self.recorder.forget_memory(buffer);
         self.ledger.give_back(place.bytes());
     }
 
@@ -137,21 +139,31 @@ impl Backend for TensorrtBackend {
     }
 
     fn run(&mut self, step: StepId) -> Result<(), BackendError> {
-        self.run_all(&[step], false)
+        self.run_all(&[Action::Run(step)], false)
     }
 
-    fn run_all(&mut self, steps: &[StepId], repeats: bool) -> Result<(), BackendError> {
+    fn write_rows(&mut self, write: &RowWrite) -> Result<(), BackendError> {
+        self.run_all(&[Action::WriteRows(*write)], false)
+    }
+
+    fn run_all(&mut self, actions: &[Action], repeats: bool) -> Result<(), BackendError> {
         self.check_stop()?;
-        self.runs.clear();
-        for step in steps {
-            let run = self.make_ready(*step)?;
+        self.parts.clear();
+        for action in actions {
+            let part = match action {
+                Action::Run(step) => Part::Run(self.make_ready(*step)?),
+                Action::WriteRows(write) => {
+                    self.check_rows(write)?;
+                    Part::of_write(write)
+                }
+            };
             // It may have waited for the device.
             self.check_stop()?;
-            self.runs.push(run);
+            self.parts.push(part);
         }
         match repeats {
-            true => self.run_recorded(steps),
-            false => self.enqueue(steps),
+            true => self.run_repeated(actions),
+            false => self.enqueue(actions),
         }
     }
 

@@ -138,20 +138,26 @@ pub unsafe extern "C" fn cumo_trt_library_load_plugins(
     guard(|| {
         let library = objects::get::<Library, _>(library)?;
         // SAFETY: the header.
-        let path = unsafe { text(path) }?;
-        let fault = |error: std::io::Error| Fault::new(code::PLUGIN, format!("{path}: {error}"));
-        let mut start = Vec::new();
-        let file = std::fs::File::open(&path).map_err(fault)?;
-        file.take(PLUGIN_TEXT.len() as u64).read_to_end(&mut start).map_err(fault)?;
-        let is_this = Path::new(&path)
-            .canonicalize()
-            .is_ok_and(|file| file.file_name() == Some(folder::BUILT_FILE.as_ref()));
-        if !is_this && start != PLUGIN_TEXT.as_bytes() {
-            return Err(Fault::new(code::PLUGIN, format!("{path}: not the stand-in's plugin")));
-        }
+        check_plugin(&unsafe { text(path) }?)?;
         library.has_plugin.store(true, Ordering::Relaxed);
         Ok(())
     })
+}
+
+/// # Errors
+/// The file is not the stand-in's plugin.
+pub(super) fn check_plugin(path: &str) -> crate::fault::Result<()> {
+    let fault = |error: std::io::Error| Fault::new(code::PLUGIN, format!("{path}: {error}"));
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).map_err(fault)?;
+    file.take(PLUGIN_TEXT.len() as u64).read_to_end(&mut start).map_err(fault)?;
+    let is_this = Path::new(path)
+        .canonicalize()
+        .is_ok_and(|file| file.file_name() == Some(folder::BUILT_FILE.as_ref()));
+    match is_this || start == PLUGIN_TEXT.as_bytes() {
+        true => Ok(()),
+        false => Err(Fault::new(code::PLUGIN, format!("{path}: not the stand-in's plugin"))),
+    }
 }
 
 #[unsafe(no_mangle)]

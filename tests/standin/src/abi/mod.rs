@@ -6,6 +6,7 @@
 
 mod building;
 mod context;
+mod kernels;
 mod library;
 mod memory;
 mod runtime;

@@ -90,6 +90,9 @@ functions! {
     graph_end cumo_trt_graph_end
     graph_launch cumo_trt_graph_launch
     graph_free cumo_trt_graph_free
+    kernels_load cumo_trt_kernels_load
+    kernels_write_rows cumo_trt_kernels_write_rows
+    kernels_free cumo_trt_kernels_free
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod faults;
 mod handles;
 mod header;
 mod memory;
+mod rows;
 mod streams;
 
 use std::ffi::{CString, c_void};
@@ -15,6 +16,7 @@ use cumo_onnx::{DType, GraphBuilder, Opset, dims};
 
 use super::building::*;
 use super::context::*;
+use super::kernels::*;
 use super::library::*;
 use super::memory::*;
 use super::runtime::*;
