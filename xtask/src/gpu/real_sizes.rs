@@ -17,7 +17,7 @@ const ENGINE: [&str; 4] = ["--max-prompt", "2048", "--max-context", "8192"];
 /// On the stand-in every width is an eighth of the real one, with all layers: the processor's time
 /// and memory are short, and what is shown is that the steps work.
 const NARROW: [&str; 2] = ["--narrow", "8"];
-const ENGINE_OF_NARROW: [&str; 4] = ["--max-prompt", "128", "--max-context", "256"];
+const ENGINE_OF_NARROW: [&str; 4] = ["--max-prompt", "640", "--max-context", "1024"];
 
 /// What a subject needs and how it is made.
 struct Model {
