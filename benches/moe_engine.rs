@@ -17,9 +17,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use cumo_benches::moe_engine::{Aims, Arguments, Comparison, FORMS, Figures, build, compare};
+use cumo_bundle::{TensorrtFacts, TensorrtFlavour};
 use cumo_export::moe::MoeShape;
 use cumo_onnx::DType;
-use cumo_tensorrt::{Flavour, Library, Runtime};
+use cumo_tensorrt::{DeviceInfo, Flavour, Library, Runtime};
 use cumo_tests::Tolerances;
 
 /// A mixture of CuMo's tower: CLIP ViT-L's width and the width of its MLPs.
@@ -42,13 +43,21 @@ fn main() -> Result<()> {
         let (kilobytes, seconds) = (engine.len() / 1000, start.elapsed().as_secs_f64());
         write!(built, ", {} of {kilobytes} kB in {seconds:.2} s", form.name())?;
     }
-    if let Err(error) = library.devices() {
-        return row(&name, "not run", &format!("built: {built}; {error}"));
-    }
+    let device = match library.devices().map(|devices| devices.into_iter().next()) {
+        Ok(Some(device)) => device,
+        Ok(None) => return row(&name, "not run", &format!("built: {built}; no device")),
+        Err(error) => return row(&name, "not run", &format!("built: {built}; {error}")),
+    };
     println!("{built}");
-    let runtime = Runtime::new(&library, 0)?;
-    let Comparison { times, difference } =
-        compare(&runtime, &engines, &SHAPE, rows, arguments.runs)?;
+    let runtime = Runtime::new(&library, device.ordinal)?;
+    let compared = compare(&runtime, &engines, &SHAPE, rows, arguments.runs);
+    let Comparison { times, difference } = match compared {
+        Err(error) if is_not_for(&library, &device) && is_refused(&error) => {
+            let text = format!("built: {built}; TensorRT does not run it here: {error:#}");
+            return row(&name, "skipped", &text);
+        }
+        compared => compared?,
+    };
     let [plugin, dense] = times.map(|times| times.median_ms());
     let figures = Figures::new(&SHAPE, rows, [plugin, dense], arguments.tensor_tflops);
     let limit = Tolerances::read().f16;
@@ -70,6 +79,23 @@ fn library() -> Result<Library> {
     let library = full.map_or_else(|| Library::open(Flavour::Rtx), Ok)?;
     library.load_own_plugins(None)?;
     Ok(library)
+}
+
+/// Whether the engines are for other devices: TensorRT-RTX builds for some, another TensorRT for the
+/// one that is there.
+fn is_not_for(library: &Library, device: &DeviceInfo) -> bool {
+    let facts = TensorrtFacts {
+        flavour: TensorrtFlavour::Rtx,
+        version: library.version(),
+        compute_capabilities: Vec::new(),
+    };
+    let capability = u32::try_from(device.compute_capability).unwrap_or_default();
+    library.flavour() == Flavour::Rtx && !facts.is_for(capability)
+}
+
+/// Whether TensorRT would not have an engine.
+fn is_refused(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(cumo_tensorrt::Error::WrongEngine { .. }))
 }
 
 /// Prints a result, and adds it to the table of `cargo xtask gpu` where that asks for it.

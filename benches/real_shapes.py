@@ -1,25 +1,38 @@
 """Makes a checkpoint of CuMo-Mistral-7B's shapes with random bf16 weights: 1,009 tensors, 16.5 GB.
 
-Usage: cargo xtask bench real_shapes FOLDER [--layers N]
+Usage: cargo xtask bench real_shapes FOLDER [--layers N] [--narrow N]
 
 --layers N cuts the LLM to N layers and the tower to the N that run plus the one that never does.
+--narrow N makes every width an N-th: hidden sizes, and heads of the same size in smaller number.
+
+Needs Python alone; with numpy the numbers are others.
 """
 
 import argparse
+import array
 import json
+import math
+import random
 import shutil
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    np = None
 
 SHARD_BYTES = 5_000_000_000
 BLOCK_ELEMENTS = 32 << 20
-BF16_ONE = 0x3F80
+# Without numpy. Prime, so that no two rows of a matrix begin at the same place of the block.
+SMALL_BLOCK_ELEMENTS = 2_097_143
+STANDARD_DEVIATION = 0.02
+BF16_ONE = b"\x80\x3f"
 
 HIDDEN, INTERMEDIATE, KV, VOCAB = 4096, 14336, 1024, 32000
+HEAD, CLIP_HEAD = 128, 64
 CLIP_HIDDEN, CLIP_INTERMEDIATE, PATCH, IMAGE = 1024, 4096, 14, 336
 SCALES, EXPERTS, SELECTED = [1, 3], 4, 2
 
@@ -96,8 +109,8 @@ def config(llm_layers: int, tower: str) -> dict:
         "hidden_size": HIDDEN,
         "intermediate_size": INTERMEDIATE,
         "num_hidden_layers": llm_layers,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
+        "num_attention_heads": HIDDEN // HEAD,
+        "num_key_value_heads": KV // HEAD,
         "hidden_act": "silu",
         "max_position_embeddings": 32768,
         "rms_norm_eps": 1e-05,
@@ -132,7 +145,7 @@ def write_clip_config(folder: Path, layers: int) -> None:
         "image_size": IMAGE,
         "patch_size": PATCH,
         "layer_norm_eps": 1e-05,
-        "num_attention_heads": 16,
+        "num_attention_heads": CLIP_HIDDEN // CLIP_HEAD,
         "num_channels": 3,
         "num_hidden_layers": layers,
     }
@@ -154,30 +167,43 @@ def write_clip_config(folder: Path, layers: int) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=1))
 
 
+def random_block(seed: int) -> bytes:
+    """bf16 values of a normal distribution."""
+    if np is None:
+        generator = random.Random(seed)
+        values = array.array("f", (generator.gauss(0.0, STANDARD_DEVIATION) for _ in range(SMALL_BLOCK_ELEMENTS)))
+        whole = values.tobytes() if sys.byteorder == "little" else values.byteswap() or values.tobytes()
+        block = bytearray(2 * SMALL_BLOCK_ELEMENTS)
+        block[0::2], block[1::2] = whole[2::4], whole[3::4]
+        return bytes(block)
+    block = np.random.default_rng(seed).standard_normal(BLOCK_ELEMENTS, np.float32)
+    block *= STANDARD_DEVIATION
+    return (block.view(np.uint32) >> 16).astype("<u2").tobytes()
+
+
 class RandomBytes:
-    """bf16 values of a normal distribution (standard deviation 0.02): one block, read in turns.
+    """One block of random values, read in turns.
 
     The start moves on with every tensor, so no two tensors hold the same numbers.
     """
 
     def __init__(self, seed: int):
-        block = np.random.default_rng(seed).standard_normal(BLOCK_ELEMENTS, np.float32)
-        block *= 0.02
-        self.block = (block.view(np.uint32) >> 16).astype(np.uint16)
+        self.block = memoryview(random_block(seed))
+        self.elements = len(self.block) // 2
         self.start = 0
 
     def write(self, file, elements: int) -> None:
-        self.start = (self.start + 1_000_003) % BLOCK_ELEMENTS
+        self.start = (self.start + 1_000_003) % self.elements
         position = self.start
         while elements:
-            piece = self.block[position : position + elements]
+            piece = self.block[2 * position : 2 * (position + elements)]
             file.write(piece)
-            elements -= len(piece)
-            position = (position + len(piece)) % BLOCK_ELEMENTS
+            elements -= len(piece) // 2
+            position = (position + len(piece) // 2) % self.elements
 
 
 def elements(shape: Shape) -> int:
-    return int(np.prod(shape))
+    return math.prod(shape)
 
 
 def shards(all_tensors: list[tuple[str, Shape]]) -> list[list[tuple[str, Shape]]]:
@@ -205,16 +231,27 @@ def write_shard(path: Path, shard: list[tuple[str, Shape]], values: RandomBytes)
         file.write(len(text).to_bytes(8, "little") + text)
         for name, shape in shard:
             if "norm" in name and name.endswith("weight"):
-                file.write(np.full(shape, BF16_ONE, np.uint16))
+                file.write(BF16_ONE * elements(shape))
             else:
                 values.write(file, elements(shape))
+
+
+def narrow(divisor: int) -> None:
+    """Divides every width; heads keep their size, and there is one of them at least."""
+    global HIDDEN, INTERMEDIATE, KV, CLIP_HIDDEN, CLIP_INTERMEDIATE
+    if divisor < 1 or (HIDDEN // divisor) % HEAD or (CLIP_HIDDEN // divisor) % CLIP_HEAD:
+        raise SystemExit(f"--narrow {divisor}: widths have to be whole heads: 1, 2, 4, 8 or 16")
+    HIDDEN, INTERMEDIATE, KV = HIDDEN // divisor, INTERMEDIATE // divisor, max(KV // divisor, HEAD)
+    CLIP_HIDDEN, CLIP_INTERMEDIATE = CLIP_HIDDEN // divisor, CLIP_INTERMEDIATE // divisor
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layers", type=int, metavar="N")
+    parser.add_argument("--narrow", type=int, metavar="N", default=1)
     arguments = parser.parse_args()
+    narrow(arguments.narrow)
     llm_layers = arguments.layers or 32
     clip_layers = arguments.layers + 1 if arguments.layers else 24
     all_tensors = tensors(llm_layers, clip_layers)
@@ -237,8 +274,9 @@ def main() -> int:
         print(f"{file}: {len(shard)} tensors")
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
-    tower = "clip" if arguments.layers else "openai/clip-vit-large-patch14-336"
-    if arguments.layers:
+    is_published = not arguments.layers and arguments.narrow == 1
+    tower = "openai/clip-vit-large-patch14-336" if is_published else "clip"
+    if not is_published:
         write_clip_config(folder / "clip", clip_layers)
     (folder / "config.json").write_text(json.dumps(config(llm_layers, tower), indent=1))
     seconds = time.perf_counter() - started

@@ -1,7 +1,6 @@
 //! Comparing with a reference, within the tolerance of the number format.
 
 use std::fs;
-use std::path::Path;
 
 use cumo_runtime::HostTensor;
 use serde::Deserialize;
@@ -19,7 +18,7 @@ pub struct Tolerances {
 impl Tolerances {
     /// Reads the table.
     pub fn read() -> Tolerances {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tolerances.json");
+        let path = crate::folder().join("tolerances.json");
         serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
     }
 }

@@ -33,7 +33,7 @@ pub struct Prompt {
 impl Golden {
     /// The folder of all goldens.
     pub fn root() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens")
+        crate::folder().join("goldens")
     }
 
     /// Every golden, found by walking the folder.

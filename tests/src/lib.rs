@@ -10,3 +10,9 @@ pub use compare::{Comparison, Tolerances};
 pub use exported::{Exported, onnxruntime_is_there};
 pub use golden::{Golden, Prompt};
 pub use standin::{EngineFolder, stand_in};
+
+/// The folder `tests`: `$CUMO_TESTS`, for programs that run elsewhere than they were built.
+pub(crate) fn folder() -> std::path::PathBuf {
+    let named = std::env::var_os("CUMO_TESTS").map(Into::into);
+    named.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
+}

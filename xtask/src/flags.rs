@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::gpu::{Part, Request};
+use crate::gpu::{OnDevice, Part, Request, parse_capability};
 use crate::package::{Native, Options, Target};
 
 /// The text of `cargo xtask help`.
@@ -17,26 +17,37 @@ Usage: cargo xtask <command>
                           --tensorrt: and NVIDIA's CUDA compiler, TensorRT-RTX, lean runtimes and
                           headers (0.3 GB to fetch, under NVIDIA's licences), CMake where missing
   native                  build the CMake project native/ and run its tests
-  gpu [--output FILE] [--only PART,PART]
+  gpu [--only PART,PART] [--quick] [--minutes N] [--results FOLDER] [--output FILE] [--built]
                           on a machine with an NVIDIA GPU: build everything for it, run what only it
-                          can show, and print one table. The parts:
+                          can show, and print one table. The parts, in their order:
                             kernels  every case of the kernels, and their times
-                            engines  the goldens' engines against ONNX Runtime, call by call
-                            mixture  the plugin against the dense form
                             answers  goldens' tokens and the sample's 1,500 answers through cumo
+                            mixture  the plugin against the dense form
                             bench    cumo bench on the sample and on two layers of real sizes, with
                                      weights as inputs, as constants and, on a Jetson, in place; each
-                                     stage's share of its bound; results go to benches/results
+                                     stage's share of its bound
+                            engines  the goldens' engines against ONNX Runtime, call by call
                             whole    cumo bench on all layers of real sizes with random weights: 20 GiB
                                      on the device, 40 GB of the disk
-                          --output: and write the table to FILE, for benches/results/.
+                          --quick: less of each, and no engines and whole unless they are named:
+                          what a card that is lent for ten minutes can do, in 8 of them;
+                          --minutes: what has no time left is skipped, what runs then is stopped;
+                          --results: where results go (default: benches/results), named for the card;
+                          --output: where the table goes (default: with the results);
+                          --built: build nothing, use what was built.
+                          Results and table are written as they come about. One part that fails does
+                          not keep the others from running.
                           Needs no network after `cargo fetch --locked` and `setup --python
                           --tensorrt`, or where CUDA and TensorRT are installed.
                           Exit status 0: what ran held; 1: something did not, or was slower than
                           aimed at; 77: no GPU, so that things were built and nothing ran
-  gpu --stand-in          answers and bench on a stand-in for TensorRT, without a GPU: one golden, a
-                          dozen questions, few repetitions. Shows that the steps work; times mean
-                          nothing
+  gpu --pack FILE.tar.gz [--for 9.0,8.6]
+                          build everything here, for these compute capabilities or all, and pack it for
+                          a machine with a GPU and without network, compilers or Rust: there, unpack
+                          it and run cumo-gpu/gpu.sh with the options above
+  gpu --stand-in          answers, bench and whole on a stand-in for TensorRT, without a GPU: one
+                          golden, a dozen questions, small layers, few repetitions. Shows that the
+                          steps work; times mean nothing
   demo                    export the sample and ask it three questions about three images
   test [--quick]          setup --tensorrt, native, Rust tests, then the exported files under
                           Python's onnx and onnxruntime;
@@ -69,7 +80,7 @@ Environment:
 ";
 
 /// A command and its options.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Command {
     /// Prints a text.
     Help(String),
@@ -182,18 +193,53 @@ fn gpu(rest: &[String]) -> Result<Request> {
     if rest == ["--stand-in"] {
         return Ok(Request::StandIn);
     }
-    let (mut parts, mut output) = (Part::ALL.to_vec(), None);
+    if rest.first().is_some_and(|first| first == "--pack") {
+        return gpu_pack(rest);
+    }
+    let mut run = OnDevice::default();
     let mut words = rest.iter();
     while let Some(option) = words.next() {
         let mut value = || words.next().with_context(|| format!("`{option}` needs a value"));
         match option.as_str() {
-            "--output" => output = Some(PathBuf::from(value()?)),
-            "--only" => parts = Part::parse(value()?)?,
+            "--output" => run.output = Some(PathBuf::from(value()?)),
+            "--results" => run.results = Some(PathBuf::from(value()?)),
+            "--only" => run.parts = Part::parse(value()?)?,
+            "--minutes" => run.minutes = Some(minutes(value()?)?),
+            "--quick" => run.is_quick = true,
+            "--built" => run.is_built = true,
             "--stand-in" => bail!("`--stand-in` goes with no other option"),
+            "--pack" => bail!("`--pack` goes with `--for` alone, and comes first"),
             other => bail!("`gpu` has no option `{other}`"),
         }
     }
-    Ok(Request::Device { parts, output })
+    Ok(Request::Device(run))
+}
+
+fn minutes(text: &str) -> Result<f64> {
+    match text.parse::<f64>() {
+        Ok(minutes) if minutes > 0.0 && minutes <= 1e6 => Ok(minutes),
+        _ => bail!("`--minutes {text}`: write a number greater than 0"),
+    }
+}
+
+/// `--pack FILE [--for 9.0,8.6]`.
+fn gpu_pack(rest: &[String]) -> Result<Request> {
+    let devices = |list: &String| {
+        let device = |name: &str| {
+            let error =
+                || format!("`--for {name}`: write compute capabilities, for example 9.0,8.6");
+            parse_capability(name).with_context(error)
+        };
+        list.split(',').map(device).collect::<Result<Vec<u32>>>()
+    };
+    match rest {
+        [_, file] => Ok(Request::Pack { file: file.into(), devices: None }),
+        [_, file, option, list] if option == "--for" => {
+            Ok(Request::Pack { file: file.into(), devices: Some(devices(list)?) })
+        }
+        [_] => bail!("`--pack` needs a value"),
+        _ => bail!("`--pack` goes with `--for` alone, and comes first"),
+    }
 }
 
 /// The options of `package`.
@@ -249,18 +295,40 @@ mod tests {
         let both = Command::Setup { python: true, tensorrt: true };
         assert_eq!(parse("setup --tensorrt --python").unwrap(), both);
         assert_eq!(parse("test --quick").unwrap(), Command::Test { quick: true });
-        let gpu = |parts: &[Part], output: Option<&str>| {
-            let output = output.map(PathBuf::from);
-            Command::Gpu(Request::Device { parts: parts.to_vec(), output })
-        };
-        assert_eq!(parse("gpu").unwrap(), gpu(&Part::ALL, None));
-        assert_eq!(parse("gpu --stand-in").unwrap(), Command::Gpu(Request::StandIn));
-        let only = gpu(&[Part::Answers, Part::Bench], None);
-        assert_eq!(parse("gpu --only answers,bench").unwrap(), only);
         assert_eq!(parse("format").unwrap(), Command::Format);
-        assert_eq!(parse("gpu --output table.md").unwrap(), gpu(&Part::ALL, Some("table.md")));
         let bench = Command::Bench { name: Some("moe".into()), args: vec!["--rows".into()] };
         assert_eq!(parse("bench moe --rows").unwrap(), bench);
+    }
+
+    #[test]
+    fn reads_what_to_run_on_a_gpu() {
+        let device = |run| Command::Gpu(Request::Device(run));
+        assert_eq!(parse("gpu").unwrap(), device(OnDevice::default()));
+        assert_eq!(parse("gpu --stand-in").unwrap(), Command::Gpu(Request::StandIn));
+        let only = OnDevice { parts: vec![Part::Answers, Part::Bench], ..OnDevice::default() };
+        assert_eq!(parse("gpu --only answers,bench").unwrap(), device(only));
+        let all = OnDevice {
+            parts: Vec::new(),
+            is_quick: true,
+            minutes: Some(7.5),
+            output: Some("table.md".into()),
+            results: Some("r".into()),
+            is_built: true,
+        };
+        let text = "gpu --quick --minutes 7.5 --output table.md --results r --built";
+        assert_eq!(parse(text).unwrap(), device(all));
+        let pack = |devices| Command::Gpu(Request::Pack { file: "x.tar.gz".into(), devices });
+        assert_eq!(parse("gpu --pack x.tar.gz").unwrap(), pack(None));
+        let two = Some(vec![90, 121]);
+        assert_eq!(parse("gpu --pack x.tar.gz --for 9.0,12.1").unwrap(), pack(two));
+        let error = |text: &str| parse(text).unwrap_err().to_string();
+        assert_eq!(error("gpu --pack"), "`--pack` needs a value");
+        let alone = "`--pack` goes with `--for` alone, and comes first";
+        assert_eq!(error("gpu --pack x --quick"), alone);
+        assert_eq!(error("gpu --quick --pack x"), alone);
+        assert!(error("gpu --pack x --for 90").starts_with("`--for 90`: write compute"));
+        assert!(error("gpu --minutes 0").starts_with("`--minutes 0`: write a number"));
+        assert!(error("gpu --minutes NaN").starts_with("`--minutes NaN`: write a number"));
     }
 
     #[test]

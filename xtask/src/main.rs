@@ -25,6 +25,7 @@ mod setup;
 mod stand_in;
 mod test;
 mod tidy;
+mod time_limit;
 mod two_layers;
 mod workspace;
 

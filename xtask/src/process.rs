@@ -1,10 +1,18 @@
 //! Child processes: run with their output passed through, or read.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+use crate::time_limit;
+
+/// The exit status that [`watch`] gives for a program that was stopped since its time was up.
+pub(crate) const TIME_IS_UP: i32 = -2;
 
 /// A command line as it would be typed, for messages.
 pub(crate) fn line(command: &Command) -> String {
@@ -24,12 +32,75 @@ fn program(command: &Command) -> String {
 /// The program cannot be started, or exits with another code than 0.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("$ {}", line(command));
-    let status =
-        command.status().with_context(|| format!("cannot start `{}`", program(command)))?;
-    if !status.success() {
-        bail!("`{}` failed ({status})", line(command));
+    let mut child =
+        command.spawn().with_context(|| format!("cannot start `{}`", program(command)))?;
+    match wait(&mut child)? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => bail!("`{}` failed ({status})", line(command)),
+        None => bail!("`{}` was stopped: {}", line(command), time_limit::OVER),
     }
-    Ok(())
+}
+
+/// Waits for a program; none where it was stopped since its time was up.
+fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
+    let Some(end) = time_limit::end_of_program() else { return Ok(Some(child.wait()?)) };
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= end {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What a program printed, and how it ended.
+pub(crate) struct Output {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    /// None where it was stopped since its time was up.
+    pub(crate) status: Option<ExitStatus>,
+}
+
+/// Runs a command without an output of its own.
+///
+/// # Errors
+/// The program cannot be started.
+pub(crate) fn capture(command: &mut Command) -> Result<Output> {
+    let what = format!("cannot start `{}`", program(command));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context(what)?;
+    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+    let status = wait(&mut child)?;
+    Ok(Output { stdout: all(&stdout, status), stderr: all(&stderr, status), status })
+}
+
+/// Reads a pipe in a thread of its own, so that the program never waits for it.
+fn drain(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut pipe = pipe;
+        let mut piece = vec![0; 1 << 16];
+        while let Some(count) = pipe.as_mut().and_then(|pipe| pipe.read(&mut piece).ok()) {
+            let Some(read) = piece.get(..count).filter(|read| !read.is_empty()) else { break };
+            if sender.send(read.to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// All that was read. Of a program that was stopped what is there: one that it started may hold the
+/// pipe open.
+fn all(pieces: &Receiver<Vec<u8>>, status: Option<ExitStatus>) -> Vec<u8> {
+    match status {
+        Some(_) => pieces.iter().flatten().collect(),
+        None => pieces.try_iter().flatten().collect(),
+    }
 }
 
 /// Runs a command and gives its standard output; standard error is passed through.
@@ -48,7 +119,7 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
 }
 
 /// Prints the command, runs it with its output passed through, and gives its standard output and exit
-/// status, whatever that is; -1 where a signal ended it.
+/// status, whatever that is; -1 where a signal ended it, [`TIME_IS_UP`] where it was stopped.
 ///
 /// # Errors
 /// The program cannot be started.
@@ -56,15 +127,22 @@ pub(crate) fn watch(command: &mut Command) -> Result<(String, i32)> {
     println!("$ {}", line(command));
     let what = format!("cannot start `{}`", program(command));
     let mut child = command.stdout(Stdio::piped()).spawn().context(what)?;
-    let mut text = String::new();
+    let (sender, lines) = channel();
     let output = child.stdout.take().map(BufReader::new);
-    for line in output.into_iter().flat_map(BufRead::lines) {
-        let line = line.context("output of a program")?;
-        println!("{line}");
-        text.push_str(&line);
-        text.push('\n');
-    }
-    Ok((text, child.wait()?.code().unwrap_or(-1)))
+    thread::spawn(move || {
+        for line in output.into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
+            println!("{line}");
+            if sender.send(line + "\n").is_err() {
+                break;
+            }
+        }
+    });
+    let status = wait(&mut child)?;
+    let (text, code) = match status {
+        Some(status) => (lines.iter().collect(), status.code().unwrap_or(-1)),
+        None => (lines.try_iter().collect(), TIME_IS_UP),
+    };
+    Ok((text, code))
 }
 
 /// Whether a command runs and exits with code 0; its output is dropped.
@@ -76,4 +154,41 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 /// `cargo`, the one that runs this program.
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        shell
+    }
+
+    #[test]
+    fn output_and_status_are_those_of_the_program() {
+        let output = capture(&mut shell("echo out; echo err >&2; exit 3")).unwrap();
+        assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
+        assert_eq!(output.status.and_then(|status| status.code()), Some(3));
+        assert_eq!(watch(&mut shell("echo a; echo b; exit 4")).unwrap(), ("a\nb\n".into(), 4));
+        assert_eq!(watch(&mut shell("kill -9 $$")).unwrap().1, -1);
+        let much = capture(&mut shell("head -c 300000 /dev/zero")).unwrap();
+        assert_eq!(much.stdout.len(), 300_000);
+        assert!(run(&mut shell("exit 5")).unwrap_err().to_string().contains("failed"));
+    }
+
+    #[test]
+    fn a_program_is_stopped_when_its_time_is_up_and_its_output_kept() {
+        let _limit = time_limit::for_this_thread(Duration::from_millis(300));
+        // The one that it started lives on, and holds the pipe.
+        let script = "echo before; sleep 5 & wait";
+        let begun = Instant::now();
+        assert_eq!(watch(&mut shell(script)).unwrap(), ("before\n".to_owned(), TIME_IS_UP));
+        let output = capture(&mut shell(script)).unwrap();
+        assert_eq!((&output.stdout[..], output.status), (&b"before\n"[..], None));
+        let error = run(&mut shell("sleep 5")).unwrap_err().to_string();
+        assert_eq!(error, "`sh -c sleep 5` was stopped: its time was up");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    }
 }

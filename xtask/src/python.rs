@@ -35,8 +35,18 @@ pub(crate) fn with_packages(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
-/// The folder of the packages, made where it is missing. See [`with_packages`].
-pub(crate) fn ensure_packages(workspace: &Workspace) -> Result<PathBuf> {
+/// The interpreter, with the packages where they are there; nothing is fetched.
+pub(crate) fn with_packages_if_there(workspace: &Workspace) -> Command {
+    let mut command = interpreter();
+    if let Some(folder) = packages_folder(workspace).ok().filter(|folder| folder.is_dir()) {
+        command.env("PYTHONPATH", folder);
+    }
+    command.current_dir(&workspace.root);
+    command
+}
+
+/// Where the packages are, or would be.
+fn packages_folder(workspace: &Workspace) -> Result<PathBuf> {
     let requirements = workspace.root.join(REQUIREMENTS);
     let pinned = fs::read(&requirements).with_context(|| requirements.display().to_string())?;
     let version = version()?;
@@ -45,7 +55,13 @@ pub(crate) fn ensure_packages(workspace: &Workspace) -> Result<PathBuf> {
     hash.update(format!("{version:?} {}", std::env::consts::ARCH));
     let digest = hex(&hash.finalize());
     let name = format!("python{}.{}-{}", version.0, version.1, &digest[..12]);
-    let folder = workspace.native().join(name);
+    Ok(workspace.native().join(name))
+}
+
+/// The folder of the packages, made where it is missing. See [`with_packages`].
+pub(crate) fn ensure_packages(workspace: &Workspace) -> Result<PathBuf> {
+    let (requirements, version) = (workspace.root.join(REQUIREMENTS), version()?);
+    let folder = packages_folder(workspace)?;
     if folder.is_dir() {
         println!("Python packages: {}", workspace.show(&folder));
         return Ok(folder);

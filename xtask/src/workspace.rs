@@ -13,11 +13,20 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// The workspace that this program was built in.
+    /// The folder below `target` of the programs that run on a GPU, this one among them where they
+    /// were packed.
+    pub(crate) const GPU_PROGRAMS: &str = "gpu-programs";
+
+    /// The workspace that this program was built in, or that it was packed with.
     ///
     /// # Errors
     /// The crate's folder has no parent.
     pub(crate) fn find() -> Result<Self> {
+        let program = std::env::current_exe().unwrap_or_default();
+        if let Some(root) = packed_root(&program) {
+            let root = root.to_owned();
+            return Ok(Workspace { target: root.join("target"), root });
+        }
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .context("xtask's folder has no parent")?
@@ -37,5 +46,24 @@ impl Workspace {
     /// A path as it is shown: relative to the root where it lies below it.
     pub(crate) fn show(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+    }
+}
+
+/// The folder that `gpu --pack` made, of a program in it.
+fn packed_root(program: &Path) -> Option<&Path> {
+    let target = program.parent().filter(|it| it.ends_with(Workspace::GPU_PROGRAMS))?.parent()?;
+    target.parent().filter(|_| target.ends_with("target"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packed_program_has_its_workspace_around_it() {
+        let root = |program: &str| packed_root(Path::new(program)).map(Path::to_owned);
+        assert_eq!(root("/x/cumo-gpu/target/gpu-programs/xtask"), Some("/x/cumo-gpu".into()));
+        assert_eq!(root("/x/target/debug/xtask"), None);
+        assert_eq!(root("xtask"), None);
     }
 }

@@ -5,9 +5,10 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use super::built::{Built, TESTS};
 use super::table::{Outcome, Row, Table};
 use crate::workspace::Workspace;
-use crate::{native, onnxruntime, process};
+use crate::{onnxruntime, process};
 
 /// Where such programs write their rows: the name of a file in this variable. A row is a line,
 /// `name|result|figure`; results are `held`, `FAILED`, `not run` and `skipped`.
@@ -17,7 +18,7 @@ const ROWS: &str = "CUMO_GPU_ROWS";
 ///
 /// # Errors
 /// There is no folder for temporary files.
-pub(super) fn goldens(workspace: &Workspace, table: &mut Table) -> Result<()> {
+pub(super) fn goldens(workspace: &Workspace, built: &Built, table: &mut Table) -> Result<()> {
     const NAME: &str = "engines of the goldens";
     println!("== {NAME}");
     let library = match onnxruntime::ensure(workspace) {
@@ -28,10 +29,10 @@ pub(super) fn goldens(workspace: &Workspace, table: &mut Table) -> Result<()> {
             return Ok(());
         }
     };
-    let mut cargo = process::cargo();
-    cargo.args(["test", "--locked", "--offline", "--package", "cumo-tests", "--test", "device"]);
-    cargo.env(onnxruntime::DYLIB_PATH, &library);
-    rows_of(workspace, NAME, &mut cargo, table)
+    let mut test = Command::new(built.engines_test());
+    // Of its tests the one for devices: the other is of the stand-in.
+    test.args(["--exact", "engines_compute_what_onnx_runtime_does_on_their_twins"]);
+    rows_of(workspace, built, NAME, test.env(onnxruntime::DYLIB_PATH, &library), table)
 }
 
 /// One mixture of experts as an engine, with the plugin and without: the benchmark `moe_engine`.
@@ -41,39 +42,38 @@ pub(super) fn goldens(workspace: &Workspace, table: &mut Table) -> Result<()> {
 /// There is no folder for temporary files.
 pub(super) fn mixture(
     workspace: &Workspace,
+    built: &Built,
     tensor_tflops: Option<f64>,
     table: &mut Table,
 ) -> Result<()> {
     const NAME: &str = "a mixture's engines";
     println!("== {NAME}");
-    let mut cargo = process::cargo();
-    // What is timed is the device's work: programs that are built already do.
-    cargo.args(["bench", "--locked", "--offline", "--profile", "dev"]);
-    cargo.args(["--package", "cumo-benches", "--bench", "moe_engine", "--"]);
+    let mut bench = Command::new(built.mixture_bench());
     if let Some(rate) = tensor_tflops {
-        cargo.args(["--tensor-tflops", &rate.to_string()]);
+        bench.args(["--tensor-tflops", &rate.to_string()]);
     }
-    rows_of(workspace, NAME, &mut cargo, table)
+    rows_of(workspace, built, NAME, &mut bench, table)
 }
 
 /// Runs a program that writes rows, over the libraries that were built for the card, and takes its
 /// rows; one of `name` says what became of the whole.
 fn rows_of(
     workspace: &Workspace,
+    built: &Built,
     name: &str,
     program: &mut Command,
     table: &mut Table,
 ) -> Result<()> {
     let file = tempfile::NamedTempFile::new()?;
     program.current_dir(&workspace.root).env(ROWS, file.path());
-    let shim = native::gpu_folder(workspace).join("shim");
-    if shim.is_dir() {
-        program.env("CUMO_TRT_SHIM", shim);
+    program.env(TESTS, workspace.root.join("tests"));
+    if built.shim.is_dir() {
+        program.env("CUMO_TRT_SHIM", &built.shim);
     }
     let result = process::run(program);
     let rows = rows(&fs::read_to_string(file.path())?);
-    table.rows.push(whole(name, &rows, result.err().map(|error| format!("{error:#}"))));
-    table.rows.extend(rows);
+    table.push(whole(name, &rows, result.err().map(|error| format!("{error:#}"))));
+    table.extend(rows);
     Ok(())
 }
 

@@ -51,14 +51,18 @@ pub(super) fn check(
     goldens: &[PathBuf],
     table: &mut Table,
 ) {
+    let only = programs.effort.only_golden();
     for golden in goldens {
         let name = golden.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
         println!("== {name} through cumo");
         match rows(workspace, programs, golden, &name) {
-            Ok(rows) => table.rows.extend(rows),
+            Ok(rows) => table.extend(rows),
             Err(error) => {
                 let name = format!("{name} through cumo");
-                table.rows.push(Row::engine(&name, Outcome::Failed, &format!("{error:#}")));
+                table.push(Row::engine(&name, Outcome::Failed, &format!("{error:#}")));
             }
         }
     }

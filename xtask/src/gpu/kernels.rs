@@ -1,21 +1,56 @@
 //! What `device_test` of `native/kernels` printed, as rows.
 
-use super::table::{Outcome, Row};
+use std::process::Command;
+
+use super::built::Built;
+use super::table::{Outcome, Row, Table};
+use crate::process::{self, TIME_IS_UP};
+use crate::time_limit;
+use crate::workspace::Workspace;
 
 /// `device_test`'s exit statuses.
 const TOO_SLOW: i32 = 4;
 pub(super) const NO_DEVICE: i32 = 77;
 
+/// Runs every case of the kernels, and times them; rows.
+pub(super) fn run(workspace: &Workspace, built: &Built, table: &mut Table) {
+    const NAME: &str = "cases of the kernels";
+    println!("== {NAME}");
+    if !built.device_test.is_file() {
+        table.add(NAME, Outcome::Skipped, "native/ was not built");
+        return;
+    }
+    let cases = workspace.root.join("native/emulation/cases.txt");
+    // Line by line: what it has said when it is stopped, or crashes, is not lost.
+    let mut test = match process::succeeds(Command::new("stdbuf").arg("--version")) {
+        true => {
+            let mut by_line = Command::new("stdbuf");
+            by_line.arg("-oL").arg(&built.device_test);
+            by_line
+        }
+        false => Command::new(&built.device_test),
+    };
+    match process::watch(test.arg(cases)) {
+        Ok((text, status)) => table.extend(rows(&text, status)),
+        Err(error) => table.add(NAME, Outcome::Failed, &format!("{error:#}")),
+    }
+}
+
+/// The line that describes the card.
+pub(super) fn description(text: &str) -> Option<&str> {
+    text.lines().find(|line| line.contains(", compute capability "))
+}
+
 /// The card's rate as a run states it: `at most 64 TFLOP/s`.
 pub(super) fn tensor_tflops(text: &str) -> Option<f64> {
-    let line = text.lines().find(|line| line.contains("compute capability"))?;
+    let line = description(text)?;
     let rate = line.split("at most ").nth(1)?.split(" TFLOP/s").next()?.parse::<f64>().ok()?;
     Some(rate).filter(|rate| *rate > 0.0 && rate.is_finite())
 }
 
 /// The rate of the card's memory in GB/s as a run states it: `at most 64 TFLOP/s, 288 GB/s`.
 pub(super) fn memory_gbs(text: &str) -> Option<f64> {
-    let line = text.lines().find(|line| line.contains("compute capability"))?;
+    let line = description(text)?;
     let rate = line.split(" TFLOP/s, ").nth(1)?.split(" GB/s").next()?.parse::<f64>().ok()?;
     Some(rate).filter(|rate| *rate > 0.0 && rate.is_finite())
 }
@@ -33,7 +68,7 @@ pub(super) fn rows(text: &str, status: i32) -> Vec<Row> {
     let cases = match checks {
         Some(line) if line.ends_with(", 0 failed") => (Outcome::Held, line.to_owned()),
         Some(line) => (Outcome::Failed, line.to_owned()),
-        None => (Outcome::Failed, format!("device_test ended with status {status}")),
+        None => (Outcome::Failed, ended(status)),
     };
     let mut rows = vec![Row::new("cases of the kernels", cases.0, &cases.1)];
     rows.extend(text.lines().filter_map(time));
@@ -42,12 +77,18 @@ pub(super) fn rows(text: &str, status: i32) -> Vec<Row> {
         0 => rows.push(Row::new(AIMS, Outcome::Held, AIM)),
         TOO_SLOW => rows.push(Row::new(AIMS, Outcome::Failed, AIM)),
         _ if cases.0 == Outcome::Held => {
-            let figure = format!("device_test ended with status {status}");
-            rows.push(Row::new("times of the kernels", Outcome::Failed, &figure));
+            rows.push(Row::new("times of the kernels", Outcome::Failed, &ended(status)));
         }
         _ => {}
     }
     rows
+}
+
+fn ended(status: i32) -> String {
+    match status {
+        TIME_IS_UP => format!("device_test was stopped: {}", time_limit::OVER),
+        status => format!("device_test ended with status {status}"),
+    }
 }
 
 const AIMS: &str = "aims at clip, 5770 rows";
@@ -143,6 +184,8 @@ rows into caches: mistral, 1024 tokens: failed
         assert_eq!((crash.len(), crash[0].outcome), (1, Outcome::Failed));
         let late = rows("12 checks, 0 failed\n", -1);
         assert_eq!((late.len(), late[1].outcome), (2, Outcome::Failed));
+        let stopped = rows("12 checks, 0 failed\n", TIME_IS_UP);
+        assert_eq!(stopped[1].figure, "device_test was stopped: its time was up");
         let none = rows("skipped: no device (no driver)\n", NO_DEVICE);
         assert!(none.iter().all(|row| row.outcome == Outcome::Skipped), "{none:?}");
         assert_eq!(none[0].figure, "skipped: no device (no driver)");

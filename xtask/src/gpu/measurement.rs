@@ -19,22 +19,6 @@ pub(super) struct Subject<'a> {
     pub(super) options: &'a [&'a str],
 }
 
-/// What little is measured on the stand-in, whose times mean nothing.
-const LITTLE: [&str; 12] = [
-    "--repetitions",
-    "2",
-    "--warmup",
-    "1",
-    "--gen",
-    "4",
-    "--prompt-tokens",
-    "8",
-    "--depth",
-    "0,16",
-    "--cold-starts",
-    "1",
-];
-
 /// Measures engines and adds rows: where the result is, and the share of its bound that each stage
 /// reached. Gives the result's file, where there is one.
 pub(super) fn measure(
@@ -49,20 +33,19 @@ pub(super) fn measure(
     match measured {
         Ok((BenchOutcome::Measured, file)) => {
             let figure = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            table.rows.push(Row::engine(&name, Outcome::Held, &figure));
-            let bounds = format!("{}: shares of the bounds", subject.name);
+            table.push(Row::engine(&name, Outcome::Held, &figure));
             match shares(programs, subject, &file) {
-                Ok(rows) => table.rows.extend(rows),
-                Err(error) => table.add(&bounds, Outcome::Failed, &format!("{error:#}")),
+                Ok(rows) => table.extend(rows),
+                Err(error) => table.add(&bounds(subject), Outcome::Failed, &format!("{error:#}")),
             }
             Some(file)
         }
         Ok((BenchOutcome::Impossible(why), _)) => {
-            table.rows.push(Row::engine(&name, Outcome::Skipped, &why));
+            table.push(Row::engine(&name, Outcome::Skipped, &why));
             None
         }
         Err(error) => {
-            table.rows.push(Row::engine(&name, Outcome::Failed, &format!("{error:#}")));
+            table.push(Row::engine(&name, Outcome::Failed, &format!("{error:#}")));
             None
         }
     }
@@ -82,7 +65,7 @@ pub(super) fn of_sample(
             let options = ["--image", &image];
             measure(programs, &Subject { name: NAME, engines: &engines, options: &options }, table);
         }
-        Err(error) => table.rows.push(Row::engine(NAME, Outcome::Failed, &format!("{error:#}"))),
+        Err(error) => table.push(Row::engine(NAME, Outcome::Failed, &format!("{error:#}"))),
     }
 }
 
@@ -97,9 +80,7 @@ fn bench(programs: &Programs, subject: &Subject<'_>, file: &Path) -> Result<Benc
     }
     let mut bench = programs.cumo("bench", subject.engines);
     bench.args(["--format", "md"]).arg("--output").arg(file).args(subject.options);
-    if programs.is_stand_in() {
-        bench.args(LITTLE);
-    }
+    bench.args(programs.effort.of_bench());
     println!("{}", output(&mut bench)?);
     // It is a result as this checkout reads it.
     let result = BenchResult::read(file)?;
@@ -138,6 +119,10 @@ struct Stage {
     limit: String,
 }
 
+fn bounds(subject: &Subject<'_>) -> String {
+    format!("{}: shares of the bounds", subject.name)
+}
+
 fn shares(programs: &Programs, subject: &Subject<'_>, file: &Path) -> Result<Vec<Row>> {
     let plan = |device: &[String]| {
         let mut plan = programs.cumo("plan", subject.engines);
@@ -148,7 +133,15 @@ fn shares(programs: &Programs, subject: &Subject<'_>, file: &Path) -> Result<Vec
         (Some(described), true) => plan(&described)?,
         // The table's numbers are the data sheet's; what the driver says is for cards that it lacks.
         (Some(described), false) => plan(&[]).or_else(|_| plan(&described))?,
-        (None, _) => plan(&[])?,
+        (None, _) => match plan(&[]) {
+            Ok(text) => text,
+            Err(error) => {
+                let why = format!(
+                    "unknown, as the driver does not tell the card's clocks and memory: {error:#}"
+                );
+                return Ok(vec![Row::new(&bounds(subject), Outcome::Skipped, &why)]);
+            }
+        },
     };
     let plan: Plan = serde_json::from_str(&text)
         .with_context(|| format!("`cumo plan --json` printed {text}"))?;

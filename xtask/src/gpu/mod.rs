@@ -1,11 +1,16 @@
 //! `cargo xtask gpu`: all that needs a GPU, in one table. Not yet seen on a GPU.
 
+mod build;
+mod built;
 mod card;
 mod crates;
+mod effort;
 mod engines;
+mod found;
 mod golden_tokens;
 mod kernels;
 mod measurement;
+mod pack;
 mod parts;
 mod programs;
 mod real_sizes;
@@ -16,39 +21,93 @@ mod table;
 mod weights_ways;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{native, onnxruntime, process, test};
-use card::Card;
+use crate::{native, onnxruntime, process, test, time_limit};
+use built::Built;
+pub(crate) use card::parse_capability;
+use effort::{Clock, Effort};
+use found::Found;
 pub(crate) use parts::Part;
-use programs::Programs;
+use programs::{Programs, slug};
 pub(crate) use rehearsal::check as rehearse;
 use table::{Outcome, Table};
 
 /// The exit status of a run that found no GPU.
 const NO_DEVICE: u8 = 77;
 
+/// No program takes longer than this, but one that hangs.
+const LONGEST: Duration = Duration::from_mins(60);
+
 /// What to run.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Request {
-    /// These parts, on the machine's GPU; and the file for the table.
-    Device { parts: Vec<Part>, output: Option<PathBuf> },
+    /// Parts on the machine's GPU.
+    Device(OnDevice),
+    /// Builds for devices of these compute capabilities, or all, and packs what a machine without a
+    /// network, compilers and cargo needs.
+    Pack { file: PathBuf, devices: Option<Vec<u32>> },
     /// The steps that drive the programs, on the stand-in.
     StandIn,
+}
+
+/// What to run on a GPU.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct OnDevice {
+    /// These parts; none are named: all, or those of a quick run.
+    pub(crate) parts: Vec<Part>,
+    /// As much as ten minutes allow.
+    pub(crate) is_quick: bool,
+    /// How long all parts may take together.
+    pub(crate) minutes: Option<f64>,
+    /// The file for the table; by default one of the card's name beside the results.
+    pub(crate) output: Option<PathBuf>,
+    /// The folder for results; by default `benches/results`.
+    pub(crate) results: Option<PathBuf>,
+    /// Nothing is built: all is there.
+    pub(crate) is_built: bool,
+}
+
+/// How long a quick run may take where nothing else is said: two of ten minutes are for starting the
+/// machine and carrying things.
+const QUICK_MINUTES: f64 = 8.0;
+
+impl OnDevice {
+    fn parts(&self) -> Vec<Part> {
+        // In the order in which they run.
+        let asked = |part: &Part| match (self.parts.is_empty(), self.is_quick) {
+            (true, true) => Part::QUICK.contains(part),
+            (true, false) => true,
+            (false, _) => self.parts.contains(part),
+        };
+        Part::ALL.into_iter().filter(asked).collect()
+    }
+
+    fn minutes(&self) -> Option<f64> {
+        self.minutes.or(self.is_quick.then_some(QUICK_MINUTES))
+    }
+
+    fn effort(&self) -> Effort {
+        if self.is_quick { Effort::Quick } else { Effort::Full }
+    }
 }
 
 /// Runs what was asked for.
 ///
 /// # Errors
-/// On a device: the table cannot be written. On the stand-in: a step fails.
+/// On a device: results have no folder. To pack, or on the stand-in: a step fails.
 pub(crate) fn run(workspace: &Workspace, request: &Request) -> Result<ExitCode> {
     match request {
-        Request::Device { parts, output } => on_device(workspace, parts, output.as_deref()),
+        Request::Device(run) => on_device(workspace, run),
+        Request::Pack { file, devices } => {
+            pack::pack(workspace, file, devices.as_deref())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Request::StandIn => {
             let library = onnxruntime::ensure(workspace)?;
             rehearse(workspace, &test::build_programs(workspace)?, &library)?;
@@ -57,56 +116,110 @@ pub(crate) fn run(workspace: &Workspace, request: &Request) -> Result<ExitCode> 
     }
 }
 
-/// Builds everything for the machine's GPU, runs kernels, engines and programs on it, and prints a
-/// table.
-///
-/// Needs no network where `setup --tensorrt` was run before, or CUDA and TensorRT are installed;
-/// what cannot be had is a skipped line with the reason.
+/// Builds everything for the machine's GPU unless it is built, runs kernels, engines and programs on
+/// it, and prints a table, which is written row by row.
 ///
 /// # Errors
-/// The table cannot be written.
-fn on_device(workspace: &Workspace, parts: &[Part], output: Option<&Path>) -> Result<ExitCode> {
-    let card = card::card();
-    let name = match &card {
-        Some(card) => &card.text,
-        None if card::may_be_there() => "one that nvidia-smi does not know",
-        None => "none here: things are built, nothing runs on a device",
+/// Results have no folder, or programs that were to be there are not.
+fn on_device(workspace: &Workspace, run: &OnDevice) -> Result<ExitCode> {
+    let _hung = time_limit::for_this_thread(LONGEST);
+    let cards = card::cards();
+    let names: Vec<_> = cards.iter().map(|card| card.text.as_str()).collect();
+    let name = match cards.as_slice() {
+        [] if card::may_be_there() => "one that nvidia-smi does not know".to_owned(),
+        [] => "none here: things are built, nothing runs on a device".to_owned(),
+        _ => names.join("; "),
     };
     println!("NVIDIA GPU: {name}");
-    // Before the work, not after it.
-    if let Some(folder) = output.and_then(Path::parent) {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    }
     let mut table = Table::default();
-    let mut head = vec![format!("NVIDIA GPU: {name}"), format!("commit: {}", commit(workspace))];
-    crates::ensure(workspace, &mut table);
-    packages(workspace, &mut table);
-    let has = |part| parts.contains(&part);
-    let runs = has(Part::Kernels);
-    let device = kernels(workspace, (card.as_ref(), runs), &mut table, &mut head);
-    if has(Part::Engines) {
-        engines::goldens(workspace, &mut table)?;
+    table.head.push(format!("NVIDIA GPU: {name}"));
+    table.head.push(format!("commit: {}", commit(workspace)));
+    // Before the work, not after it.
+    let results = run.results.clone().unwrap_or_else(|| workspace.root.join("benches/results"));
+    fs::create_dir_all(&results).with_context(|| results.display().to_string())?;
+    if let Some(file) = &run.output {
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        table.keep_in(file.clone());
     }
-    if has(Part::Mixture) {
-        engines::mixture(workspace, device.tensor_tflops, &mut table)?;
-    }
-    if [Part::Answers, Part::Bench, Part::Whole].into_iter().any(has)
-        && programs(workspace, &mut table)
-    {
-        drive(workspace, parts, device.for_programs(card.as_ref()), &mut table)?;
+    let built = Built::of(workspace);
+    if !run.is_built {
+        build::for_cards(workspace, &cards, &mut table);
+    } else if !built.missing().is_empty() {
+        let missing = built.missing();
+        let missing: Vec<_> = missing.iter().map(|file| workspace.show(file)).collect();
+        bail!("not built, or not brought along: {}", missing.join(", "));
     }
 
-    let head: String = head.iter().map(|line| format!("- {line}\n")).collect();
-    let text = format!("# cargo xtask gpu\n\n{head}\n{}", table.markdown());
-    println!("\n{text}");
-    if let Some(file) = output {
-        fs::write(file, &text).with_context(|| format!("cannot write {}", file.display()))?;
-        println!("written to {}", file.display());
+    let found = Found::of(&built, &cards);
+    table.head.extend(found.line.iter().map(|line| format!("device: {line}")));
+    let card = found.card.as_ref().filter(|_| found.is_there);
+    if let (None, Some(card)) = (&run.output, card) {
+        table.keep_in(results.join(format!("{}-gpu.md", slug(&card.name))));
     }
-    let (status, conclusion) = conclusion(&table, device.is_there);
+    let programs =
+        Programs::on_device(workspace, &built, found.for_programs(), run.effort(), results);
+    fs::create_dir_all(&programs.work).with_context(|| programs.work.display().to_string())?;
+    parts(workspace, run, &Tools { built, found: &found, programs }, &mut table)?;
+
+    println!("\n{}", table.text());
+    if let Some(file) = &table.file {
+        println!("written to {}", workspace.show(file));
+    }
+    let (status, conclusion) = conclusion(&table, found.is_there);
     println!("{conclusion} (exit status {status})");
     Ok(ExitCode::from(status))
+}
+
+/// What parts run with.
+struct Tools<'a> {
+    built: Built,
+    found: &'a Found,
+    programs: Programs,
+}
+
+/// Runs the parts, as far as there is time. One that fails is a row, and the next one runs.
+fn parts(
+    workspace: &Workspace,
+    run: &OnDevice,
+    tools: &Tools<'_>,
+    table: &mut Table,
+) -> Result<()> {
+    let (parts, effort) = (run.parts(), run.effort());
+    println!("\n{}", effort::announcement(&parts, effort));
+    let clock = Clock::of_minutes(run.minutes());
+    let _end = clock.until.map(time_limit::until);
+    // The bench measures the engines of the answers.
+    let mut sample = None;
+    for part in parts {
+        if let Err(why) = clock.room_for(effort.seconds(part)) {
+            table.add(part.name(), Outcome::Skipped, &why);
+            continue;
+        }
+        match part {
+            Part::Kernels => kernels::run(workspace, &tools.built, table),
+            Part::Answers => {
+                golden_tokens::check(workspace, &tools.programs, &test::goldens(workspace)?, table);
+                sample = sample_answers::check(workspace, &tools.programs, table);
+            }
+            Part::Mixture => {
+                engines::mixture(workspace, &tools.built, tools.found.tensor_tflops, table)?;
+            }
+            Part::Bench => {
+                let engines = match sample.take() {
+                    Some(engines) => Ok(engines),
+                    None => sample_answers::build(workspace, &tools.programs),
+                };
+                let image = workspace.root.join("samples/shapes/images/000.png");
+                measurement::of_sample(&tools.programs, engines, &image, table);
+                real_sizes::two_layers(workspace, &tools.programs, table);
+            }
+            Part::Engines => engines::goldens(workspace, &tools.built, table)?,
+            Part::Whole => real_sizes::whole(workspace, &tools.programs, table),
+        }
+    }
+    Ok(())
 }
 
 /// The exit status, and what it means this time.
@@ -127,159 +240,23 @@ fn conclusion(table: &Table, has_device: bool) -> (u8, &'static str) {
     }
 }
 
-/// The checkout's commit, and whether files differ from it.
+/// The checkout's commit, and whether files differ from it; of what was packed, the one that it was
+/// packed from.
 fn commit(workspace: &Workspace) -> String {
+    let packed = workspace.target.join(Workspace::GPU_PROGRAMS).join(pack::COMMIT);
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).current_dir(&workspace.root).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
         output.status.success().then(|| text.trim().to_owned())
     };
+    if !workspace.root.join(".git").exists() {
+        return fs::read_to_string(packed).unwrap_or_else(|_| "unknown".to_owned());
+    }
     match (git(&["rev-parse", "--short=12", "HEAD"]), git(&["status", "--porcelain"])) {
         (Some(commit), Some(changes)) if changes.is_empty() => commit,
         (Some(commit), _) => format!("{commit}, changed"),
         (None, _) => "unknown".to_owned(),
     }
-}
-
-/// Runs a step that builds something; its time or its error is a row.
-fn step(table: &mut Table, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
-    println!("== {name}");
-    let start = Instant::now();
-    match work() {
-        Ok(()) => {
-            let figure = format!("{:.0} s", start.elapsed().as_secs_f64());
-            table.add(name, Outcome::Held, &figure);
-            true
-        }
-        Err(error) => {
-            table.add(name, Outcome::Failed, &format!("{error:#}"));
-            false
-        }
-    }
-}
-
-/// NVIDIA's packages that are not here are fetched; without a network, what is installed has to do.
-fn packages(workspace: &Workspace, table: &mut Table) {
-    println!("== packages");
-    if let Err(error) = native::setup(workspace) {
-        let prepare = crates::PREPARE;
-        let figure = format!("not all are here, and not to be fetched: {error:#}; {prepare}");
-        table.add("packages", Outcome::Skipped, &figure);
-    }
-}
-
-/// What is known of the device once something ran on it.
-struct Device {
-    is_there: bool,
-    /// The rate of its tensor cores in f16, in 10^12 operations a second.
-    tensor_tflops: Option<f64>,
-    /// The rate of its memory, in GB/s.
-    memory_gbs: Option<f64>,
-}
-
-impl Device {
-    /// The device as the programs' steps need it; none where there is none, or only one that nothing
-    /// is known of.
-    fn for_programs(&self, card: Option<&Card>) -> Option<programs::Device> {
-        let card = card.filter(|_| self.is_there)?;
-        let is_integrated = card::is_integrated();
-        let host = || card::host_memory_gb().filter(|_| is_integrated);
-        Some(programs::Device {
-            name: card.name.clone(),
-            architecture: card.architecture,
-            memory_gb: card.memory_gb.or_else(host),
-            rates: self.memory_gbs.zip(self.tensor_tflops),
-            is_integrated,
-            is_stand_in: false,
-        })
-    }
-}
-
-/// Builds `native/` for the GPU and, where `runs`, runs `device_test`.
-fn kernels(
-    workspace: &Workspace,
-    (card, runs): (Option<&Card>, bool),
-    table: &mut Table,
-    head: &mut Vec<String>,
-) -> Device {
-    let name = "native/: kernels, plugin, shim";
-    let unknown = Device { is_there: card.is_some(), tensor_tflops: None, memory_gbs: None };
-    let folder = native::gpu_folder(workspace);
-    let built = step(table, name, || {
-        let known = native::known_code(workspace)?;
-        let known: Vec<_> = known.iter().map(String::as_str).collect();
-        let code = match card {
-            Some(card) => card::code_for(card.architecture, &known).map(|code| vec![code]),
-            None if card::may_be_there() => None,
-            // For none: that it compiles is all that can be seen.
-            None => Some(vec![80]),
-        };
-        native::build_for_gpu(workspace, code)
-    });
-    let device_test = folder.join("kernels/device_test");
-    if !built {
-        let figure = "native/ was not built";
-        table.add("cases of the kernels", Outcome::Skipped, figure);
-        return unknown;
-    }
-    if !runs {
-        return unknown;
-    }
-    let cases = workspace.root.join("native/emulation/cases.txt");
-    match process::watch(Command::new(&device_test).arg(cases)) {
-        Ok((text, status)) => {
-            table.rows.extend(kernels::rows(&text, status));
-            let line = text.lines().find(|line| line.contains("compute capability"));
-            head.extend(line.map(|line| format!("device: {line}")));
-            let tensor_tflops = kernels::tensor_tflops(&text);
-            let memory_gbs = kernels::memory_gbs(&text);
-            Device { is_there: status != kernels::NO_DEVICE, tensor_tflops, memory_gbs }
-        }
-        Err(error) => {
-            table.add("cases of the kernels", Outcome::Failed, &format!("{error:#}"));
-            unknown
-        }
-    }
-}
-
-/// Runs the steps that drive the programs.
-fn drive(
-    workspace: &Workspace,
-    parts: &[Part],
-    device: Option<programs::Device>,
-    table: &mut Table,
-) -> Result<()> {
-    let programs = Programs::on_device(workspace, device);
-    fs::create_dir_all(&programs.work).with_context(|| programs.work.display().to_string())?;
-    let has = |part| parts.contains(&part);
-    let mut sample = None;
-    if has(Part::Answers) {
-        golden_tokens::check(workspace, &programs, &test::goldens(workspace)?, table);
-        sample = sample_answers::check(workspace, &programs, None, table);
-    }
-    if has(Part::Bench) {
-        let engines = match sample {
-            Some(engines) => Ok(engines),
-            None => sample_answers::build(workspace, &programs),
-        };
-        let image = workspace.root.join("samples/shapes/images/000.png");
-        measurement::of_sample(&programs, engines, &image, table);
-        real_sizes::two_layers(workspace, &programs, table);
-    }
-    if has(Part::Whole) {
-        real_sizes::whole(workspace, &programs, table);
-    }
-    Ok(())
-}
-
-/// Builds the programs as they are shipped.
-fn programs(workspace: &Workspace, table: &mut Table) -> bool {
-    step(table, "cumo-export and cumo", || {
-        let mut cargo = process::cargo();
-        cargo.args(["build", "--locked", "--offline", "--release", "--bins"]);
-        cargo.args(["--package", "cumo-export", "--package", "cumo-runtime"]);
-        process::run(cargo.current_dir(&workspace.root))
-    })
 }
 
 #[cfg(test)]
@@ -288,8 +265,21 @@ mod tests {
     use table::Row;
 
     #[test]
+    fn parts_run_in_their_order_and_a_quick_run_has_a_limit() {
+        let run = OnDevice { parts: vec![Part::Whole, Part::Kernels], ..OnDevice::default() };
+        assert_eq!(run.parts(), [Part::Kernels, Part::Whole]);
+        assert_eq!((run.minutes(), run.effort()), (None, Effort::Full));
+        let quick = OnDevice { is_quick: true, ..OnDevice::default() };
+        assert_eq!(quick.parts(), Part::QUICK);
+        assert_eq!((quick.minutes(), quick.effort()), (Some(QUICK_MINUTES), Effort::Quick));
+        let longer = OnDevice { minutes: Some(20.0), ..quick };
+        assert_eq!(longer.minutes(), Some(20.0));
+        assert_eq!(OnDevice::default().parts(), Part::ALL);
+    }
+
+    #[test]
     fn the_exit_status_says_what_ran() {
-        let table = |rows: Vec<Row>| Table { rows };
+        let table = |rows: Vec<Row>| Table { rows, ..Table::default() };
         let kernels = Row::new("cases of the kernels", Outcome::Held, "");
         let engine = |outcome| Row { is_engine: true, ..Row::new("engine", outcome, "") };
         let status = |rows: Vec<Row>, device| conclusion(&table(rows), device);

@@ -2,28 +2,31 @@
 
 use anyhow::{Result, bail};
 
-/// A part, in the order in which they run.
+/// A part, in the order in which they run: what says most about a card comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     /// Cases and times of the kernels.
     Kernels,
-    /// The goldens' engines, call by call, against ONNX Runtime.
-    Engines,
-    /// One mixture of experts as an engine, with the plugin and without.
-    Mixture,
     /// Goldens and sample through `cumo`.
     Answers,
+    /// One mixture of experts as an engine, with the plugin and without.
+    Mixture,
     /// `cumo bench` on the sample and on two layers of real sizes, with weights each way.
     Bench,
+    /// The goldens' engines, call by call, against ONNX Runtime.
+    Engines,
     /// `cumo bench` on all layers of real sizes.
     Whole,
 }
 
 impl Part {
     pub(crate) const ALL: [Part; 6] =
-        [Part::Kernels, Part::Engines, Part::Mixture, Part::Answers, Part::Bench, Part::Whole];
+        [Part::Kernels, Part::Answers, Part::Mixture, Part::Bench, Part::Engines, Part::Whole];
 
-    fn name(self) -> &'static str {
+    /// The parts of a quick run: within ten minutes.
+    pub(crate) const QUICK: [Part; 4] = [Part::Kernels, Part::Answers, Part::Mixture, Part::Bench];
+
+    pub(super) fn name(self) -> &'static str {
         match self {
             Part::Kernels => "kernels",
             Part::Engines => "engines",
@@ -60,7 +63,7 @@ mod tests {
             assert_eq!(Part::parse(part.name()).unwrap(), [part]);
         }
         let error = Part::parse("answers,").unwrap_err().to_string();
-        let want = "`gpu` has no part ``, only kernels, engines, mixture, answers, bench, whole";
+        let want = "`gpu` has no part ``, only kernels, answers, mixture, bench, engines, whole";
         assert_eq!(error, want);
     }
 }

@@ -6,8 +6,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use cumo_bundle::Engines;
 
+use super::built::Built;
+use super::effort::Effort;
 use crate::workspace::Workspace;
-use crate::{export, native, onnxruntime, process};
+use crate::{export, onnxruntime, process, time_limit};
 
 /// `cumo` and `cumo-export`, and what leads them to a TensorRT and its device.
 pub(super) struct Programs {
@@ -21,6 +23,7 @@ pub(super) struct Programs {
     /// `--flavour` of `cumo-export engine`.
     flavour: &'static str,
     pub(super) device: Option<Device>,
+    pub(super) effort: Effort,
 }
 
 /// The device that engines run on, as far as steps ask.
@@ -42,16 +45,24 @@ pub(super) struct Device {
 }
 
 impl Programs {
-    /// As they are shipped, on what was built for the machine's GPU.
-    pub(super) fn on_device(workspace: &Workspace, device: Option<Device>) -> Programs {
-        let shim = native::gpu_folder(workspace).join("shim");
+    /// As they are shipped, on what was built for the machine's GPU. `results`: the folder of what
+    /// `cumo bench` finds.
+    pub(super) fn on_device(
+        workspace: &Workspace,
+        built: &Built,
+        device: Option<Device>,
+        effort: Effort,
+        results: PathBuf,
+    ) -> Programs {
+        let shim = built.shim.clone();
         Programs {
-            folder: workspace.target.join("release"),
+            folder: built.folder.clone(),
             work: workspace.target.join("gpu"),
-            results: workspace.root.join("benches/results"),
+            results,
             variables: shim.is_dir().then_some(("CUMO_TRT_SHIM", shim)).into_iter().collect(),
             flavour: "auto",
             device,
+            effort,
         }
     }
 
@@ -69,6 +80,7 @@ impl Programs {
             results: work.join("results"),
             variables: stand_in.into_iter().chain([library]).collect(),
             flavour: "rtx",
+            effort: Effort::Rehearsal,
             device: Some(Device {
                 name: "Stand-in".to_owned(),
                 architecture: 89,
@@ -156,12 +168,19 @@ pub(super) fn slug(name: &str) -> String {
 pub(super) fn output(command: &mut Command) -> Result<String> {
     let line = process::line(command);
     println!("$ {line}");
-    let output = command.output().with_context(|| format!("cannot start `{line}`"))?;
+    let output = process::capture(command)?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        eprint!("{errors}");
-        let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
-        bail!("`{line}` failed ({}): {last}", output.status);
+    let last = || errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
+    match output.status {
+        Some(status) if status.success() => {}
+        Some(status) => {
+            eprint!("{errors}");
+            bail!("`{line}` failed ({status}): {}", last());
+        }
+        None => {
+            eprint!("{errors}");
+            bail!("`{line}` was stopped, {}: {}", time_limit::OVER, last());
+        }
     }
     String::from_utf8(output.stdout).with_context(|| format!("output of `{line}`"))
 }

@@ -14,67 +14,114 @@ use crate::{folder, real_shapes};
 /// Room for 4,096 positions before a prompt and tokens.
 const ENGINE: [&str; 4] = ["--max-prompt", "2048", "--max-context", "8192"];
 
-/// Two layers a part: weights each way.
-pub(super) fn two_layers(workspace: &Workspace, programs: &Programs, table: &mut Table) {
-    const NAME: &str = "two layers";
-    // A checkpoint, its bundle, and engines with the weights in them: 4 GB.
-    if let Err(why) = there_is_room(programs, 4.0, 10e9) {
-        table.rows.push(Row::engine(NAME, Outcome::Skipped, &why));
-        return;
-    }
-    match export(workspace, programs, "two-layers", &["--layers", "2"]) {
-        Ok(bundle) => {
-            weights_ways::check(programs, NAME, &bundle, (&ENGINE, &[]), table);
-            drop(folder::remove(&bundle));
-        }
-        Err(error) => table.rows.push(Row::engine(NAME, Outcome::Failed, &format!("{error:#}"))),
-    }
+/// On the stand-in every width is an eighth of the real one, with all layers: the processor's time
+/// and memory are short, and what is shown is that the steps work.
+const NARROW: [&str; 2] = ["--narrow", "8"];
+const ENGINE_OF_NARROW: [&str; 4] = ["--max-prompt", "640", "--max-context", "1024"];
+
+/// What a subject needs and how it is made.
+struct Model {
+    /// What rows call it.
+    name: &'static str,
+    /// What bundle and results are called.
+    bundle: &'static str,
+    /// Options of `benches/real_shapes.py`.
+    shapes: &'static [&'static str],
+    /// GiB on the device.
+    memory_gb: f64,
+    /// Bytes of the disk.
+    disk: f64,
 }
+
+/// Two layers a part: a checkpoint, its bundle, and engines with the weights in them, 4 GB.
+const TWO_LAYERS: Model = Model {
+    name: "two layers",
+    bundle: "two-layers",
+    shapes: &["--layers", "2"],
+    memory_gb: 4.0,
+    disk: 10e9,
+};
 
 /// All layers: 15 GiB of weights on the device, 33 GB of the disk.
-pub(super) fn whole(workspace: &Workspace, programs: &Programs, table: &mut Table) {
-    const NAME: &str = "all layers";
-    if let Err(why) = there_is_room(programs, 20.0, 40e9) {
-        table.rows.push(Row::engine(NAME, Outcome::Skipped, &why));
-        return;
-    }
-    let built = export(workspace, programs, "cumo-mistral-7b-shapes", &[]).and_then(|bundle| {
-        let engines = programs.engines(&bundle, "all-layers", &ENGINE)?;
-        Ok((bundle, engines))
-    });
-    match built {
-        Ok((bundle, engines)) => {
-            measure(programs, &Subject { name: NAME, engines: &engines, options: &[] }, table);
-            drop(folder::remove(&engines));
-            drop(folder::remove(&bundle));
-        }
-        Err(error) => table.rows.push(Row::engine(NAME, Outcome::Failed, &format!("{error:#}"))),
-    }
+const WHOLE: Model = Model {
+    name: "all layers",
+    bundle: "cumo-mistral-7b-shapes",
+    shapes: &[],
+    memory_gb: 20.0,
+    disk: 40e9,
+};
+
+/// Two layers a part: weights each way.
+pub(super) fn two_layers(workspace: &Workspace, programs: &Programs, table: &mut Table) {
+    let Some(bundle) = export(workspace, programs, &TWO_LAYERS, table) else { return };
+    let name = TWO_LAYERS.name;
+    weights_ways::check(programs, name, &bundle, (engine_options(programs), &[]), table);
+    drop(folder::remove(&bundle));
 }
 
-/// Makes a checkpoint and exports it; the checkpoint is then removed.
+/// All layers, with weights as inputs.
+pub(super) fn whole(workspace: &Workspace, programs: &Programs, table: &mut Table) {
+    let Some(bundle) = export(workspace, programs, &WHOLE, table) else { return };
+    let name = WHOLE.name;
+    match programs.engines(&bundle, name, engine_options(programs)) {
+        Ok(engines) => {
+            measure(programs, &Subject { name, engines: &engines, options: &[] }, table);
+            drop(folder::remove(&engines));
+        }
+        Err(error) => table.push(Row::engine(name, Outcome::Failed, &format!("{error:#}"))),
+    }
+    drop(folder::remove(&bundle));
+}
+
+fn engine_options(programs: &Programs) -> &'static [&'static str] {
+    if programs.is_stand_in() { &ENGINE_OF_NARROW } else { &ENGINE }
+}
+
+/// Makes a checkpoint and exports it, where there is room; the checkpoint is then removed.
 fn export(
     workspace: &Workspace,
     programs: &Programs,
-    name: &str,
-    options: &[&str],
-) -> Result<PathBuf> {
-    let checkpoint = programs.work.join(format!("{name}-checkpoint"));
+    model: &Model,
+    table: &mut Table,
+) -> Option<PathBuf> {
+    println!("== {}", model.name);
+    if let Err(why) = there_is_room(programs, model) {
+        table.push(Row::engine(model.name, Outcome::Skipped, &why));
+        return None;
+    }
+    match try_export(workspace, programs, model) {
+        Ok(bundle) => Some(bundle),
+        Err(error) => {
+            table.push(Row::engine(model.name, Outcome::Failed, &format!("{error:#}")));
+            None
+        }
+    }
+}
+
+fn try_export(workspace: &Workspace, programs: &Programs, model: &Model) -> Result<PathBuf> {
+    let checkpoint = programs.work.join(format!("{}-checkpoint", model.bundle));
     folder::remove(&checkpoint)?;
-    real_shapes::make(workspace, &checkpoint, options)?;
-    let bundle = programs.bundle(&checkpoint, name, "plugin");
+    let narrow: &[&str] = if programs.is_stand_in() { &NARROW } else { &[] };
+    let options: Vec<_> = model.shapes.iter().chain(narrow).copied().collect();
+    // The stand-in runs constants in functions only.
+    let moe = if programs.is_stand_in() { "function" } else { "plugin" };
+    let bundle = real_shapes::make(workspace, &checkpoint, &options)
+        .and_then(|()| programs.bundle(&checkpoint, model.bundle, moe));
     folder::remove(&checkpoint)?;
     bundle
 }
 
-/// Whether a device is there with `memory_gb` GiB, and a disk with `disk` bytes free.
+/// Whether a device is there with the memory that a model takes, and the disk has room for it.
 ///
 /// # Errors
 /// What is missing.
-fn there_is_room(programs: &Programs, memory_gb: f64, disk: f64) -> Result<(), String> {
+fn there_is_room(programs: &Programs, model: &Model) -> Result<(), String> {
     let device = programs.device.as_ref().ok_or("no device")?;
+    if device.is_stand_in {
+        return Ok(());
+    }
     let free = free_bytes(&programs.work).map(|bytes| bytes as f64);
-    room(device.memory_gb, memory_gb, free, disk, &programs.work)
+    room(device.memory_gb, model.memory_gb, free, model.disk, &programs.work)
 }
 
 fn room(

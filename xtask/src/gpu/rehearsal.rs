@@ -9,13 +9,9 @@ use anyhow::{Context, Result, bail};
 
 use super::programs::Programs;
 use super::table::{Outcome, Table};
-use super::{golden_tokens, measurement, sample_answers, weights_ways};
-use crate::folder;
+use super::{golden_tokens, measurement, real_sizes, sample_answers};
 use crate::workspace::Workspace;
-
-/// The golden, and how many of the sample's questions.
-const GOLDEN: &str = "mistral-moe";
-const QUESTIONS: usize = 12;
+use crate::{folder, test};
 
 /// The stand-in's library, where cargo puts it beside the programs.
 const LIBRARY: &str = "libcumo_standin.so";
@@ -31,7 +27,7 @@ pub(crate) fn check(workspace: &Workspace, programs: &Path, library: &Path) -> R
     let variables = stand_in_variables(programs, &stand_in)?;
     let programs = Programs::on_stand_in(programs, &work, library, variables);
     let mut table = Table::default();
-    steps(workspace, &programs, &mut table);
+    steps(workspace, &programs, &mut table)?;
     let violations = fs::read_to_string(stand_in.join("violations.txt")).unwrap_or_default();
     println!("\n{}", table.markdown());
     verdict(&table, &violations)?;
@@ -39,23 +35,15 @@ pub(crate) fn check(workspace: &Workspace, programs: &Path, library: &Path) -> R
     folder::remove(&work)
 }
 
-fn steps(workspace: &Workspace, programs: &Programs, table: &mut Table) {
-    let golden = workspace.root.join("tests/goldens").join(GOLDEN);
-    golden_tokens::check(workspace, programs, &[golden], table);
+fn steps(workspace: &Workspace, programs: &Programs, table: &mut Table) -> Result<()> {
+    golden_tokens::check(workspace, programs, &test::goldens(workspace)?, table);
     let image = workspace.root.join("samples/shapes/images/000.png");
-    if let Some(engines) = sample_answers::check(workspace, programs, Some(QUESTIONS), table) {
+    if let Some(engines) = sample_answers::check(workspace, programs, table) {
         measurement::of_sample(programs, Ok(engines), &image, table);
     }
-    // With constants the stand-in runs functions only.
-    let checkpoint = workspace.root.join("samples/shapes/checkpoint");
-    match programs.bundle(&checkpoint, "shapes-functions", "function") {
-        Ok(bundle) => {
-            let image = image.display().to_string();
-            let options = (&golden_tokens::SMALL[..], &["--image", &image][..]);
-            weights_ways::check(programs, "functions", &bundle, options, table);
-        }
-        Err(error) => table.add("functions", Outcome::Failed, &format!("{error:#}")),
-    }
+    real_sizes::two_layers(workspace, programs, table);
+    real_sizes::whole(workspace, programs, table);
+    Ok(())
 }
 
 /// Everything held, nothing was left out, and no rule of a device was broken.

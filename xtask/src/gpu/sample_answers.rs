@@ -24,12 +24,11 @@ struct Question {
     text: String,
 }
 
-/// Exports the sample, builds its engines, and asks the first `count` questions, or all. Gives the
-/// engines' folder, where it was built.
+/// Exports the sample, builds its engines, and asks its questions. Gives the engines' folder, where
+/// it was built.
 pub(super) fn check(
     workspace: &Workspace,
     programs: &Programs,
-    count: Option<usize>,
     table: &mut Table,
 ) -> Option<PathBuf> {
     const NAME: &str = "sample through cumo";
@@ -37,15 +36,15 @@ pub(super) fn check(
     let engines = match build(workspace, programs) {
         Ok(engines) => engines,
         Err(error) => {
-            table.rows.push(Row::engine(NAME, Outcome::Failed, &format!("{error:#}")));
+            table.push(Row::engine(NAME, Outcome::Failed, &format!("{error:#}")));
             return None;
         }
     };
-    let (outcome, figure) = match ask(workspace, programs, &engines, count) {
+    let (outcome, figure) = match ask(workspace, programs, &engines) {
         Ok(result) => result,
         Err(error) => (Outcome::Failed, format!("{error:#}")),
     };
-    table.rows.push(Row::engine(NAME, outcome, &figure));
+    table.push(Row::engine(NAME, outcome, &figure));
     Some(engines)
 }
 
@@ -59,12 +58,7 @@ pub(super) fn build(workspace: &Workspace, programs: &Programs) -> Result<PathBu
     programs.engines(&bundle, "shapes", &SMALL)
 }
 
-fn ask(
-    workspace: &Workspace,
-    programs: &Programs,
-    engines: &Path,
-    count: Option<usize>,
-) -> Result<(Outcome, String)> {
+fn ask(workspace: &Workspace, programs: &Programs, engines: &Path) -> Result<(Outcome, String)> {
     if let Some(obstacle) = programs.obstacle(engines)? {
         let outcome = Outcome::of_obstacle(programs.device.is_some());
         return Ok((outcome, format!("{obstacle}; exported, engines built")));
@@ -72,7 +66,8 @@ fn ask(
     let sample = workspace.root.join("samples/shapes");
     let questions = sample.join("questions.jsonl");
     let text = fs::read_to_string(&questions).with_context(|| questions.display().to_string())?;
-    let lines: Vec<&str> = text.lines().take(count.unwrap_or(usize::MAX)).collect();
+    let lines: Vec<&str> =
+        text.lines().take(programs.effort.questions().unwrap_or(usize::MAX)).collect();
     let asked = programs.work.join("questions.jsonl");
     fs::write(&asked, lines.join("\n")).with_context(|| asked.display().to_string())?;
     let file = programs.work.join("answers.jsonl");

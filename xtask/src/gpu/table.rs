@@ -1,6 +1,7 @@
 //! The table of what ran on the device.
 
-use std::fmt;
+use std::path::PathBuf;
+use std::{fmt, fs};
 
 /// What became of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +69,44 @@ impl Row {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) rows: Vec<Row>,
+    /// What is written above the rows, a line each.
+    pub(super) head: Vec<String>,
+    /// Where the table is written, anew with every row: what was seen is kept whatever comes.
+    pub(super) file: Option<PathBuf>,
 }
 
 impl Table {
     pub(super) fn add(&mut self, name: &str, outcome: Outcome, figure: &str) {
-        self.rows.push(Row::new(name, outcome, figure));
+        self.push(Row::new(name, outcome, figure));
+    }
+
+    pub(super) fn push(&mut self, row: Row) {
+        println!("-> {}: {}: {}", row.name, row.outcome, row.figure);
+        self.rows.push(row);
+        self.keep();
+    }
+
+    pub(super) fn extend(&mut self, rows: impl IntoIterator<Item = Row>) {
+        rows.into_iter().for_each(|row| self.push(row));
+    }
+
+    /// Names the file, and writes what is there already.
+    pub(super) fn keep_in(&mut self, file: PathBuf) {
+        self.file = Some(file);
+        self.keep();
+    }
+
+    fn keep(&self) {
+        let Some(file) = &self.file else { return };
+        if let Err(error) = fs::write(file, self.text()) {
+            eprintln!("cannot write {}: {error}", file.display());
+        }
+    }
+
+    /// The table as it is printed and kept.
+    pub(super) fn text(&self) -> String {
+        let head: String = self.head.iter().map(|line| format!("- {line}\n")).collect();
+        format!("# cargo xtask gpu\n\n{head}\n{}", self.markdown())
     }
 
     /// Whether nothing failed.
@@ -98,6 +132,20 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_row_is_written_when_it_comes_about() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("card.md");
+        let mut table = Table { head: vec!["commit: abc".to_owned()], ..Table::default() };
+        table.add("a", Outcome::Held, "1");
+        table.keep_in(file.clone());
+        let text = || fs::read_to_string(&file).unwrap();
+        assert!(text().starts_with("# cargo xtask gpu\n\n- commit: abc\n\n| what"), "{}", text());
+        assert!(text().contains("| a    | held     | 1 |\n"), "{}", text());
+        table.extend([Row::engine("b", Outcome::Failed, "2")]);
+        assert!(text().ends_with("| b    | FAILED   | 2 |\n"), "{}", text());
+    }
 
     #[test]
     fn a_failure_is_a_failure_of_the_whole() {

@@ -26,21 +26,23 @@ pub(super) fn check(
     let subject = Subject { name, engines: &inputs, options: bench };
     let Some(base) = measure(programs, &subject, table) else { return };
 
-    let constant = format!("{name}, constants");
-    let options: Vec<_> = engine.iter().copied().chain(["--weights", "const"]).collect();
-    if let Some(engines) = build(programs, &constant, bundle, &options, table) {
-        let subject = Subject { name: &constant, engines: &engines, options: bench };
-        if let Some(file) = measure(programs, &subject, table) {
-            compare(programs, &constant, &base, &file, table);
+    if programs.effort.has_constants() {
+        let constant = format!("{name}, constants");
+        let options: Vec<_> = engine.iter().copied().chain(["--weights", "const"]).collect();
+        if let Some(engines) = build(programs, &constant, bundle, &options, table) {
+            let subject = Subject { name: &constant, engines: &engines, options: bench };
+            if let Some(file) = measure(programs, &subject, table) {
+                compare(programs, &constant, &base, &file, table);
+            }
+            // They hold the weights once more.
+            drop(folder::remove(&engines));
         }
-        // They hold the weights once more.
-        drop(folder::remove(&engines));
     }
 
     let in_place = format!("{name}, in place");
     if !programs.device.as_ref().is_some_and(|device| device.is_integrated) {
         let why = "for devices that share the host's memory, which this one does not";
-        table.rows.push(Row::engine(&in_place, Outcome::Skipped, why));
+        table.push(Row::engine(&in_place, Outcome::Skipped, why));
         return;
     }
     let options: Vec<_> = bench.iter().copied().chain(["--weights-in-place"]).collect();
@@ -61,7 +63,7 @@ fn build(
     let engines = programs.engines(bundle, name, options);
     if let Err(error) = &engines {
         let name = format!("engines of {name}");
-        table.rows.push(Row::engine(&name, Outcome::Failed, &format!("{error:#}")));
+        table.push(Row::engine(&name, Outcome::Failed, &format!("{error:#}")));
     }
     engines.ok()
 }
@@ -81,7 +83,7 @@ fn compare(programs: &Programs, name: &str, base: &Path, file: &Path, table: &mu
         Ok(figure) => (Outcome::Measured, figure),
         Err(error) => (Outcome::Failed, format!("{error:#}")),
     };
-    table.rows.push(Row::engine(&format!("{name}, against inputs"), outcome, &figure));
+    table.push(Row::engine(&format!("{name}, against inputs"), outcome, &figure));
 }
 
 fn ratios(base: &Path, file: &Path) -> Result<String> {

@@ -2,6 +2,7 @@
 
 mod properties;
 mod results;
+mod shares;
 
 use cumo_bundle::{FloatType, MoeFacts, Target};
 
