@@ -63,3 +63,21 @@ fn ctrl_c_ends_an_answer_and_the_conversation_goes_on() {
     assert!(!ended.is_empty() && ended.len() < whole.len(), "{answers:?}");
     assert!(whole.starts_with(ended), "{answers:?}");
 }
+
+#[test]
+fn images_that_no_question_could_be_asked_about_are_not_kept() {
+    let bundle = Bundle::new();
+    let mut chat = bundle.cumo("chat").args(["--temperature", "0"]).spawn().unwrap();
+    // 36 positions each, of 2,048.
+    let script = format!("/image {}\n", image(0)).repeat(57)
+        + &format!("/reset\n/image {}\nHow many shapes are there?\n", image(1));
+    chat.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let output = chat.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "4\n");
+    let said = text(&output.stderr);
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("error: line 57: ") && said[0].contains("no room for another"));
+    assert_eq!(said[1], "the conversation and its 56 images are forgotten");
+}

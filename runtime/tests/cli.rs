@@ -90,6 +90,40 @@ fn a_missing_library_says_what_to_do() {
 }
 
 #[test]
+fn a_library_that_was_cut_off_is_told_and_does_not_end_the_program() {
+    let library = cumo_runtime::backends::ort::find_library().unwrap().path;
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("libonnxruntime.so");
+    let whole = fs::read(library).unwrap();
+    for length in [0, 1000, whole.len() / 2] {
+        fs::write(&cut, &whole[..length]).unwrap();
+        let output = cumo(&["doctor", "--json"]).env("ORT_DYLIB_PATH", &cut).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let what = report["missing"][0]["what"].as_str().unwrap();
+        let says = format!("libonnxruntime.so (is cut off: it has {length} bytes and should have ");
+        assert!(what.contains(&says), "{what}");
+    }
+}
+
+#[test]
+fn variables_that_are_set_and_empty_count_as_unset() {
+    let variables = ["ORT_DYLIB_PATH", "CUMO_TRT_SHIM", "CUMO_TRT_LIBRARY", "CUMO_TRT_PLUGIN"];
+    let libraries = |set: bool| {
+        let mut doctor = cumo(&["doctor", "--json"]);
+        for variable in variables {
+            match set {
+                true => doctor.env(variable, ""),
+                false => doctor.env_remove(variable),
+            };
+        }
+        let report: Value = serde_json::from_slice(&doctor.output().unwrap().stdout).unwrap();
+        (report["onnxruntime"].clone(), report["tensorrt"].clone())
+    };
+    assert_eq!(libraries(true), libraries(false));
+}
+
+#[test]
 fn text_and_conversations_become_the_goldens_ids() {
     let goldens = goldens();
     let tokenizer = goldens.join("tokenizer.model");

@@ -140,6 +140,36 @@ fn questions_are_answered_from_engines_as_from_their_bundle() {
 }
 
 #[test]
+fn a_conversation_on_engines_outlives_what_it_cannot_take() {
+    let engines = Engines::new();
+    for (name, bytes) in [("empty.png", &b""[..]), ("text.png", b"no image")] {
+        fs::write(engines.at(name), bytes).unwrap();
+    }
+    let whole = fs::read(image(0)).unwrap();
+    fs::write(engines.at("cut.png"), &whole[..whole.len() / 2]).unwrap();
+    let mut script = String::new();
+    for name in ["empty.png", "text.png", "cut.png", "absent.png", "bundle"] {
+        script += &format!("/image {}\n", engines.at(name).display());
+    }
+    script +=
+        &format!("{}\n/image {}\nHow many shapes are there?\n", "word ".repeat(3000), image(0));
+    script += &format!("{}/reset\n", format!("/image {}\n", image(1)).repeat(20));
+    script += &format!("/image {}\nHow many shapes are there?\n", image(1));
+    let mut chat = engines.cumo("chat", "engines").args(["--temperature", "0"]).spawn().unwrap();
+    chat.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let output = chat.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stdout), "1\n4\n");
+    let said = text(&output.stderr);
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: line ")).collect();
+    // Of 20 images behind the first, 13 have room in 512 positions.
+    assert_eq!(errors.len(), 5 + 1 + 7, "{said}");
+    assert!(errors[5].contains("the model's context has 512"), "{said}");
+    assert!(errors[6].contains("no room for another image"), "{said}");
+    engines.nothing_is_wrong();
+}
+
+#[test]
 fn engines_are_verified_file_by_file_and_a_missing_device_is_told() {
     let engines = Engines::new();
     let verify = |model: &str| engines.cumo("verify", model).output().unwrap();

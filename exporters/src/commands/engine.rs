@@ -61,7 +61,8 @@ fn options(arguments: &EngineArguments, output: &Path) -> anyhow::Result<EngineO
         _ => Target::Tensorrt,
     };
     let workspace = arguments.workspace.map(|mebibytes| {
-        mebibytes.checked_mul(1 << 20).with_context(|| format!("--workspace {mebibytes} MiB"))
+        let bytes = mebibytes.checked_mul(1 << 20);
+        bytes.with_context(|| format!("--workspace {mebibytes}: no machine has so many MiB"))
     });
     Ok(EngineOptions {
         input: input(arguments),
@@ -133,7 +134,13 @@ fn devices(summary: &EngineSummary) -> String {
     let (flavour, version, devices) = (facts.flavour, &facts.version, facts.devices());
     match summary.without_device {
         true => {
-            format!("built without a GPU, by {flavour} {version}, for {devices}; not tried on one")
+            let narrower = match facts.compute_capabilities.is_empty() {
+                true => " (--device builds for fewer)",
+                false => "",
+            };
+            format!(
+                "built without a GPU, by {flavour} {version}, for {devices}{narrower}; not tried on one"
+            )
         }
         false => format!("built by {flavour} {version} for {devices}"),
     }

@@ -74,8 +74,9 @@ pub(super) fn limits(manifest: &Manifest, sizes: &Sizes) -> Result<EngineLimits,
     let counts = [
         ("max-images", max_images),
         ("batch", batch),
-        ("max-prompt", max_prompt),
+        // Before the prompt, whose default follows it.
         ("max-context", max_context),
+        ("max-prompt", max_prompt),
     ];
     for (option, value) in counts {
         let most =

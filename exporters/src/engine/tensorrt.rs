@@ -52,7 +52,8 @@ impl Toolkit {
             Err(_) if flavour.builds_without_device() => None,
             Err(cause) => {
                 let what = format!("building with TensorRT {flavour}");
-                let advice = "\nTensorRT-RTX (--flavour rtx) builds on machines without a GPU";
+                let advice = "\nwithout a GPU, TensorRT-RTX builds (--flavour rtx), also for one kind of \
+                              card alone (--device 8.9, its compute capability)";
                 return Err(Error::Toolkit { what, cause: Box::new(cause), advice });
             }
         };

@@ -18,6 +18,10 @@ fn sizes_that_do_not_fit_say_what_does() {
     );
     let context = message(&["--max-context", "40000"]);
     assert!(context.contains("--max-context 40000: the model has 32768 positions"), "{context}");
+    let context = message(&["--max-context", "0"]);
+    assert!(context.contains("--max-context 0: it must be 1 to 32768"), "{context}");
+    let workspace = message(&["--workspace", "99999999999999"]);
+    assert!(workspace.contains("--workspace 99999999999999: no machine has"), "{workspace}");
     let images = message(&["--max-images", "0"]);
     assert!(images.contains("--max-images 0: it must be 1 to 65535"), "{images}");
     let layers = message(&["--layers", "2"]);

@@ -213,6 +213,15 @@ impl Chat {
     }
 
     fn add_image(&mut self, file: &Path) -> Result<()> {
+        // Images take memory, also those that no question could be asked about.
+        let (count, facts) = (self.images.len() + 1, self.model.facts());
+        let (each, context) = (facts.vision.image_tokens, facts.llm.context_length);
+        ensure!(
+            count.saturating_mul(each) < context,
+            "{}: no room for another image: {count} of {each} positions do not fit the model's context \
+             of {context}; /reset begins a new conversation",
+            file.display()
+        );
         let cancel = self.interrupt.token();
         let (embeds, _) = self.model.encode_images(&[PathBuf::from(file)], cancel)?;
         self.pending += embeds.len();

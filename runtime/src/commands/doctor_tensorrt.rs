@@ -57,6 +57,7 @@ pub(super) fn find() -> Vec<TensorrtReport> {
 /// A line a flavour that is there, and one a device.
 pub(super) fn for_people(found: &[TensorrtReport]) -> Vec<String> {
     let mut lines = Vec::new();
+    let mut told: Vec<&str> = Vec::new();
     for TensorrtReport { flavour, version, path, plugin, devices, missing } in found {
         let (Some(version), Some(path)) = (version, path) else { continue };
         let plugin = if plugin.is_some() { "" } else { ", without CumoMoE's plugin" };
@@ -68,9 +69,14 @@ pub(super) fn for_people(found: &[TensorrtReport]) -> Vec<String> {
             let (major, minor) = (capability / 10, capability % 10);
             lines.push(format!("  device {number}    {name} ({major}.{minor}), {gib:.1} GiB"));
         }
-        // The first line says what; the rest is where it was looked for.
-        let reasons = missing.iter().filter_map(|reason| reason.lines().next());
-        lines.extend(reasons.map(|reason| format!("  missing     {reason}")));
+        // The first line says what; the rest is where it was looked for. One driver is missing for
+        // all flavours.
+        for reason in missing.iter().filter_map(|reason| reason.lines().next()) {
+            if !told.contains(&reason) {
+                lines.push(format!("  missing     {reason}"));
+                told.push(reason);
+            }
+        }
     }
     if lines.is_empty() {
         lines.push("TensorRT      none".to_owned());
@@ -127,6 +133,9 @@ mod tests {
         let none = ["TensorRT      none", "  rtx         no plugin", "  looked at"];
         assert_eq!(for_people(&[report(None)]), none);
         assert_eq!(for_people(&[]), ["TensorRT      none"]);
+        let twice = for_people(&[report(Some("1.7")), report(Some("1.8"))]);
+        let missing = twice.iter().filter(|line| line.contains("missing"));
+        assert_eq!((twice.len(), missing.count()), (5, 1), "{twice:?}");
     }
 
     #[test]

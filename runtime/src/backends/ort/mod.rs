@@ -260,9 +260,11 @@ mod tests {
     #[test]
     fn a_library_that_is_too_old_for_a_bundle_is_named_with_what_to_do() {
         let message = refusal(Target::Tensorrt, false, "1.24.4").unwrap();
-        for part in
-            ["libx.so: ", "ONNX Runtime 1.25 or later (found: 1.24.4)", "cumo-export engine"]
-        {
+        for part in [
+            "libx.so cannot be used: ",
+            "ONNX Runtime 1.25 or later (found: 1.24.4)",
+            "cumo-export engine",
+        ] {
             assert!(message.contains(part), "{part} not in {message}");
         }
         let message = refusal(Target::OrtCpu, true, "1.23.2").unwrap();
