@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use cumo_results::BenchResult;
+use cumo_results::schema::FirstToken;
 use cumo_results::statistics::percentile;
 
 use super::measurement::{Subject, measure};
@@ -101,11 +102,13 @@ fn ratios(base: &Path, file: &Path) -> Result<String> {
 /// Medians of what is compared, in nanoseconds.
 fn medians(result: &BenchResult) -> [(&'static str, Option<f64>); 4] {
     let first = result.answers.iter().map(|answer| &answer.first_token);
+    // Engines with constants have the connector in the tower's.
+    let image = |first: &FirstToken| Some(first.vision_ns? + first.connector_ns.unwrap_or(0));
     let prompts = result.prefill.iter().filter(|row| row.depth_tokens == 0);
     let tokens = result.generation.iter().filter(|row| row.depth_tokens == 0);
     let tokens = tokens.flat_map(|row| row.repetitions_inter_token_ns.iter().flatten());
     [
-        ("vision", median(first.clone().filter_map(|first| first.vision_ns))),
+        ("vision and connector", median(first.clone().filter_map(image))),
         ("time to first token", median(first.map(|first| first.total_ns))),
         ("prompt", median(prompts.flat_map(|row| row.repetitions_ns.iter().copied()))),
         ("token", median(tokens.copied())),
@@ -120,14 +123,15 @@ fn median(samples: impl Iterator<Item = u64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use cumo_results::schema::{Answer, FirstToken, Generation, Prefill};
+    use cumo_results::schema::{Answer, Generation, Prefill};
 
     use super::*;
 
     fn result(scale: u64) -> BenchResult {
         let first_token = FirstToken {
             total_ns: 100 * scale,
-            vision_ns: Some(10 * scale),
+            vision_ns: Some(7 * scale),
+            connector_ns: Some(3 * scale),
             ..FirstToken::default()
         };
         let row = |depth_tokens, ns| Generation {
@@ -160,8 +164,8 @@ mod tests {
         };
         let (base, other) = (write("a", &result(1)), write("b", &result(2)));
         let text = ratios(&base, &other).unwrap();
-        let want =
-            "vision 2.000, time to first token 2.000, prompt 1.000, token 2.000 times as long";
+        let want = "vision and connector 2.000, time to first token 2.000, prompt 1.000, token \
+                    2.000 times as long";
         assert_eq!(text, want);
         let empty = write("c", &BenchResult::default());
         ratios(&base, &empty).unwrap_err();
