@@ -30,6 +30,7 @@ mod execution;
 mod fault;
 mod folder;
 mod journal;
+mod kernels;
 mod memory;
 mod network;
 mod objects;
