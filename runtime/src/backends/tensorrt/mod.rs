@@ -7,6 +7,8 @@
 //! one stream and run behind their caller; a pass that repeats is recorded as one CUDA graph.
 
 mod fault;
+mod kernel_file;
+mod kernels;
 mod loaded;
 mod memory;
 mod needed;
@@ -28,12 +30,14 @@ use super::slots::Slots;
 use crate::backend::{BackendError, BackendLimits, Buffer, StepId};
 use crate::error::Error;
 use fault::{during, of_graph};
+use kernels::Kernels;
 use loaded::LoadedEngine;
 use memory::{Given, Ledger};
 use recorder::{Recorder, RunOf, Turn};
 use step::Step;
 use toolkit::Toolkit;
 
+pub use kernel_file::{kept_kernels, kernel_folder};
 pub use toolkit::{TensorrtFound, find_tensorrt};
 
 /// Bytes of each of the two blocks of pinned memory: the pixels of twelve images of 336 x 336 in
@@ -53,6 +57,9 @@ pub struct TensorrtOptions {
     pub weights: Weights,
     /// Told as weights are brought to the device.
     pub progress: Progress,
+    /// The folder in which kernels that TensorRT-RTX compiles are kept for later starts, as
+    /// [`kernel_folder`] tells it; none: every start compiles them.
+    pub kernels: Option<PathBuf>,
 }
 
 /// Where weights lie.
@@ -96,6 +103,7 @@ pub struct TensorrtBackend {
     /// Whether steps were put on the stream since it was waited for.
     is_busy: bool,
     runs: Vec<RunOf>,
+    kernels: Kernels,
     notes: Vec<String>,
 }
 
@@ -129,6 +137,8 @@ impl TensorrtBackend {
         let loaded = loaded::load(engines, &toolkit.runtime)?;
         let activation_bytes = loaded::activation_bytes(&loaded)?;
         memory::check(engines, &toolkit, activation_bytes, 0)?;
+        let mut notes = Vec::new();
+        let kernels = Kernels::open(engines, &loaded, &toolkit, &options, &mut notes);
         let mut ledger = Ledger::default();
         for engine in &loaded {
             ledger.take(loaded::constant_bytes(engines, &engine.entry));
@@ -159,7 +169,8 @@ impl TensorrtBackend {
             stop: Arc::default(),
             is_busy: false,
             runs: Vec::new(),
-            notes: Vec::new(),
+            kernels,
+            notes,
         })
     }
 
@@ -189,6 +200,8 @@ impl TensorrtBackend {
         // execution. It happens between pieces of a prompt, and where a rung ends.
         self.wait()?;
         let step = self.steps.get_mut(id.0).ok_or_else(no_step)?;
+        // Other shapes may need other kernels.
+        self.kernels.change();
         let (engine, version) = step.make_ready(&self.engines)?;
         Ok(RunOf { step: id, engine, version })
     }
@@ -279,6 +292,9 @@ fn no_step() -> BackendError {
 impl Drop for TensorrtBackend {
     fn drop(&mut self) {
         // What is dropped after this is not used any more, or the device is lost.
-        drop(self.stream.synchronize());
+        if self.stream.synchronize().is_ok() {
+            // Nobody is left to tell.
+            drop(self.kernels.keep(&self.runtime));
+        }
     }
 }
