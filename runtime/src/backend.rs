@@ -108,6 +108,18 @@ pub struct DeviceFacts {
     /// The most device memory that this backend has had at once, in bytes, as it counts: without
     /// what libraries take for their code.
     pub peak_bytes: u64,
+    /// Its place on the PCI bus, for example `0000:01:00.0`; none where it has none.
+    pub pci_bus_id: Option<String>,
+    /// Kernels that are compiled as the model runs; none where there are no such, or they are not
+    /// kept.
+    pub kernels: Option<KernelFacts>,
+}
+
+/// Compiled kernels that are kept for later starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct KernelFacts {
+    /// Bytes of those of an earlier start; none where all had to be compiled.
+    pub found_bytes: Option<u64>,
 }
 
 impl fmt::Display for BackendFacts {
@@ -202,6 +214,10 @@ pub trait Backend {
     /// it does not take or give what the manifest says.
     fn prepare(&mut self, spec: &StepSpec<'_>) -> Result<StepId, BackendError>;
 
+    /// Forgets a step and all that were prepared after it, with what they alone hold of a device's
+    /// memory. Their numbers may be given again.
+    fn forget_from(&mut self, first: StepId);
+
     /// Says which tensor an input or output is, until it is bound anew. An input and an output may
     /// be bound to the same buffer where the graph updates it in place.
     ///
@@ -248,6 +264,11 @@ pub trait Backend {
     fn finish(&mut self) -> Result<(), BackendError> {
         Ok(())
     }
+
+    /// Keeps on disk what makes a later start faster, where there is such a thing: to be called when
+    /// an answer is complete and nobody waits. It does so once; what comes later is kept when the
+    /// backend is dropped. What goes wrong is a note.
+    fn keep_compiled(&mut self) {}
 
     /// A way to stop a step that runs, where the backend has one.
     fn interrupt(&self) -> Option<Interrupt>;

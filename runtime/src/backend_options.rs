@@ -1,29 +1,32 @@
 //! What the backends of this program are told.
 
-use std::num::NonZeroUsize;
-
 use cumo_runtime::backends::BackendOptions;
 
-/// The backends' settings: threads for ONNX Runtime; for TensorRT the device and whether it reads
-/// weights where they are mapped, with a bar on a terminal while they are copied.
-pub(crate) fn backend_options(
-    threads: Option<NonZeroUsize>,
-    device: usize,
-    weights_in_place: bool,
-) -> BackendOptions {
+use crate::cli::ModelArgs;
+
+/// The backends' settings: threads for ONNX Runtime; for TensorRT the device, whether it reads
+/// weights where they are mapped, with a bar on a terminal while they are copied, and where its
+/// kernels are kept.
+pub(crate) fn backend_options(args: &ModelArgs) -> BackendOptions {
     // A program with one backend has no use for the other's.
-    let _ = (threads, device, weights_in_place);
+    let _ = args;
     BackendOptions {
         #[cfg(feature = "ort")]
-        ort: cumo_runtime::backends::ort::OrtOptions { threads },
+        ort: cumo_runtime::backends::ort::OrtOptions { threads: args.threads },
         #[cfg(feature = "tensorrt")]
         tensorrt: cumo_runtime::backends::tensorrt::TensorrtOptions {
-            device,
-            weights: match weights_in_place {
+            device: args.device,
+            weights: match args.weights_in_place {
                 true => cumo_runtime::backends::tensorrt::Weights::InPlace,
                 false => cumo_runtime::backends::tensorrt::Weights::Copied,
             },
             progress: bar::progress(),
+            kernels: match args.no_kernel_cache {
+                true => None,
+                false => {
+                    cumo_runtime::backends::tensorrt::kernel_folder(|name| std::env::var_os(name))
+                }
+            },
             ..Default::default()
         },
     }

@@ -8,7 +8,7 @@ pub struct MemoryUse {
     /// Files of weights, also those that are read where they lie in the host's memory, and weights
     /// that are in engines.
     pub weights: u64,
-    /// What contexts keep as long as they are there.
+    /// What contexts keep as long as they are there, as far as engines tell.
     pub contexts: u64,
     /// The key/value cache.
     pub cache: u64,
@@ -34,6 +34,8 @@ pub struct MemoryPlan {
     pub needed: MemoryUse,
     /// What is left to the library for its code and recorded steps, whose size it does not tell.
     pub reserve: u64,
+    /// Contexts: one of every step on every engine that runs it.
+    pub num_contexts: usize,
     /// Bytes that are free.
     pub free: u64,
     /// Bytes that there are.
@@ -61,14 +63,18 @@ impl fmt::Display for MemoryPlan {
         write!(
             f,
             "the model needs {} of device memory (weights {}, cache of {} positions {}, \
-             activations {}, tensors {}, TensorRT {}), and {} of {} are free: {} are missing. ",
+             activations {}, tensors {}{}, TensorRT {}), and {} of {} are free: {} are missing. ",
             size(self.needed.total().saturating_add(self.reserve)),
             size(weights),
             self.max_context,
             size(cache),
             size(activations),
             size(buffers),
-            size(library),
+            match contexts {
+                0 => String::new(),
+                bytes => format!(", {} contexts {}", self.num_contexts, size(bytes)),
+            },
+            size(self.reserve),
             size(self.free),
             size(self.total),
             size(self.missing().unwrap_or(0)),
@@ -114,6 +120,7 @@ mod tests {
                 buffers: 100 << 20,
             },
             reserve: 64 << 20,
+            num_contexts: 160,
             free,
             total: 16 << 30,
             max_context: 4096,
@@ -141,6 +148,14 @@ mod tests {
         let text = plan(4 << 30).to_string();
         assert!(text.contains("weights alone do not fit"), "{text}");
         assert!(!text.contains("--max-context"), "{text}");
+    }
+
+    #[test]
+    fn what_contexts_keep_is_told_where_it_is_known() {
+        assert!(!plan(9 << 30).to_string().contains("contexts"));
+        let needed = MemoryUse { contexts: 40 << 20, ..plan(0).needed };
+        let text = MemoryPlan { needed, ..plan(9 << 30) }.to_string();
+        assert!(text.contains("160 contexts 40 MiB, TensorRT 64 MiB"), "{text}");
     }
 
     #[test]

@@ -123,6 +123,13 @@ impl Model {
         self.generator.executor().take_notes()
     }
 
+    /// Keeps on disk what makes a later start faster, as kernels that TensorRT-RTX has compiled: to
+    /// be called when an answer is complete. What goes wrong is a note; what is compiled later is
+    /// kept when the model is dropped.
+    pub fn keep_compiled(&mut self) {
+        self.generator.executor().keep_compiled();
+    }
+
     /// The executor, for looking at activations and for timing.
     pub fn executor(&mut self) -> &mut Executor {
         self.generator.executor()

@@ -30,6 +30,8 @@ pub(crate) struct Preparation<'a> {
     pub(crate) manifest: &'a Manifest,
     pub(crate) activations: &'a mut Activations,
     pub(crate) weights: &'a mut Weights,
+    /// The first step that was prepared, also where it could not be bound.
+    pub(crate) first: &'a mut Option<StepId>,
 }
 
 /// A step that the backend has prepared. Its weights are bound.
@@ -84,6 +86,7 @@ impl PreparedStep {
             inputs: &inputs.iter().map(|(value, _)| *value).collect::<Vec<_>>(),
             outputs: &outputs.iter().map(|(value, _)| *value).collect::<Vec<_>>(),
         })?;
+        with.first.get_or_insert(id);
         let mut ports = Vec::new();
         for (index, (value, binding)) in inputs.into_iter().enumerate() {
             let port = Port::Input(index);

@@ -1,6 +1,6 @@
 //! Weights that steps read from the bundle's files, each of which is mapped once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cumo_bundle::Manifest;
@@ -38,5 +38,21 @@ impl Weights {
         };
         let offset = usize::try_from(weight.offset).map_err(|_| missing())?;
         Ok(View { buffer, offset, dtype: weight.dtype, shape: &weight.shape })
+    }
+
+    /// The files that are mapped.
+    pub(crate) fn mapped(&self) -> BTreeSet<String> {
+        self.files.keys().cloned().collect()
+    }
+
+    /// Gives the memory of all but some files back.
+    pub(crate) fn release_all_but(&mut self, backend: &mut dyn Backend, kept: &BTreeSet<String>) {
+        self.files.retain(|name, buffer| {
+            let stays = kept.contains(name);
+            if !stays {
+                backend.release(*buffer);
+            }
+            stays
+        });
     }
 }

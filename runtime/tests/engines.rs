@@ -78,6 +78,7 @@ impl Engines {
     fn cumo(&self, command: &str, model: &str) -> Command {
         let mut cumo = Command::new(env!("CARGO_BIN_EXE_cumo"));
         cumo.arg(command).arg("--model").arg(self.at(model)).envs(self.stand_in.variables());
+        cumo.env("CUMO_CACHE_DIR", self.at("cache"));
         cumo.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         cumo
     }
@@ -246,15 +247,20 @@ fn engines_are_measured_as_they_answer() {
         "--warmup",
         "0",
         "--cold-starts",
-        "1",
+        "2",
         "--device",
         "0",
         "-o",
     ]);
     let table = succeeded(bench.arg(&file).output().unwrap());
     let result = BenchResult::read(&file).unwrap();
-    assert_eq!((result.answers.len(), result.cold_starts.len()), (2, 1));
+    assert_eq!((result.answers.len(), result.cold_starts.len()), (2, 2));
     assert!(result.cold_starts[0].first_token_ns.is_some());
+    // The first new process keeps what it compiled.
+    let found: Vec<_> = result.cold_starts.iter().map(|start| start.kernels_found).collect();
+    assert_eq!(found, [Some(false), Some(true)]);
+    assert!(table.contains("1 compiled the device's kernels and 1 found"), "{table}");
+    assert_eq!(fs::read_dir(engines.at("cache")).unwrap().count(), 1);
     let rows: Vec<(u64, u64)> =
         result.prefill.iter().map(|row| (row.tokens, row.depth_tokens)).collect();
     assert_eq!(rows, [(100, 0), (100, 40)], "prompts of more tokens than engines take at once");

@@ -127,6 +127,11 @@ impl Backend for Recorder {
         Ok(id)
     }
 
+    fn forget_from(&mut self, first: StepId) {
+        self.steps.truncate(first.0);
+        self.backend.forget_from(first);
+    }
+
     fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError> {
         self.backend.bind(step, port, view)?;
         let View { buffer, offset, dtype, shape } = view;

@@ -26,7 +26,8 @@ fn memory_that_is_not_to_be_had_is_an_error_wherever_it_is_asked_for() {
     let setup = Setup::new(&golden, MoeKind::Plugin);
     let mut model = setup.open().unwrap();
     let want = work(&golden, &mut model).unwrap();
-    let allocations = setup.finish(model).allocations;
+    let summary = setup.finish(model);
+    let allocations = summary.allocations;
     let (mut failed, mut went_on) = (0, 0);
     for allocation in 1.. {
         let fail_allocation = Some(allocation);
@@ -42,6 +43,9 @@ fn memory_that_is_not_to_be_had_is_an_error_wherever_it_is_asked_for() {
             first
         });
         setup.nothing_is_wrong();
+        // What was made before it failed was given back before it was tried again.
+        let peak = setup.stand_in.summary().unwrap().peak_bytes;
+        assert!(peak <= summary.peak_bytes, "at {allocation}: {peak} of {}", summary.peak_bytes);
         match result {
             Ok(tokens) => assert_eq!(tokens, want, "at {allocation}"),
             Err(Error::Backend(error @ BackendError::DeviceFull { .. })) => {

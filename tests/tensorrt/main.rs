@@ -5,6 +5,7 @@
 mod answers;
 mod constants;
 mod faults;
+mod kernels;
 mod memory;
 mod opening;
 mod order;

@@ -63,6 +63,13 @@ impl Setup {
         self.open_at(&self.engines.path())
     }
 
+    /// A model whose kernels are kept in a folder.
+    pub(crate) fn open_keeping(&self, kernels: &Path) -> Result<Model, Error> {
+        let mut options = self.options();
+        options.backend.tensorrt.kernels = Some(kernels.to_owned());
+        Model::open(&self.engines.path(), &options)
+    }
+
     pub(crate) fn open_at(&self, folder: &Path) -> Result<Model, Error> {
         Model::open(folder, &self.options())
     }

@@ -79,6 +79,16 @@ impl Metric {
 /// The name of the time to the first token among metrics.
 pub const FIRST_TOKEN: &str = "first_token";
 
+/// Starts that are not the same: those that read the model from storage, and those that find it in
+/// memory; those that compile the device's kernels, and those that find them.
+fn kinds_of_start() -> impl Iterator<Item = (String, Option<bool>, Option<bool>)> {
+    let storage = [(".from_storage", Some(true)), (".cached", Some(false)), ("", None)];
+    let kernels = [(".kernels_compiled", Some(false)), (".kernels_found", Some(true)), ("", None)];
+    storage.into_iter().flat_map(move |(storage, dropped)| {
+        kernels.map(|(kernels, found)| (format!("cold_start{storage}{kernels}"), dropped, found))
+    })
+}
+
 /// All that a result has measured, in the order of tables. What was not measured is not there.
 pub fn metrics(result: &BenchResult) -> Vec<Metric> {
     let mut list = Vec::new();
@@ -89,14 +99,10 @@ pub fn metrics(result: &BenchResult) -> Vec<Metric> {
             list.push(Metric { key: key.to_owned(), group, unit, samples });
         }
     };
-    // Starts that read the model from storage and starts that find it in memory are not the same.
-    for (kind, dropped) in [
-        ("cold_start.from_storage", Some(true)),
-        ("cold_start.cached", Some(false)),
-        ("cold_start", None),
-    ] {
-        let starts = result.cold_starts.iter();
-        let starts = starts.filter(|start| start.page_cache_dropped == dropped);
+    for (kind, dropped, kernels_found) in kinds_of_start() {
+        let starts = result.cold_starts.iter().filter(|start| {
+            (start.page_cache_dropped, start.kernels_found) == (dropped, kernels_found)
+        });
         let mut times = |part: &str, time: fn(&ColdStart) -> Option<u64>| {
             let samples = starts.clone().filter_map(time).map(|ns| ns as f64).collect();
             add(&format!("{kind}.{part}"), Group::ColdStart, Unit::Nanoseconds, samples);
@@ -295,6 +301,26 @@ mod tests {
         );
         let unknown = vec![start(900, None), start(300, None)];
         assert_eq!(samples(unknown), [("cold_start.ready".to_owned(), vec![900.0, 300.0])]);
+    }
+
+    #[test]
+    fn starts_that_compile_kernels_and_those_that_find_them_are_kept_apart() {
+        let start = |ready_ns, kernels_found| ColdStart {
+            ready_ns,
+            page_cache_dropped: Some(false),
+            kernels_found: Some(kernels_found),
+            ..ColdStart::default()
+        };
+        let cold_starts = vec![start(900, false), start(300, true), start(310, true)];
+        let result = BenchResult { cold_starts, ..BenchResult::default() };
+        let metrics = metrics(&result).into_iter();
+        assert_eq!(
+            metrics.map(|metric| (metric.key, metric.samples)).collect::<Vec<_>>(),
+            [
+                ("cold_start.cached.kernels_compiled.ready".to_owned(), vec![900.0]),
+                ("cold_start.cached.kernels_found.ready".to_owned(), vec![300.0, 310.0]),
+            ]
+        );
     }
 
     #[test]

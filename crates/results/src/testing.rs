@@ -18,6 +18,7 @@ pub(crate) fn result() -> BenchResult {
             first_token_ns: Some(400_000_000),
             first_answer_ns: Some(700_000_000),
             page_cache_dropped: Some(true),
+            kernels_found: Some(false),
         }],
         answers: (0..3).map(answer).collect(),
         prefill: vec![Prefill {

@@ -82,6 +82,17 @@ impl Engine {
         self.handle.inspect()
     }
 
+    /// Gives this engine's runtime the kernels that TensorRT-RTX compiled in an earlier process, of
+    /// [`Runtime::kernels`], before the first context of the runtime is made. They are code: give
+    /// only what that call gave, unaltered, and what nobody else could write.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where they are refused, as those of another device, driver or TensorRT-RTX,
+    /// and the runtime is as before; [`Error::Internal`] after the first context; [`Error::Unsupported`] for other flavours than RTX.
+    pub fn load_kernels(&self, kernels: &[u8]) -> Result<(), Error> {
+        self.handle.load_kernels(kernels)
+    }
+
     /// Makes a context with activation memory of its own.
     ///
     /// # Errors

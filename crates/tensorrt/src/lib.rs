@@ -83,7 +83,7 @@ pub use memory::DeviceBuffer;
 pub use message::{Message, Severity};
 pub use network::Layer;
 pub use rows::Rows;
-pub use runtime::{DeviceInfo, DeviceMemory, Runtime};
+pub use runtime::{DeviceInfo, DeviceMemory, KernelBytes, Runtime};
 pub use staging::Staging;
 pub use stream::{Event, Graph, Stream};
 pub use tensor::{DType, Tensor};

@@ -1,12 +1,13 @@
 //! A device that engines run on.
 
 use std::fs;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::handle::{LogTarget, RuntimeHandle};
+use crate::handle::{BlobHandle, LogTarget, RuntimeHandle};
 use crate::kernels::Kernels;
 use crate::library::Library;
 use crate::memory::DeviceBuffer;
@@ -30,6 +31,9 @@ pub struct DeviceInfo {
     pub is_integrated: bool,
     /// Device memory in bytes.
     pub total_bytes: u64,
+    /// Its place on the PCI bus, for example `0000:01:00.0`, by which other libraries know it too;
+    /// none where it has none.
+    pub pci_bus_id: Option<String>,
 }
 
 impl Library {
@@ -49,9 +53,21 @@ impl Library {
                     multiprocessors: raw.multiprocessors,
                     is_integrated: raw.is_integrated,
                     total_bytes: raw.total_bytes,
+                    pci_bus_id: Some(raw.pci_bus_id).filter(|id| !id.is_empty()),
                 })
             })
             .collect()
+    }
+}
+
+/// Compiled kernels: bytes that TensorRT-RTX allocated.
+pub struct KernelBytes(BlobHandle);
+
+impl Deref for KernelBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.bytes()
     }
 }
 
@@ -164,6 +180,16 @@ impl Runtime {
     /// [`Error::Cuda`].
     pub fn event(&self) -> Result<Event, Error> {
         Event::create(self)
+    }
+
+    /// The kernels that TensorRT-RTX has compiled for contexts so far, with those that were given
+    /// with [`Engine::load_kernels`]: bytes to keep for it. None where there are none yet.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where engines hold their kernels: other flavours than RTX;
+    /// [`Error::Run`].
+    pub fn kernels(&self) -> Result<Option<KernelBytes>, Error> {
+        Ok(self.handle.kernels()?.map(KernelBytes))
     }
 
     /// TensorRT's messages since the last call.

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, c_char, c_void};
 
 /// `CUMO_TRT_ABI_VERSION`.
-pub(crate) const ABI_VERSION: u32 = 1;
+pub(crate) const ABI_VERSION: u32 = 2;
 
 /// The mark in the ABI's number of the stand-in that tests run without a GPU (`tests/standin`).
 pub(crate) const STAND_IN: u32 = 1 << 31;
@@ -132,6 +132,7 @@ pub(crate) struct Device {
     pub(crate) multiprocessors: i32,
     pub(crate) is_integrated: i32,
     pub(crate) total_bytes: u64,
+    pub(crate) pci_bus_id: [c_char; 32],
 }
 
 #[repr(C)]
@@ -173,6 +174,20 @@ macro_rules! api {
                     },)*
                     _library: Some(library),
                 })
+            }
+
+            /// The ABI's number of a library that lacks functions of the header, if it tells one.
+            ///
+            /// # Safety
+            /// As [`Api::load`].
+            pub(crate) unsafe fn abi_of(file: &OsStr) -> Option<u32> {
+                // SAFETY: the caller says that the file is a shim; its initialisers do nothing.
+                let library = unsafe { libloading::Library::new(file) }.ok()?;
+                // SAFETY: this function has had the same type in every version of the shim.
+                unsafe {
+                    let abi = library.get::<unsafe extern "C" fn() -> u32>(b"cumo_trt_abi_version");
+                    Some(abi.ok()?())
+                }
             }
 
             /// Functions of no shim, which end the process; a test replaces those that it needs.
@@ -239,6 +254,8 @@ api! {
     fn engine_aliased_input(*const Engine, *const c_char) -> *const c_char;
     fn engine_activation_bytes(*const Engine, usize, *mut u64) -> *mut Status;
     fn engine_inspect(*const Engine, *mut *mut Blob) -> *mut Status;
+    fn engine_load_compiled_kernels(*mut Engine, *const c_void, usize) -> *mut Status;
+    fn runtime_compiled_kernels(*mut Runtime, *mut *mut Blob) -> *mut Status;
     fn engine_free(*mut Engine);
     fn context_create(*mut Engine, i32, *mut *mut Context) -> *mut Status;
     fn context_set_memory(*mut Context, u64, u64) -> *mut Status;

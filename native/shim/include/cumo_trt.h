@@ -37,8 +37,9 @@
 extern "C" {
 #endif
 
-/* Raised with every change of this file that a caller must be compiled for. */
-#define CUMO_TRT_ABI_VERSION 1u
+/* Raised with every change of this file that a caller must be compiled for. 2: a device tells its
+ * place on the PCI bus; kernels that RTX compiled can be kept. */
+#define CUMO_TRT_ABI_VERSION 2u
 
 /* The longest shape that TensorRT has. */
 #define CUMO_TRT_MAX_RANK 8
@@ -310,6 +311,7 @@ typedef struct {
   int32_t multiprocessors;
   int32_t is_integrated; /* 1: host and device share their memory. */
   uint64_t total_bytes;
+  char pci_bus_id[32]; /* "0000:01:00.0", as other tools name the device; empty: not known. */
 } cumo_trt_device;
 
 CUMO_TRT_API cumo_trt_status* cumo_trt_device_info(int32_t device, cumo_trt_device* out);
@@ -355,6 +357,27 @@ CUMO_TRT_API cumo_trt_status* cumo_trt_engine_activation_bytes(const cumo_trt_en
  * NUL. */
 CUMO_TRT_API cumo_trt_status* cumo_trt_engine_inspect(const cumo_trt_engine* engine,
                                                       cumo_trt_blob** out);
+
+/*
+ * Gives the runtime of an engine the kernels that RTX compiled in an earlier process: contexts that
+ * need one of them do not compile it again. Comes before the first context of the runtime. The
+ * bytes are those of cumo_trt_runtime_compiled_kernels and become code: that nobody altered them is the
+ * caller's care. They may be freed afterwards. CUMO_TRT_CODE_RUN where RTX refuses them, as those of
+ * another device, driver or version of RTX, and the runtime is as before;
+ * CUMO_TRT_CODE_UNSUPPORTED by other flavours, whose engines hold their kernels.
+ */
+CUMO_TRT_API cumo_trt_status* cumo_trt_engine_load_compiled_kernels(cumo_trt_engine* engine,
+                                                           const void* kernels,
+                                                           size_t kernels_bytes);
+
+/*
+ * The kernels that the runtime has: those that were given and those that its contexts compiled so
+ * far. NULL where there are none: before the first context, or where RTX keeps none. Waits until no
+ * context of the runtime is made or executed by another thread. CUMO_TRT_CODE_UNSUPPORTED by other
+ * flavours.
+ */
+CUMO_TRT_API cumo_trt_status* cumo_trt_runtime_compiled_kernels(cumo_trt_runtime* runtime,
+                                                       cumo_trt_blob** out);
 
 CUMO_TRT_API void cumo_trt_engine_free(cumo_trt_engine* engine);
 

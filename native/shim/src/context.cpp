@@ -4,6 +4,8 @@
 #include "tensor.h"
 
 #include <algorithm>
+#include <mutex>
+#include <shared_mutex>
 #include <string>
 
 using cumo::trt::Fault;
@@ -35,13 +37,14 @@ std::unique_ptr<nvinfer1::IExecutionContext> make_context(cumo_trt_engine& engin
   }
   config->setExecutionContextAllocationStrategy(strategy);
   config->setDynamicShapesKernelSpecializationStrategy(Specialization::kEAGER);
+  auto& cache = engine.runtime.cache;
   {
-    const std::lock_guard<std::mutex> lock{engine.runtime.cache_lock};
-    auto& cache = engine.runtime.cache;
+    const std::lock_guard<std::shared_mutex> lock{engine.runtime.cache_lock};
     if (!cache) cache.reset(config->createRuntimeCache());
-    // Without it every context compiles for itself, and runs all the same.
-    if (cache) static_cast<void>(config->setRuntimeCache(*cache));
   }
+  const std::shared_lock<std::shared_mutex> lock{engine.runtime.cache_lock};
+  // Without it every context compiles for itself, and runs all the same.
+  if (cache) static_cast<void>(config->setRuntimeCache(*cache));
   return std::unique_ptr<nvinfer1::IExecutionContext>{
       engine.engine->createExecutionContext(config.get())};
 }
@@ -53,11 +56,15 @@ std::unique_ptr<nvinfer1::IExecutionContext> make_context(cumo_trt_engine& engin
 }
 #endif
 
-/// Runs `body` with the context's device and log around it.
+/// Runs `body` with the context's device and log around it, and for RTX with a share of the kernels
+/// that it may compile into.
 template <class Body>
 cumo_trt_status* with(const cumo_trt_context* context, Body&& body) noexcept {
   return guarded([&] {
     const RuntimeScope scope{required(context, "context").engine.runtime};
+#if defined(CUMO_TRT_FLAVOUR_RTX)
+    const std::shared_lock<std::shared_mutex> lock{context->engine.runtime.cache_lock};
+#endif
     body(*context->context);
   });
 }

@@ -35,6 +35,7 @@ Driver load_all(void* handle) {
   load(handle, d.device_count, "cuDeviceGetCount");
   load(handle, d.device_get, "cuDeviceGet");
   load(handle, d.device_name, "cuDeviceGetName");
+  load(handle, d.device_pci_bus_id, "cuDeviceGetPCIBusId");
   load(handle, d.device_attribute, "cuDeviceGetAttribute");
   load(handle, d.device_total_memory, "cuDeviceTotalMem_v2");
   load(handle, d.primary_retain, "cuDevicePrimaryCtxRetain");
@@ -202,6 +203,9 @@ cumo_trt_status* cumo_trt_device_info(int32_t device, cumo_trt_device* out) {
     size_t bytes = 0;
     check(d.device_total_memory(&bytes, handle), "ask for the device's memory");
     info.total_bytes = bytes;
+    const auto room = static_cast<int>(sizeof info.pci_bus_id);
+    // A device of a board may have no place on the bus.
+    if (d.device_pci_bus_id(info.pci_bus_id, room, handle) != 0) info.pci_bus_id[0] = '\0';
     *out = info;
   });
 }

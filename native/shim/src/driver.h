@@ -48,6 +48,7 @@ struct Driver {
   CuResult (*device_count)(int*);
   CuResult (*device_get)(CuDevice*, int);
   CuResult (*device_name)(char*, int, CuDevice);
+  CuResult (*device_pci_bus_id)(char*, int, CuDevice);
   CuResult (*device_attribute)(int*, int attribute, CuDevice);
   CuResult (*device_total_memory)(size_t*, CuDevice);
   CuResult (*primary_retain)(CuContext*, CuDevice);

@@ -9,7 +9,7 @@
 #include <NvInferRuntime.h>
 
 #include <memory>
-#include <mutex>
+#include <shared_mutex>
 
 /// See cumo_trt_runtime_create.
 struct cumo_trt_runtime {
@@ -19,8 +19,10 @@ struct cumo_trt_runtime {
   cumo::trt::Sink sink;
   std::unique_ptr<nvinfer1::IRuntime> runtime;
 #if defined(CUMO_TRT_FLAVOUR_RTX)
-  // Kernels that were compiled for one context, for all others of any engine.
-  std::mutex cache_lock;
+  // Kernels that were compiled for one context, for all others of any engine. NVIDIA does not say
+  // that it may be read while a context compiles into it: who lets a context do that shares the
+  // lock, who makes or reads the cache has it alone.
+  std::shared_mutex cache_lock;
   std::unique_ptr<nvinfer1::IRuntimeCache> cache;
 #endif
 };

@@ -51,6 +51,10 @@ static void null_pointers(void) {
   refused(cumo_trt_engine_check(NULL, NULL, 0), code, "engine is null");
   refused(cumo_trt_engine_load(NULL, "x", 1, &engine), code, "runtime is null");
   refused(cumo_trt_engine_tensor(NULL, 0, &tensor), code, "engine is null");
+  refused(cumo_trt_engine_load_compiled_kernels(NULL, "x", 1), code, "engine is null");
+  refused(cumo_trt_engine_load_compiled_kernels(NULL, NULL, 1), code, "kernels is null");
+  refused(cumo_trt_runtime_compiled_kernels(NULL, NULL), code, "out is null");
+  refused(cumo_trt_runtime_compiled_kernels(NULL, &blob), code, "runtime is null");
   refused(cumo_trt_context_enqueue(NULL, NULL), code, "context is null");
   refused(cumo_trt_stream_synchronize(NULL), code, "stream is null");
   refused(cumo_trt_event_synchronize(NULL), code, "event is null");

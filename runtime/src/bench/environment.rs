@@ -84,7 +84,8 @@ pub fn conditions(
 
 /// NVML's card of the device that works.
 pub(super) fn card_of(backend: &BackendFacts) -> Option<Card> {
-    backend.device.as_ref().and_then(|device| Card::named(&device.name).ok())
+    let device = backend.device.as_ref()?;
+    Card::find(&device.name, device.pci_bus_id.as_deref()).ok()
 }
 
 /// What temperatures, clocks and throttling are now. A card that rests has nothing to be held down

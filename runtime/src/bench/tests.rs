@@ -97,6 +97,8 @@ impl Backend for Delayed {
             compute_capability: 0,
             total_bytes: 1 << 30,
             peak_bytes: 12_345,
+            pci_bus_id: None,
+            kernels: None,
         };
         BackendFacts { device: self.behind.then_some(device), ..self.host.facts() }
     }
@@ -143,6 +145,12 @@ impl Backend for Delayed {
         self.graphs.push(spec.graph.to_owned());
         self.positions.push(0);
         self.host.prepare(spec)
+    }
+
+    fn forget_from(&mut self, first: StepId) {
+        self.graphs.truncate(first.0);
+        self.positions.truncate(first.0);
+        self.host.forget_from(first);
     }
 
     fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError> {

@@ -30,6 +30,10 @@ pub(crate) struct ModelArgs {
     /// copy: for devices that share the host's memory, as Jetson's do
     #[arg(long)]
     pub(crate) weights_in_place: bool,
+    /// Compile the device's kernels anew and keep none: otherwise those of TensorRT-RTX are kept in
+    /// $CUMO_CACHE_DIR, $XDG_CACHE_HOME/cumo-edge or ~/.cache/cumo-edge for later starts
+    #[arg(long)]
+    pub(crate) no_kernel_cache: bool,
     /// Threads that share the work on a CPU [default: the physical cores]
     #[arg(
         short,
@@ -53,10 +57,7 @@ impl ModelArgs {
                 self.model.display()
             );
         }
-        ModelOptions {
-            backend: backend_options(self.threads, self.device, self.weights_in_place),
-            ..ModelOptions::default()
-        }
+        ModelOptions { backend: backend_options(self), ..ModelOptions::default() }
     }
 }
 

@@ -202,6 +202,7 @@ impl Chat {
             .context("/reset begins a new conversation")?;
         printer.finish()?;
         console::note_context_full(&answer, &self.options);
+        self.model.keep_compiled();
         self.model.take_notes().iter().for_each(|note| console::note(note));
         if answer.text.as_deref().unwrap_or_default().is_empty() {
             console::note("no answer; the question is not kept");

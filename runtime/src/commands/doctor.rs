@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::board::BoardReport;
 use super::{console, doctor_tensorrt};
 use crate::cli::DoctorArgs;
-use doctor_tensorrt::TensorrtReport;
+use doctor_tensorrt::{KernelsReport, TensorrtReport};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -20,6 +20,7 @@ struct Report {
     onnxruntime: Option<OnnxRuntime>,
     nvidia: Nvidia,
     tensorrt: Vec<TensorrtReport>,
+    kept_kernels: Option<KernelsReport>,
     #[serde(flatten)]
     board: BoardReport,
     missing: Vec<Missing>,
@@ -75,6 +76,7 @@ fn examine(machine: &Machine, is_elsewhere: bool) -> Report {
         onnxruntime,
         nvidia,
         tensorrt,
+        kept_kernels: if is_elsewhere { None } else { doctor_tensorrt::kernels() },
         board: BoardReport::of(machine),
         missing,
     }
@@ -141,6 +143,7 @@ fn for_people(report: &Report, is_elsewhere: bool) -> String {
     if !is_elsewhere {
         lines.extend(doctor_tensorrt::for_people(&report.tensorrt));
     }
+    lines.extend(report.kept_kernels.as_ref().map(KernelsReport::for_people));
     lines.extend(report.board.lines());
     for advice in report.board.advice() {
         lines.push(format!("\n{advice}"));

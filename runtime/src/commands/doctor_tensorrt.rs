@@ -23,6 +23,44 @@ struct DeviceReport {
     total_bytes: u64,
 }
 
+/// Kernels that TensorRT-RTX compiled and that are kept for later starts.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct KernelsReport {
+    /// None: they are not kept.
+    folder: Option<PathBuf>,
+    files: usize,
+    bytes: u64,
+}
+
+impl KernelsReport {
+    pub(super) fn for_people(&self) -> String {
+        let kept = match (&self.folder, self.files) {
+            (None, _) => "none are kept: CUMO_CACHE_DIR is empty, or HOME is not set".to_owned(),
+            (Some(folder), 0) => format!("none yet ({})", folder.display()),
+            (Some(folder), files) => {
+                let megabytes = self.bytes as f64 * 1e-6;
+                format!("{files} files, {megabytes:.1} MB ({})", folder.display())
+            }
+        };
+        format!("kept kernels  {kept}")
+    }
+}
+
+/// Where kernels are kept, and what is there.
+#[cfg(feature = "tensorrt")]
+pub(super) fn kernels() -> Option<KernelsReport> {
+    use cumo_runtime::backends::tensorrt::{kept_kernels, kernel_folder};
+    let folder = kernel_folder(|name| std::env::var_os(name));
+    let (files, bytes) = folder.as_deref().map(kept_kernels).unwrap_or_default();
+    Some(KernelsReport { folder, files, bytes })
+}
+
+/// This program was built without TensorRT.
+#[cfg(not(feature = "tensorrt"))]
+pub(super) fn kernels() -> Option<KernelsReport> {
+    None
+}
+
 /// Every flavour that this program looks for.
 #[cfg(feature = "tensorrt")]
 pub(super) fn find() -> Vec<TensorrtReport> {
@@ -159,5 +197,15 @@ mod tests {
                 "  looked in: /lib",
             ]
         );
+    }
+
+    #[test]
+    fn kept_kernels_are_told_with_their_place_and_size() {
+        let report = |folder: Option<&str>, files, bytes| {
+            KernelsReport { folder: folder.map(PathBuf::from), files, bytes }.for_people()
+        };
+        assert_eq!(report(Some("/c"), 2, 12_340_000), "kept kernels  2 files, 12.3 MB (/c)");
+        assert_eq!(report(Some("/c"), 0, 0), "kept kernels  none yet (/c)");
+        assert!(report(None, 0, 0).contains("none are kept"));
     }
 }

@@ -101,6 +101,7 @@ fn answer(
         printer.finish()?;
     }
     console::note_context_full(&answer, options);
+    model.keep_compiled();
     model.take_notes().iter().for_each(|note| console::note(note));
     if args.timings {
         let times = Milliseconds::new(model.load_time(), &image_times, &answer.times);

@@ -143,7 +143,8 @@ impl Executor {
         self.backend.interrupt()
     }
 
-    /// Loads the graphs of a phase and maps its weights, unless they are.
+    /// Loads the graphs of a phase and maps its weights, unless they are. Where that fails midway,
+    /// what it had made is given back.
     ///
     /// # Errors
     /// [`Error::Backend`] where a graph cannot be loaded or is not what the manifest says, or a
@@ -152,6 +153,29 @@ impl Executor {
         if self.phases[phase as usize].is_some() {
             return Ok(());
         }
+        let mapped = self.weights.mapped();
+        let mut first = None;
+        match self.prepare(phase, &mut first) {
+            Ok(prepared) => {
+                self.phases[phase as usize] = Some(prepared);
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(first) = first {
+                    self.backend.forget_from(first);
+                }
+                self.weights.release_all_but(self.backend.as_mut(), &mapped);
+                Err(error)
+            }
+        }
+    }
+
+    /// Prepares the steps of a phase; `first` becomes the first of them.
+    fn prepare(
+        &mut self,
+        phase: Phase,
+        first: &mut Option<StepId>,
+    ) -> Result<Vec<PreparedStep>, Error> {
         let mut features_made = false;
         let mut prepared = Vec::new();
         let mut preparation = Preparation {
@@ -160,6 +184,7 @@ impl Executor {
             manifest: &self.manifest,
             activations: &mut self.activations,
             weights: &mut self.weights,
+            first,
         };
         for step in self.manifest.plan.steps(phase) {
             let stage = match phase {
@@ -173,8 +198,12 @@ impl Executor {
             features_made |= features.is_some_and(|index| step.writes(index));
             prepared.push(step);
         }
-        self.phases[phase as usize] = Some(prepared);
-        Ok(())
+        Ok(prepared)
+    }
+
+    /// Keeps on disk what makes a later start faster: see [`Backend::keep_compiled`].
+    pub fn keep_compiled(&mut self) {
+        self.backend.keep_compiled();
     }
 
     /// Positions that are in the cache.

@@ -23,13 +23,17 @@ pub struct Nvidia {
 impl Machine {
     /// The NVIDIA driver and libraries. Nothing is loaded to find them.
     pub fn nvidia(&self) -> Nvidia {
-        let driver = self.root.text("/proc/driver/nvidia/version");
         Nvidia {
-            driver: driver.as_deref().and_then(driver_version),
+            driver: self.nvidia_driver(),
             cards: cards(&self.root),
             pci_devices: pci_devices(&self.root),
             libraries: libraries(&self.root),
         }
+    }
+
+    /// The version of NVIDIA's driver, where its kernel module is loaded.
+    pub fn nvidia_driver(&self) -> Option<String> {
+        driver_version(&self.root.text("/proc/driver/nvidia/version")?)
     }
 }
 

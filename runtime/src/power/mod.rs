@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::backend::DeviceFacts;
 use crate::machine::Root;
 
 /// How often a power monitor is read. Those of Jetson boards convert for some milliseconds.
@@ -69,26 +70,25 @@ pub struct EnergyOf {
 }
 
 impl PowerSensor {
-    /// The sensor for work on this machine's card of that name, or where the name is none on its
-    /// processor: the board's power monitors where it has some, as a Jetson does, whose GPU is part
+    /// The sensor for work on this device, or where there is none on this machine's processor: the board's power monitors where it has some, as a Jetson does, whose GPU is part
     /// of what they measure; else NVML's counter for a card.
     ///
     /// # Errors
     /// [`PowerError::NoSensor`].
-    pub fn find(device: Option<&str>) -> Result<Self, PowerError> {
+    pub fn find(device: Option<&DeviceFacts>) -> Result<Self, PowerError> {
         Self::find_below(Root::new("/".into()), device)
     }
 
-    fn find_below(root: Root, device: Option<&str>) -> Result<Self, PowerError> {
+    fn find_below(root: Root, device: Option<&DeviceFacts>) -> Result<Self, PowerError> {
         let board = hwmon::find(root);
         let why = match (board, device) {
             (Ok(sensor), _) => return Ok(sensor),
             (Err(why), None) => why,
-            (Err(why), Some(device)) => match nvml::energy_counter(device) {
+            (Err(why), Some(device)) => match counter(device) {
                 Ok(read) => {
                     return Ok(PowerSensor {
                         name: "NVML total energy consumption".to_owned(),
-                        scope: format!("the whole card {device}"),
+                        scope: format!("the whole card {}", device.name),
                         reading: Reading::Energy(read),
                     });
                 }
@@ -150,6 +150,11 @@ impl PowerSensor {
         let (name, scope) = ("test".to_owned(), "all".to_owned());
         PowerSensor { name, scope, reading: Reading::Energy(read) }
     }
+}
+
+/// The energy counter of the card that a device is.
+fn counter(device: &DeviceFacts) -> Result<Read, String> {
+    nvml::energy_counter(&device.name, device.pci_bus_id.as_deref())
 }
 
 /// Sets a flag when it goes, so that a thread ends also where work panics.
@@ -282,7 +287,15 @@ mod tests {
         let board = Board::new();
         let error = PowerSensor::find_below(board.root(), None).err().unwrap();
         assert_eq!(error.to_string(), "this machine has no power sensor that this program knows");
-        let error = PowerSensor::find_below(board.root(), Some("A card")).err().unwrap();
+        let card = DeviceFacts {
+            name: "A card".to_owned(),
+            compute_capability: 89,
+            total_bytes: 0,
+            peak_bytes: 0,
+            pci_bus_id: None,
+            kernels: None,
+        };
+        let error = PowerSensor::find_below(board.root(), Some(&card)).err().unwrap();
         assert!(error.to_string().contains("NVML") || error.to_string().contains("A card"));
     }
 }

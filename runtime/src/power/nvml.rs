@@ -6,7 +6,7 @@
 
 mod api;
 
-use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint};
 use std::ptr;
 use std::sync::Arc;
 
@@ -77,6 +77,16 @@ impl Nvml {
         if code == 0 { Ok(()) } else { Err(error(&self.api, code)) }
     }
 
+    /// The card at a place on the PCI bus; none where NVML knows none there.
+    fn card_at(self: Arc<Self>, pci_bus_id: &str) -> Option<Card> {
+        let id = CString::new(pci_bus_id).ok()?;
+        let mut device = ptr::null_mut();
+        // SAFETY: NVML is initialised; the text ends with a NUL and is read during the call; the
+        // pointer is to a local of the type that it writes.
+        self.check(unsafe { (self.api.handle_by_bus)(id.as_ptr(), &mut device) }).ok()?;
+        Some(Card { nvml: self, device: Handle(device) })
+    }
+
     /// The cards, in NVML's order.
     fn cards(self: Arc<Self>) -> Result<Vec<Card>, String> {
         let mut count = 0;
@@ -112,17 +122,22 @@ fn error(api: &Api, code: c_int) -> String {
 }
 
 impl Card {
-    /// The card of this name.
+    /// The card at a place on the PCI bus (`0000:01:00.0`), as CUDA and NVML number cards in
+    /// different orders; where that is not known, the card of this name.
     ///
     /// # Errors
     /// Why there is none: NVML is not there or fails, no card has this name, or several have.
-    pub fn named(name: &str) -> Result<Self, String> {
-        Self::of(Api::load().map_err(|error| format!("NVML cannot be loaded: {error}"))?, name)
+    pub fn find(name: &str, pci_bus_id: Option<&str>) -> Result<Self, String> {
+        let api = Api::load().map_err(|error| format!("NVML cannot be loaded: {error}"))?;
+        Self::of(api, name, pci_bus_id)
     }
 
-    fn of(api: Api, name: &str) -> Result<Self, String> {
-        let cards =
-            Nvml::new(api).and_then(Nvml::cards).map_err(|error| format!("NVML: {error}"))?;
+    fn of(api: Api, name: &str, pci_bus_id: Option<&str>) -> Result<Self, String> {
+        let nvml = Nvml::new(api).map_err(|error| format!("NVML: {error}"))?;
+        if let Some(card) = pci_bus_id.and_then(|id| nvml.clone().card_at(id)) {
+            return Ok(card);
+        }
+        let cards = nvml.cards().map_err(|error| format!("NVML: {error}"))?;
         let total = cards.len();
         let mut named = cards.into_iter().filter(|card| card.name().as_deref() == Ok(name));
         match (named.next(), named.next()) {
@@ -223,9 +238,9 @@ impl Card {
     }
 }
 
-/// The energy counter of the card of this name, which has answered once.
-pub(super) fn energy_counter(name: &str) -> Result<Read, String> {
-    let card = Card::named(name)?;
+/// The energy counter of the card that [`Card::find`] finds, which has answered once.
+pub(super) fn energy_counter(name: &str, pci_bus_id: Option<&str>) -> Result<Read, String> {
+    let card = Card::find(name, pci_bus_id)?;
     card.energy().map_err(|error| format!("NVML does not count {name}'s energy: {error}"))?;
     Ok(Box::new(move || card.energy()))
 }
@@ -246,6 +261,7 @@ mod tests {
     static ALONE: Mutex<()> = Mutex::new(());
 
     const NOT_SUPPORTED: c_int = 3;
+    const NOT_FOUND: c_int = 6;
 
     extern "C" fn init() -> c_int {
         INITIALISED.fetch_add(1, Ordering::SeqCst);
@@ -272,6 +288,18 @@ mod tests {
         // SAFETY: the caller gives a pointer to a handle.
         unsafe { *device = ptr::without_provenance_mut(index as usize + 1) };
         0
+    }
+
+    /// The places of the first two cards: the third tells none.
+    unsafe extern "C" fn handle_by_bus(id: *const c_char, device: *mut Device) -> c_int {
+        // SAFETY: the caller gives a text.
+        let index = match unsafe { CStr::from_ptr(id) }.to_str().unwrap() {
+            "0000:01:00.0" => 0,
+            "0000:C1:00.0" => 1,
+            _ => return NOT_FOUND,
+        };
+        // SAFETY: as the caller's.
+        unsafe { handle_by_index(index, device) }
     }
 
     unsafe extern "C" fn name(device: Device, bytes: *mut c_char, size: c_uint) -> c_int {
@@ -325,6 +353,7 @@ mod tests {
             error_string,
             count,
             handle_by_index,
+            handle_by_bus,
             name,
             driver_version: version,
             cuda_version,
@@ -341,7 +370,7 @@ mod tests {
     #[test]
     fn a_card_is_found_by_its_name_and_tells_what_it_knows() {
         let _alone = ALONE.lock().unwrap();
-        let card = Card::of(api(), "One card").unwrap();
+        let card = Card::of(api(), "One card", None).unwrap();
         assert_eq!(card.energy(), Ok(12.5));
         assert_eq!(card.celsius(), Some(1_000.0));
         let gpu = CardClock { name: "gpu", hz: 1_001_000_000, max_hz: Some(1_001_000_000) };
@@ -357,10 +386,35 @@ mod tests {
     #[test]
     fn a_name_that_no_card_or_several_have_is_told() {
         let _alone = ALONE.lock().unwrap();
-        let error = Card::of(api(), "A third").err().unwrap();
+        let error = Card::of(api(), "A third", None).err().unwrap();
         assert_eq!(error, "none of the 3 cards that NVML lists is called A third");
-        let error = Card::of(api(), "Another card").err().unwrap();
+        let error = Card::of(api(), "Another card", None).err().unwrap();
         assert!(error.contains("several cards called Another card"), "{error}");
+        assert_eq!(INITIALISED.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn one_of_two_equal_cards_is_found_by_its_place_on_the_bus() {
+        let _alone = ALONE.lock().unwrap();
+        let card = Card::of(api(), "Another card", Some("0000:C1:00.0")).unwrap();
+        assert_eq!(card.device.0.addr(), 2);
+        drop(card);
+        // CUDA may call a card otherwise than NVML does.
+        let card = Card::of(api(), "The first", Some("0000:01:00.0")).unwrap();
+        assert_eq!((card.device.0.addr(), card.energy()), (1, Ok(12.5)));
+        drop(card);
+        assert_eq!(INITIALISED.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_place_that_nvml_does_not_know_leaves_the_name() {
+        let _alone = ALONE.lock().unwrap();
+        for place in ["0000:02:00.0", "", "\0"] {
+            let card = Card::of(api(), "One card", Some(place)).unwrap();
+            assert_eq!(card.device.0.addr(), 1, "{place:?}");
+            let error = Card::of(api(), "Another card", Some(place)).err().unwrap();
+            assert!(error.contains("several cards called Another card"), "{error}");
+        }
         assert_eq!(INITIALISED.load(Ordering::SeqCst), 0);
     }
 
@@ -370,14 +424,14 @@ mod tests {
         unsafe extern "C" fn unsupported(_: Device, _: *mut c_ulonglong) -> c_int {
             NOT_SUPPORTED
         }
-        let card = Card::of(Api { total_energy: unsupported, ..api() }, "One card").unwrap();
+        let card = Card::of(Api { total_energy: unsupported, ..api() }, "One card", None).unwrap();
         assert_eq!(card.energy(), Err("Not Supported".to_owned()));
         extern "C" fn fails() -> c_int {
             999
         }
         drop(card);
         let failing = Api { init: fails, ..api() };
-        assert_eq!(Card::of(failing, "One card").err().unwrap(), "NVML: NVML's error 999");
+        assert_eq!(Card::of(failing, "One card", None).err().unwrap(), "NVML: NVML's error 999");
         assert_eq!(INITIALISED.load(Ordering::SeqCst), 0);
     }
 }

@@ -203,6 +203,8 @@ impl Backend for HostBackend {
             compute_capability: 0,
             total_bytes: 0,
             peak_bytes: 0,
+            pci_bus_id: None,
+            kernels: None,
         });
         let library = "by heart".to_owned();
         BackendFacts { library, version: "1".to_owned(), threads: None, device }
@@ -262,6 +264,10 @@ impl Backend for HostBackend {
             bound: BTreeMap::new(),
         });
         Ok(StepId(self.steps.len() - 1))
+    }
+
+    fn forget_from(&mut self, first: StepId) {
+        self.steps.truncate(first.0);
     }
 
     fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError> {

@@ -42,6 +42,9 @@ pub struct SummaryOfRun {
     pub allocations: u64,
     /// Executions of engines, those of graphs among them.
     pub executions: u64,
+    /// Kernels that were compiled: for an engine and shapes of which no earlier process had kept
+    /// them.
+    pub compilations: u64,
     /// Captured graphs.
     pub captures: u64,
     /// Launches of graphs.

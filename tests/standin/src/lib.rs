@@ -32,6 +32,7 @@ mod execution;
 mod fault;
 mod folder;
 mod journal;
+mod kernels;
 mod memory;
 mod network;
 mod objects;

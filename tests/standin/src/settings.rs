@@ -45,6 +45,8 @@ pub struct DeviceSettings {
     pub is_integrated: bool,
     /// Its memory in bytes.
     pub total_bytes: u64,
+    /// Its place on the PCI bus; empty: it has none.
+    pub pci_bus_id: String,
 }
 
 impl Default for Settings {
@@ -73,6 +75,7 @@ impl Default for DeviceSettings {
             multiprocessors: 8,
             is_integrated: false,
             total_bytes: 8 << 30,
+            pci_bus_id: "0000:01:00.0".to_owned(),
         }
     }
 }

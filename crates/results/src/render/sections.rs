@@ -307,7 +307,7 @@ mod tests {
             "tg4 @ d1024",
             "prefill",
             "residual",
-            "cold start from storage ready",
+            "cold start from storage kernels compiled ready",
             "memory peak device",
             "Energy (INA3221 VDD_IN: module)",
             "vision 0",

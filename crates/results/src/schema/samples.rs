@@ -16,6 +16,10 @@ pub struct ColdStart {
     /// Whether the bundle's files were dropped from the page cache before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_cache_dropped: Option<bool>,
+    /// Whether kernels that an earlier process compiled for the device were found; none where
+    /// nothing is compiled as a model runs, or nothing is kept of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernels_found: Option<bool>,
 }
 
 /// One repetition: the question with its images, answered.

@@ -58,8 +58,14 @@ impl Shim {
             match unsafe { Api::load(file.as_os_str()) } {
                 Ok(api) => return Self::checked(api, flavour, file),
                 Err(libloading::Error::DlSym { .. }) => {
-                    let reason = "is not the shim that this program needs: functions are missing";
-                    return Err(Error::WrongShim { path: file.clone(), reason: reason.to_owned() });
+                    // SAFETY: as above: the file was loaded a moment ago, and has that function of
+                    // a shim's, or none of this name.
+                    let abi = unsafe { Api::abi_of(file.as_os_str()) };
+                    let reason = match abi.map(|abi| judge(abi, LOADS_STAND_IN)) {
+                        Some(Err(reason)) => reason,
+                        Some(Ok(())) | None => MISSING.to_owned(),
+                    };
+                    return Err(Error::WrongShim { path: file.clone(), reason });
                 }
                 Err(error) => tried.push((file.clone(), loader_fault(file, &error))),
             }
@@ -133,6 +139,9 @@ impl Shim {
     }
 }
 
+/// What is wrong with a library that does not tell more.
+const MISSING: &str = "is not the shim that this program needs: functions are missing";
+
 /// Whether a stand-in for the shim is loaded as well: by tests, never by a release.
 const LOADS_STAND_IN: bool = cfg!(all(feature = "stand-in", debug_assertions));
 
@@ -152,7 +161,18 @@ fn judge(abi: u32, loads_stand_in: bool) -> Result<(), String> {
     }
     match version == expected {
         true => Ok(()),
-        false => Err(format!("is a shim of ABI {version}; this program needs {expected}")),
+        false => {
+            let (age, what_to_do) = match version < expected {
+                true => (
+                    "older",
+                    "build it anew with `cargo xtask native`, or install both from one package",
+                ),
+                false => ("newer", "take the `cumo` that it came with"),
+            };
+            Err(format!(
+                "is a shim of ABI {version}, {age} than this program, which needs {expected}; {what_to_do}"
+            ))
+        }
     }
 }
 

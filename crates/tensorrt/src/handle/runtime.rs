@@ -20,6 +20,7 @@ pub(crate) struct RawDevice {
     pub(crate) multiprocessors: i32,
     pub(crate) is_integrated: bool,
     pub(crate) total_bytes: u64,
+    pub(crate) pci_bus_id: String,
 }
 
 impl LibraryHandle {
@@ -43,6 +44,8 @@ impl LibraryHandle {
             multiprocessors: raw.multiprocessors,
             is_integrated: raw.is_integrated != 0,
             total_bytes: raw.total_bytes,
+            // SAFETY: as for the name.
+            pci_bus_id: unsafe { text(raw.pci_bus_id.as_ptr()) },
         })
     }
 }
@@ -92,6 +95,16 @@ impl RuntimeHandle {
             (self.shim.api.runtime_memory)(self.pointer.as_ptr(), &mut free, &mut total)
         })?;
         Ok((free, total))
+    }
+
+    pub(crate) fn kernels(&self) -> Result<Option<BlobHandle>, Error> {
+        let mut out = ptr::null_mut();
+        // SAFETY: the runtime is borrowed; `out` is a local, and what it gets is owned below. The
+        // shim itself waits for contexts that other threads use.
+        self.shim.check(unsafe {
+            (self.shim.api.runtime_compiled_kernels)(self.pointer.as_ptr(), &mut out)
+        })?;
+        Ok(BlobHandle::new(&self.shim, out))
     }
 }
 
@@ -194,6 +207,18 @@ impl EngineHandle {
         shim.check(unsafe { (shim.api.engine_inspect)(engine, &mut out) })?;
         let text = BlobHandle::new(&self.runtime.shim, out);
         Ok(text.map(|text| String::from_utf8_lossy(text.bytes()).into_owned()).unwrap_or_default())
+    }
+}
+
+impl EngineHandle {
+    pub(crate) fn load_kernels(&self, kernels: &[u8]) -> Result<(), Error> {
+        let (shim, engine) = self.parts();
+        // SAFETY: the engine and the bytes are borrowed during the call, after which the shim has
+        // no use for them. That they are what a runtime gave is the promise of who calls
+        // `Engine::load_kernels`, as for engines: both are code.
+        shim.check(unsafe {
+            (shim.api.engine_load_compiled_kernels)(engine, kernels.as_ptr().cast(), kernels.len())
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::process::Command;
 
 use cumo_tensorrt::{Builder, Error, Flavour, Library, LibraryPlaces};
 
@@ -46,6 +47,31 @@ fn a_file_that_is_no_shim_is_refused() {
     std::fs::remove_file(&file).unwrap();
     symlink("/proc/self/exe", &file).unwrap();
     assert!(matches!(open(), Error::MissingShim { .. } | Error::WrongShim { .. }));
+}
+
+#[test]
+fn a_shim_of_another_abi_says_which_side_is_older() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = |abi: u32| {
+        let source = folder.path().join("shim.c");
+        std::fs::write(&source, format!("unsigned cumo_trt_abi_version(void) {{ return {abi}; }}"))
+            .unwrap();
+        let file = folder.path().join("libcumo_trt_rtx.so");
+        let linker = ["-shared", "-fPIC", "-o"];
+        let made = Command::new("cc").args(linker).arg(&file).arg(&source).status().unwrap();
+        assert!(made.success());
+        let places = LibraryPlaces { shim: Some(folder.path().into()), ..Default::default() };
+        let error = Library::open_at(Flavour::Rtx, &places).err().unwrap();
+        assert!(matches!(error, Error::WrongShim { .. }), "{error:?}");
+        std::fs::remove_file(&file).unwrap();
+        error.to_string()
+    };
+    let old = refusal(1);
+    let says = "is a shim of ABI 1, older than this program, which needs 2; build it anew";
+    assert!(old.contains(says), "{old}");
+    let new = refusal(99);
+    assert!(new.contains("is a shim of ABI 99, newer than this program"), "{new}");
+    assert!(refusal(2).ends_with("functions are missing"));
 }
 
 #[test]

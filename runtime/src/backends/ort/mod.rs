@@ -218,6 +218,10 @@ impl Backend for OrtBackend {
         Ok(StepId(self.steps.len() - 1))
     }
 
+    fn forget_from(&mut self, first: StepId) {
+        self.steps.truncate(first.0);
+    }
+
     fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError> {
         let memory = self.buffer(view.buffer)?.clone();
         self.steps[step.0].binding.bind(port, memory, &view)

@@ -55,13 +55,15 @@ pub(super) fn check(
         }
         false => (memory.free_bytes, memory.total_bytes),
     };
+    let (num_contexts, contexts) = contexts(engines, &manifest);
     let plan = MemoryPlan {
         needed: MemoryUse {
             activations,
             weights: needed.weights.saturating_add(constants),
-            contexts: context_bytes(engines, &manifest),
+            contexts,
             ..needed
         },
+        num_contexts,
         reserve: RESERVE,
         free,
         total,
@@ -75,13 +77,17 @@ pub(super) fn check(
     }
 }
 
-/// What contexts keep: one of every step on every engine of its graph.
-fn context_bytes(engines: &Engines, manifest: &Manifest) -> u64 {
+/// Contexts, one of every step on every engine of its graph: how many, and what they keep.
+fn contexts(engines: &Engines, manifest: &Manifest) -> (usize, u64) {
     let steps = Phase::ALL.into_iter().flat_map(|phase| manifest.plan.steps(phase));
-    steps.fold(0, |bytes: u64, step| {
-        let own = engines.manifest.engines.iter().filter(|entry| entry.graph == step.graph);
-        let kept = own.map(|entry| entry.figures.persistent_bytes.unwrap_or(0));
-        kept.fold(bytes, u64::saturating_add)
+    let engines_of = |graph: &str| {
+        let graph = graph.to_owned();
+        engines.manifest.engines.iter().filter(move |entry| entry.graph == graph)
+    };
+    let all = steps.flat_map(|step| engines_of(&step.graph));
+    all.fold((0, 0), |(count, bytes), entry| {
+        let kept = entry.figures.persistent_bytes.unwrap_or(0);
+        (count + 1, kept.saturating_add(bytes))
     })
 }
 

@@ -6,7 +6,9 @@
 //! context for each engine that runs it, all over one block of activation memory. Steps are put on
 //! one stream and run behind their caller; a pass that repeats is recorded as one CUDA graph.
 
+mod compiled;
 mod fault;
+mod kernel_file;
 mod loaded;
 mod memory;
 mod needed;
@@ -30,6 +32,7 @@ use cumo_tensorrt::{Runtime, Staging, Stream};
 use super::slots::Slots;
 use crate::backend::{Action, BackendError, BackendLimits, Buffer, StepId};
 use crate::error::Error;
+use compiled::CompiledKernels;
 use fault::{during, of_graph};
 use loaded::LoadedEngine;
 use memory::{Given, Ledger};
@@ -37,6 +40,7 @@ use recorder::{Part, Recorder, RunOf, Turn};
 use step::Step;
 use toolkit::Toolkit;
 
+pub use kernel_file::{kept_kernels, kernel_folder};
 pub use toolkit::{TensorrtFound, find_tensorrt};
 
 /// Bytes of each of the two blocks of pinned memory: the pixels of twelve images of 336 x 336 in
@@ -56,6 +60,9 @@ pub struct TensorrtOptions {
     pub weights: Weights,
     /// Told as weights are brought to the device.
     pub progress: Progress,
+    /// The folder in which kernels that TensorRT-RTX compiles are kept for later starts, as
+    /// [`kernel_folder`] tells it; none: every start compiles them.
+    pub kernels: Option<PathBuf>,
 }
 
 /// Where weights lie.
@@ -103,6 +110,7 @@ pub struct TensorrtBackend {
     is_busy: bool,
     /// Of the pass that runs.
     parts: Vec<Part>,
+    compiled: CompiledKernels,
     notes: Vec<String>,
 }
 
@@ -136,6 +144,8 @@ impl TensorrtBackend {
         let loaded = loaded::load(engines, &toolkit.runtime)?;
         let activation_bytes = loaded::activation_bytes(&loaded)?;
         memory::check(engines, &toolkit, activation_bytes, 0)?;
+        let mut notes = Vec::new();
+        let compiled = CompiledKernels::open(engines, &loaded, &toolkit, &options, &mut notes);
         let mut ledger = Ledger::default();
         for engine in &loaded {
             ledger.take(loaded::constant_bytes(engines, &engine.entry));
@@ -169,6 +179,7 @@ impl TensorrtBackend {
             stop: Arc::default(),
             is_busy: false,
             parts: Vec::new(),
+            compiled,
             notes,
         })
     }
@@ -199,6 +210,8 @@ impl TensorrtBackend {
         // execution. It happens between pieces of a prompt, and where a rung ends.
         self.wait()?;
         let step = self.steps.get_mut(id.0).ok_or_else(no_step)?;
+        // Other shapes may need other kernels.
+        self.compiled.change();
         let (engine, version) = step.make_ready(&self.engines)?;
         Ok(RunOf { step: id, engine, version })
     }
@@ -320,6 +333,9 @@ fn no_step() -> BackendError {
 impl Drop for TensorrtBackend {
     fn drop(&mut self) {
         // What is dropped after this is not used any more, or the device is lost.
-        drop(self.stream.synchronize());
+        if self.stream.synchronize().is_ok() {
+            // Nobody is left to tell.
+            drop(self.compiled.keep(&self.runtime));
+        }
     }
 }

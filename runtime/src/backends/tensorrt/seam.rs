@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::fault::during;
+use super::loaded::LoadedEngine;
 use super::memory::Given;
 use super::recorder::Part;
 use super::step::Step;
@@ -13,6 +14,12 @@ use crate::backend::{
     Action, Backend, BackendError, BackendFacts, BackendLimits, Buffer, DeviceFacts, Interrupt,
     Port, RowWrite, Rows, StepId, StepSpec, View,
 };
+
+/// What the contexts of a step keep, as their engines' builder said.
+fn persistent_bytes(engines: &[LoadedEngine], step: &Step) -> u64 {
+    let own = engines.iter().filter(|it| it.entry.graph == step.graph);
+    own.map(|it| it.entry.figures.persistent_bytes.unwrap_or(0)).fold(0, u64::saturating_add)
+}
 
 impl Backend for TensorrtBackend {
     fn facts(&self) -> BackendFacts {
@@ -26,6 +33,8 @@ impl Backend for TensorrtBackend {
                     .unwrap_or_default(),
                 total_bytes: self.device.total_bytes,
                 peak_bytes: self.ledger.peak(),
+                pci_bus_id: self.device.pci_bus_id.clone(),
+                kernels: self.compiled.facts(),
             }),
         }
     }
@@ -119,10 +128,21 @@ impl Backend for TensorrtBackend {
 
     fn prepare(&mut self, spec: &StepSpec<'_>) -> Result<StepId, BackendError> {
         let step = Step::new(spec, &self.engines, &self.activations)?;
-        let own = self.engines.iter().filter(|it| it.entry.graph == spec.graph);
-        own.for_each(|it| self.ledger.take(it.entry.figures.persistent_bytes.unwrap_or(0)));
+        self.ledger.take(persistent_bytes(&self.engines, &step));
+        self.compiled.change();
         self.steps.push(step);
         Ok(StepId(self.steps.len() - 1))
+    }
+
+    fn forget_from(&mut self, first: StepId) {
+        // What is on the stream may be of these steps; where the device is lost, nothing is.
+        drop(self.stream.synchronize());
+        for index in first.0..self.steps.len() {
+            self.recorder.forget(StepId(index));
+        }
+        for step in self.steps.drain(first.0.min(self.steps.len())..) {
+            self.ledger.give_back(persistent_bytes(&self.engines, &step));
+        }
     }
 
     fn bind(&mut self, step: StepId, port: Port, view: View<'_>) -> Result<(), BackendError> {
@@ -170,6 +190,16 @@ impl Backend for TensorrtBackend {
     fn finish(&mut self) -> Result<(), BackendError> {
         self.is_busy = true;
         self.wait()
+    }
+
+    fn keep_compiled(&mut self) {
+        // Most are there after the first answer. Those of other shapes are kept at the end.
+        if self.compiled.was_kept() {
+            return;
+        }
+        // Contexts that have work left may compile for it.
+        let kept = self.finish().map(|()| self.compiled.keep(&self.runtime));
+        self.notes.extend(kept.ok().and_then(Result::err));
     }
 
     fn interrupt(&self) -> Option<Interrupt> {

@@ -23,6 +23,8 @@ use crate::cli::{MeasureArgs, WorkArgs};
 const READY: &str = "ready";
 const FIRST_TOKEN: &str = "first token";
 const ANSWERED: &str = "answered";
+const KERNELS_FOUND: &str = "kernels found";
+const KERNELS_COMPILED: &str = "kernels compiled";
 
 /// How often a process that is waited for is looked at.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -55,7 +57,19 @@ pub(super) fn starts(
         result.cold_starts.push(start);
         bars.step();
     }
+    result.notes.extend(kernels(&result.cold_starts));
     Ok(())
+}
+
+/// What starts had to compile, where that is known.
+fn kernels(starts: &[ColdStart]) -> Option<String> {
+    let count = |found| starts.iter().filter(|start| start.kernels_found == Some(found)).count();
+    match (count(false), count(true)) {
+        (0, 0) => None,
+        (compiled, found) => Some(format!(
+            "of the new processes {compiled} compiled the device's kernels and {found} found those that an earlier one kept"
+        )),
+    }
 }
 
 fn page_cache(asked: bool, dropped: bool, read: Option<u64>) -> String {
@@ -113,6 +127,7 @@ fn start(command: &mut Command, cancel: &CancelToken) -> Result<(ColdStart, Opti
         first_token_ns: said.first_token.map(|time| since(ready, time)),
         first_answer_ns: said.answered.map(|time| since(ready, time)),
         page_cache_dropped: None,
+        kernels_found: said.kernels_found,
     };
     Ok((start, said.read_bytes))
 }
@@ -133,6 +148,9 @@ fn arguments(work: &WorkArgs, images: &[PathBuf]) -> Vec<OsString> {
     option("--seed", work.seed.to_string().into());
     if work.model.weights_in_place {
         arguments.push("--weights-in-place".into());
+    }
+    if work.model.no_kernel_cache {
+        arguments.push("--no-kernel-cache".into());
     }
     if images.is_empty() {
         arguments.push("--no-image".into());
@@ -179,6 +197,7 @@ struct Said {
     ready: Option<Instant>,
     first_token: Option<Instant>,
     answered: Option<Instant>,
+    kernels_found: Option<bool>,
     read_bytes: Option<u64>,
 }
 
@@ -188,6 +207,8 @@ impl Said {
             READY => self.ready = Some(time),
             FIRST_TOKEN => self.first_token = Some(time),
             ANSWERED => self.answered = Some(time),
+            KERNELS_FOUND => self.kernels_found = Some(true),
+            KERNELS_COMPILED => self.kernels_found = Some(false),
             bytes => self.read_bytes = bytes.parse().ok(),
         }
     }
@@ -218,6 +239,13 @@ pub(super) fn first_answer(args: &WorkArgs) -> Result<ExitCode> {
     })?;
     told?;
     console::print_line(ANSWERED)?;
+    let device = model.executor().backend().device;
+    if let Some(kernels) = device.and_then(|device| device.kernels) {
+        let is_found = kernels.found_bytes.is_some();
+        console::print_line(if is_found { KERNELS_FOUND } else { KERNELS_COMPILED })?;
+    }
+    // Nobody waits any more, and the next process begins when this one has ended.
+    model.keep_compiled();
     if let Some(bytes) = read_from_storage() {
         console::print_line(&bytes.to_string())?;
     }
@@ -280,6 +308,7 @@ mod tests {
             "--device",
             "1",
             "--weights-in-place",
+            "--no-kernel-cache",
             "--threads",
             "1",
             "--image",
@@ -300,6 +329,15 @@ mod tests {
             let Some(BenchCommand::FirstAnswer(told)) = told.command else { panic!() };
             assert_eq!(format!("{told:?}"), format!("{work:?}"));
         }
+    }
+
+    #[test]
+    fn what_starts_compiled_is_told_where_it_is_known() {
+        let start = |kernels_found| ColdStart { kernels_found, ..ColdStart::default() };
+        assert_eq!(kernels(&[start(None)]), None);
+        let starts = [Some(false), Some(true), Some(true)].map(start);
+        let note = kernels(&starts).unwrap();
+        assert!(note.contains("1 compiled the device's kernels and 2 found"), "{note}");
     }
 
     #[cfg(unix)]

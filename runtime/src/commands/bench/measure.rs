@@ -147,8 +147,8 @@ fn note_machine(machine: &Machine, result: &mut BenchResult) -> Option<f64> {
 }
 
 fn energy(bench: &mut Bench<'_>, result: &mut BenchResult) -> Result<()> {
-    let device = bench.model().executor().backend().device.map(|device| device.name);
-    let measured = match PowerSensor::find(device.as_deref()) {
+    let device = bench.model().executor().backend().device;
+    let measured = match PowerSensor::find(device.as_ref()) {
         Ok(mut sensor) => bench.energy(&mut sensor, ENERGY_SPAN)?,
         Err(error) => Err(error),
     };

@@ -95,6 +95,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
             eval.context_full
         ));
     }
+    eval.model.take_notes().iter().for_each(|note| console::note(note));
     let report = Report {
         model_id,
         questions: questions.len(),
@@ -156,6 +157,7 @@ impl Eval<'_> {
         let answer =
             self.model.generate(&ids, image.as_slice(), &self.options, cancel, &mut |_| ())?;
         drop(answering);
+        self.model.keep_compiled();
         self.context_full += usize::from(console::is_context_full(&answer, &self.options));
         if answer.finish_reason == FinishReason::Cancelled {
             return Ok(None);

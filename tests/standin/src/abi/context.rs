@@ -94,6 +94,7 @@ pub unsafe extern "C" fn cumo_trt_context_create(
         let number = state.number();
         state.contexts.insert(number, 0);
         drop(state);
+        engine.kernels.begin();
         let context = Context { engine, number, own_bytes, set: Mutex::default() };
         // SAFETY: the header.
         unsafe { give(out, objects::put(Arc::new(context), parent)) }
@@ -290,6 +291,8 @@ pub unsafe extern "C" fn cumo_trt_context_enqueue(
             true => {}
             false => set.settled = Some(changes),
         }
+        let compiled = context.engine.kernels.compile(format!("{} {shapes:?}", header.graph));
+        device.journal.count().compilations += u64::from(compiled);
         let execution = Execution {
             header: header.clone(),
             session: context.engine.session.clone(),

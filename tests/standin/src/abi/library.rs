@@ -176,6 +176,15 @@ pub unsafe extern "C" fn cumo_trt_num_devices(out: *mut i32) -> *mut sys::Status
     })
 }
 
+/// A text with a NUL at its end, cut to fit.
+fn c_chars<const ROOM: usize>(text: &str) -> [c_char; ROOM] {
+    let mut chars = [0; ROOM];
+    let bytes = text.bytes().filter(|byte| *byte != 0);
+    let room = chars.iter_mut().take(ROOM - 1);
+    room.zip(bytes).for_each(|(to, from)| *to = c_char::from_ne_bytes([from]));
+    chars
+}
+
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cumo_trt_device_info(
     device: i32,
@@ -189,19 +198,14 @@ pub unsafe extern "C" fn cumo_trt_device_info(
                 format!("no device {device}: there is one"),
             ));
         }
-        let mut name = [0; 256];
-        let text = facts.name.bytes().filter(|byte| *byte != 0);
-        name.iter_mut()
-            .take(255)
-            .zip(text)
-            .for_each(|(to, from)| *to = c_char::from_ne_bytes([from]));
         let info = sys::Device {
-            name,
+            name: c_chars(&facts.name),
             compute_capability: facts.compute_capability,
             driver: facts.driver,
             multiprocessors: facts.multiprocessors,
             is_integrated: facts.is_integrated.into(),
             total_bytes: facts.total_bytes,
+            pci_bus_id: c_chars(&facts.pci_bus_id),
         };
         // SAFETY: the header.
         unsafe { give(out, info) }

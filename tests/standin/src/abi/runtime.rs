@@ -11,6 +11,7 @@ use crate::device::Device;
 use crate::engine::{Header, Port};
 use crate::fault::{Fault, Result};
 use crate::journal::Journal;
+use crate::kernels::Kernels;
 use crate::objects::{self, Object};
 use crate::session::Session;
 use crate::sys::{self, code};
@@ -21,6 +22,7 @@ pub(super) struct Runtime {
     log: Log,
     /// Its number, of the memory that it owns.
     pub(super) number: usize,
+    kernels: Arc<Kernels>,
 }
 
 impl Object for Runtime {
@@ -54,7 +56,8 @@ pub unsafe extern "C" fn cumo_trt_runtime_create(
         // SAFETY: the header.
         let log = unsafe { Log::new(log) };
         log.send(3, "the stand-in is used");
-        let runtime = Runtime { device: found, library, log, number };
+        let kernels = Arc::default();
+        let runtime = Runtime { device: found, library, log, number, kernels };
         // SAFETY: the header.
         unsafe { give(out, objects::put(Arc::new(runtime), parent)) }
     })
@@ -96,6 +99,8 @@ pub(super) struct Engine {
     pub(super) device: Arc<Device>,
     pub(super) header: Arc<Header>,
     pub(super) session: Arc<Session>,
+    /// Of its runtime.
+    pub(super) kernels: Arc<Kernels>,
     names: Vec<CString>,
     aliases: Vec<(String, CString)>,
     bytes: u64,
@@ -173,7 +178,8 @@ fn load(runtime: &Runtime, file: &[u8]) -> Result<Engine> {
     let aliases = header.aliases.iter().map(|(output, input)| (output.clone(), c_text(input)));
     let (names, aliases) = (names.collect(), aliases.collect());
     let header = Arc::new(header);
-    Ok(Engine { device, header, session, names, aliases, bytes })
+    let kernels = runtime.kernels.clone();
+    Ok(Engine { device, header, session, kernels, names, aliases, bytes })
 }
 
 #[unsafe(no_mangle)]
@@ -274,6 +280,44 @@ pub unsafe extern "C" fn cumo_trt_engine_inspect(
         let engine = objects::get::<Engine, _>(engine)?;
         let bytes = serde_json::to_vec(&*engine.header).unwrap_or_default();
         let blob = Blob { bytes, journal: engine.device.journal.clone() };
+        // SAFETY: the header.
+        unsafe { give(out, objects::put(Arc::new(blob), 0)) }
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cumo_trt_engine_load_compiled_kernels(
+    engine: *mut sys::Engine,
+    kernels: *const c_void,
+    kernels_bytes: usize,
+) -> *mut sys::Status {
+    guard(|| {
+        let engine = objects::get::<Engine, _>(engine)?;
+        drop(engine.device.call(|| format!("take {kernels_bytes} bytes of kernels"))?);
+        // SAFETY: the header.
+        let kernels = unsafe { slice(kernels.cast::<u8>(), kernels_bytes) }?;
+        engine.kernels.load(kernels).map_err(|(is_late, why)| match is_late {
+            true => Fault::argument(why),
+            false => Fault::new(code::RUN, format!("{kernels_bytes} bytes are no kernels: {why}")),
+        })
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cumo_trt_runtime_compiled_kernels(
+    runtime: *mut sys::Runtime,
+    out: *mut *mut sys::Blob,
+) -> *mut sys::Status {
+    guard(|| {
+        // SAFETY: the header.
+        unsafe { give(out, ptr::null_mut()) }?;
+        let runtime = objects::get::<Runtime, _>(runtime)?;
+        let device = &runtime.device;
+        let mut state = device.call(|| "give kernels".to_owned())?;
+        device.refuse_in_capture(&mut state, "kernels were read")?;
+        drop(state);
+        let Some(bytes) = runtime.kernels.bytes() else { return Ok(()) };
+        let blob = Blob { bytes, journal: device.journal.clone() };
         // SAFETY: the header.
         unsafe { give(out, objects::put(Arc::new(blob), 0)) }
     })

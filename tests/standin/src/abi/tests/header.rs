@@ -56,6 +56,8 @@ functions! {
     engine_aliased_input cumo_trt_engine_aliased_input
     engine_activation_bytes cumo_trt_engine_activation_bytes
     engine_inspect cumo_trt_engine_inspect
+    engine_load_compiled_kernels cumo_trt_engine_load_compiled_kernels
+    runtime_compiled_kernels cumo_trt_runtime_compiled_kernels
     engine_free cumo_trt_engine_free
     context_create cumo_trt_context_create
     context_set_memory cumo_trt_context_set_memory

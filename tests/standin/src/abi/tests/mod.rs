@@ -5,6 +5,7 @@ mod engines;
 mod faults;
 mod handles;
 mod header;
+mod kernels;
 mod memory;
 mod rows;
 mod streams;
@@ -212,6 +213,11 @@ impl Rig {
 
     /// A context of [`twice`] for one to four rows, with a shape and tensors.
     fn twice(&self, rows: i64) -> Twice {
+        self.twice_after(rows, |_| ())
+    }
+
+    /// The same, with something done to the engine before it has a context.
+    fn twice_after(&self, rows: i64, action: impl FnOnce(*mut sys::Engine)) -> Twice {
         let engine = self.build(&twice(), &[("x", [&[1, 4], &[2, 4], &[4, 4]])]);
         let engine = made(|out| {
             self.load(&engine, {
@@ -219,6 +225,7 @@ impl Rig {
                 unsafe { &mut *out }
             })
         });
+        action(engine);
         // SAFETY: as the header says.
         let context = made(|out| unsafe { cumo_trt_context_create(engine, 0, out) });
         let bytes = rows as u64 * 16;
