@@ -179,7 +179,7 @@ pub(crate) struct EngineArguments {
     /// Positions of one prefill call, images and text. By default 2048, or the cache's if less.
     #[arg(long, value_name = "N")]
     pub max_prompt: Option<usize>,
-    /// Positions of the cache. There is a decode engine for 512, 1024, 2048 and so on up to it.
+    /// Positions of the cache. There is an engine for looking at 512, 1024, 2048 and so on up to it.
     /// By default 4096, or the model's context if less.
     #[arg(long, value_name = "N")]
     pub max_context: Option<usize>,

@@ -322,6 +322,7 @@ impl Explanation {
         let compiled = self.engines.iter().filter_map(|engine| engine.compiled.as_ref());
         let in_f32: usize = compiled.filter_map(|compiled| compiled.products.get("f32")).sum();
         self.copied_weights(f)?;
+        self.copied_caches(f)?;
         match self.f32_products.is_empty() && in_f32 == 0 {
             true => writeln!(f, "no matrix product in f32, as parsed or as compiled"),
             false => writeln!(
@@ -342,6 +343,19 @@ impl Explanation {
         match copied.is_empty() {
             true => writeln!(f, "no run copies a weight, as compiled"),
             false => writeln!(f, "WEIGHTS THAT EVERY RUN COPIES:\n  {}", copied.join("\n  ")),
+        }
+    }
+
+    /// Caches that runs copy, as far as the engines' files tell.
+    fn copied_caches(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut copied = Vec::new();
+        for engine in &self.engines {
+            let Some(compiled) = &engine.compiled else { return Ok(()) };
+            copied.extend(compiled.copied_caches.iter().map(|it| format!("{}: {it}", engine.file)));
+        }
+        match copied.is_empty() {
+            true => writeln!(f, "no run copies a cache, as compiled"),
+            false => writeln!(f, "CACHES THAT EVERY RUN COPIES:\n  {}", copied.join("\n  ")),
         }
     }
 }

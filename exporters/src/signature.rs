@@ -58,8 +58,12 @@ pub(crate) fn plan(parts: &[Part], config: &LlmConfig, update: CacheUpdate) -> P
     let step = |name: PartName| -> Vec<Step> {
         parts.iter().filter(|part| part.name == name).map(|part| bind(part, config)).collect()
     };
+    let positions = match update {
+        CacheUpdate::Append => names::PAST_SEQUENCE,
+        CacheUpdate::InPlace | CacheUpdate::Rows => names::MAX_SEQUENCE,
+    };
     Plan {
-        cache: cache_slots(config, cache, update),
+        cache: cache_slots(config, cache, update, positions),
         encode_images: [step(PartName::Vision), step(PartName::Connector)].concat(),
         embed_tokens: step(PartName::Embed),
         decode: step(PartName::Llm),
@@ -94,11 +98,18 @@ fn bind(part: &Part, config: &LlmConfig) -> Step {
     }
 }
 
-pub(crate) fn cache_slots(config: &LlmConfig, dtype: Dtype, update: CacheUpdate) -> Vec<CacheSlot> {
+/// A slot for the keys and one for the values of every layer, whose positions the symbol `positions`
+/// stands for.
+pub(crate) fn cache_slots(
+    config: &LlmConfig,
+    dtype: Dtype,
+    update: CacheUpdate,
+    positions: &str,
+) -> Vec<CacheSlot> {
     let shape = vec![
         Dim::Symbol(names::BATCH.to_owned()),
         Dim::Fixed(config.num_key_value_heads),
-        Dim::Symbol(update.input_positions().to_owned()),
+        Dim::Symbol(positions.to_owned()),
         Dim::Fixed(config.head_dim),
     ];
     (0..config.num_hidden_layers)

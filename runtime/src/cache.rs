@@ -1,5 +1,7 @@
 //! The key/value cache: memory of every slot, how far it is filled, growing and shortening it.
 
+mod restride;
+
 use cumo_bundle::{CacheSlot, CacheUpdate, Value};
 
 use crate::backend::{Backend, Buffer, RowWrite, Rows};
@@ -14,6 +16,8 @@ pub(crate) struct Cache {
     capacity: usize,
     /// Positions that are filled.
     length: usize,
+    /// The rung of the last pass.
+    rung: usize,
 }
 
 #[derive(Debug)]
@@ -22,11 +26,23 @@ struct Slot {
     rows: usize,
     /// Bytes of one position in one row.
     position_bytes: usize,
+    pitch: Pitch,
     /// The update that the slot's graphs do.
     update: CacheUpdate,
     /// Memory read by the next pass, and for [`CacheUpdate::Append`] the memory it writes.
     current: Option<Buffer>,
     other: Option<Buffer>,
+}
+
+/// How many positions lie between the starts of a slot's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pitch {
+    /// As many as are filled.
+    Length,
+    /// As many as there is room for.
+    Capacity,
+    /// As many as the last pass has looked at.
+    Rung,
 }
 
 impl Cache {
@@ -36,7 +52,7 @@ impl Cache {
     /// [`Error::UnknownSymbol`] where a slot's shape has a symbol that is none.
     pub(crate) fn new(slots: &[CacheSlot]) -> Result<Self, Error> {
         let slots = slots.iter().map(Slot::new).collect::<Result<_, _>>()?;
-        Ok(Cache { slots, capacity: 0, length: 0 })
+        Ok(Cache { slots, capacity: 0, length: 0, rung: 0 })
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -71,15 +87,49 @@ impl Cache {
         if capacity <= self.capacity {
             return Ok(());
         }
-        let (old, length) = (self.capacity, self.length);
+        let length = self.length;
         for index in 0..self.slots.len() {
-            if let Err(error) = self.slots[index].grow(backend, old, capacity, length) {
+            let old = self.pitch(&self.slots[index]);
+            let slot = &mut self.slots[index];
+            let pitches = (old, if slot.pitch == Pitch::Capacity { capacity } else { old });
+            if let Err(error) = slot.grow(backend, pitches, capacity, length) {
                 self.release(backend);
                 return Err(error);
             }
         }
         self.capacity = capacity;
         Ok(())
+    }
+
+    /// Moves the filled positions to where a pass that looks at `rung` positions has them. Gives
+    /// whether that is elsewhere than they were.
+    ///
+    /// # Errors
+    /// [`Error::Backend`]; the cache is then empty.
+    pub(crate) fn lay_out(
+        &mut self,
+        backend: &mut dyn Backend,
+        rung: usize,
+    ) -> Result<bool, Error> {
+        let pitches = (std::mem::replace(&mut self.rung, rung), rung);
+        if pitches.0 == pitches.1 || self.length == 0 {
+            return Ok(false);
+        }
+        let mut slots = self.slots.iter().filter(|slot| slot.pitch == Pitch::Rung);
+        let moved = slots.try_for_each(|slot| slot.restride(backend, pitches, self.length));
+        if moved.is_err() {
+            // Some rows were moved and some were not.
+            self.length = 0;
+        }
+        moved.map(|()| true)
+    }
+
+    fn pitch(&self, slot: &Slot) -> usize {
+        match slot.pitch {
+            Pitch::Length => self.length,
+            Pitch::Capacity => self.capacity,
+            Pitch::Rung => self.rung,
+        }
     }
 
     /// Forgets the positions behind the first `length`.
@@ -96,9 +146,9 @@ impl Cache {
         }
         let from = std::mem::replace(&mut self.length, length);
         for slot in &mut self.slots {
-            // In place, rows lie `capacity` apart and the rest of a row is written over later.
-            if slot.update == CacheUpdate::Append {
-                slot.restride(backend, from, length)?;
+            // Elsewhere the rest of a row is written over later.
+            if slot.pitch == Pitch::Length {
+                slot.close_gaps(backend, from, length)?;
             }
         }
         Ok(())
@@ -145,7 +195,7 @@ impl Cache {
             position: self.length,
             heads: slot.rows,
             sequence,
-            pitch: self.capacity,
+            pitch: self.pitch(slot),
             position_bytes: slot.position_bytes,
         })
     }
@@ -157,7 +207,7 @@ impl Cache {
                 backend.release(buffer);
             }
         }
-        (self.capacity, self.length) = (0, 0);
+        (self.capacity, self.length, self.rung) = (0, 0, 0);
     }
 }
 
@@ -165,15 +215,22 @@ impl Slot {
     fn new(slot: &CacheSlot) -> Result<Self, Error> {
         let value = Value { name: slot.name.clone(), dtype: slot.dtype, shape: slot.shape.clone() };
         let shape = Shape::new("cache", &value)?;
-        let is_positions =
-            |size: &Size| matches!(size, Size::Known(Symbol::PastSequence | Symbol::MaxSequence));
+        let pitch_of = |size: &Size| match size {
+            Size::Known(Symbol::PastSequence) => Some(Pitch::Length),
+            Size::Known(Symbol::MaxSequence) => Some(Pitch::Capacity),
+            Size::Known(Symbol::Attended) => Some(Pitch::Rung),
+            _ => None,
+        };
         // `Bundle::open` has checked that the positions are there, once.
-        let axis = shape.0.iter().position(is_positions).unwrap_or(shape.0.len());
+        let mut sizes = shape.0.iter().map(pitch_of).enumerate();
+        let found = sizes.find_map(|(axis, pitch)| Some((axis, pitch?)));
+        let (axis, pitch) = found.unwrap_or((shape.0.len(), Pitch::Capacity));
         let product = |sizes: &[Size]| Shape(sizes.to_vec()).elements(&Sizes::default());
         let behind = shape.0.get(axis + 1..).unwrap_or_default();
         Ok(Slot {
             rows: product(&shape.0[..axis]),
             position_bytes: product(behind).saturating_mul(slot.dtype.size()),
+            pitch,
             update: slot.update,
             current: None,
             other: None,
@@ -191,20 +248,17 @@ impl Slot {
         self.rows.saturating_mul(self.position_bytes).saturating_mul(positions)
     }
 
-    /// Moves the filled positions into memory for `capacity`.
+    /// Moves the filled positions into memory for `capacity`; `pitches` are those of its rows there
+    /// and here.
     fn grow(
         &mut self,
         backend: &mut dyn Backend,
-        old_capacity: usize,
+        (from, to): (usize, usize),
         capacity: usize,
         length: usize,
     ) -> Result<(), Error> {
         let larger = backend.allocate(self.bytes(capacity))?;
         if let Some(smaller) = self.current.replace(larger) {
-            let (from, to) = match self.update {
-                CacheUpdate::Append => (length, length),
-                CacheUpdate::InPlace | CacheUpdate::Rows => (old_capacity, capacity),
-            };
             self.copy_rows(backend, (smaller, from), (larger, to), length)?;
             backend.release(smaller);
         }
@@ -218,10 +272,38 @@ impl Slot {
     }
 
     /// Closes the gaps that are left in rows of `from` positions when only `to` are kept.
-    fn restride(&mut self, backend: &mut dyn Backend, from: usize, to: usize) -> Result<(), Error> {
+    fn close_gaps(
+        &mut self,
+        backend: &mut dyn Backend,
+        from: usize,
+        to: usize,
+    ) -> Result<(), Error> {
         let (Some(current), Some(other)) = (self.current, self.other) else { return Ok(()) };
         self.copy_rows(backend, (current, from), (other, to), to)?;
         std::mem::swap(&mut self.current, &mut self.other);
+        Ok(())
+    }
+
+    /// Moves the first `length` positions of every row within the slot's memory; rows lie the given
+    /// numbers of positions apart, before and behind.
+    fn restride(
+        &self,
+        backend: &mut dyn Backend,
+        (from, to): (usize, usize),
+        length: usize,
+    ) -> Result<(), Error> {
+        let Some(buffer) = self.current else { return Ok(()) };
+        let (from_bytes, to_bytes) = (from * self.position_bytes, to * self.position_bytes);
+        let bytes = length * self.position_bytes;
+        for rows in restride::moves(self.rows, (from, to), length) {
+            let rows_at = |pitch| Rows { buffer, offset: rows.start * pitch, pitch };
+            let (from, to) = (rows_at(from_bytes), rows_at(to_bytes));
+            match rows.len() {
+                // It may overlap itself.
+                1 => backend.copy((buffer, from.offset), (buffer, to.offset), bytes)?,
+                count => backend.copy_rows(from, to, bytes, count)?,
+            }
+        }
         Ok(())
     }
 

@@ -84,12 +84,11 @@ const MAX_PROMPT: usize = 16;
 fn profile(
     inputs: &[cumo_bundle::Value],
     pass: Pass,
-    (attended, max_context, crops): (usize, usize, usize),
+    (rung, limits, crops): (Option<usize>, &EngineLimits, usize),
 ) -> BTreeMap<String, ShapeRange> {
     let size = |dim: &Dim, prompt: usize| match dim {
         Dim::Fixed(size) => *size,
-        Dim::Symbol(name) if name == names::ATTENDED => attended,
-        Dim::Symbol(name) if name == names::MAX_SEQUENCE => max_context,
+        Dim::Symbol(name) if name == names::ATTENDED => rung.unwrap_or(limits.max_context),
         Dim::Symbol(name) if name == names::CROPS => crops,
         Dim::Symbol(name) if name == names::SEQUENCE && pass == Pass::Prefill => prompt,
         Dim::Symbol(_) => 1,
@@ -98,7 +97,7 @@ fn profile(
         |input: &&cumo_bundle::Value| input.shape.iter().any(|dim| matches!(dim, Dim::Symbol(_)));
     let range = |input: &cumo_bundle::Value| {
         let shape = |prompt| input.shape.iter().map(|dim| size(dim, prompt)).collect::<Vec<_>>();
-        let (min, max) = (shape(1), shape(MAX_PROMPT));
+        let (min, max) = (shape(1), shape(limits.max_prompt_at(rung)));
         (input.name.clone(), ShapeRange { min, opt: max.clone(), max })
     };
     inputs.iter().filter(is_open).map(range).collect()
@@ -109,30 +108,22 @@ fn engines(folder: &Path, bundle: Manifest, max_context: usize) -> PathBuf {
     let attended: Vec<usize> =
         bundle.plan.attended.iter().copied().filter(|rung| *rung < max_context).collect();
     let attended = [attended, vec![max_context]].concat();
+    let limits =
+        EngineLimits { max_images: 1, batch: 1, max_prompt: MAX_PROMPT, max_context, attended };
     let crops = bundle.model.vision.scales.iter().map(|scale| scale * scale).sum();
     let mut engines = BTreeMap::new();
     for phase in Phase::ALL {
         for step in bundle.plan.steps(phase) {
-            let is_rung = |dim: &Dim| matches!(dim, Dim::Symbol(name) if name == names::ATTENDED);
             let inputs = &bundle.graphs[&step.graph].inputs;
-            let attends = inputs.iter().any(|input| input.shape.iter().any(is_rung));
             for pass in Pass::of(phase) {
-                let rungs: Vec<Option<usize>> = match attends && *pass == Pass::Decode {
-                    true => attended.iter().copied().map(Some).collect(),
-                    false => vec![None],
-                };
-                for rung in rungs {
+                for rung in limits.rungs(&bundle, &step.graph, *pass) {
                     let file = format!("{}.{}.{rung:?}.engine", step.graph, pass.name());
                     let entry = EngineEntry {
                         file: file.clone(),
                         graph: step.graph.clone(),
                         pass: *pass,
                         attended: rung,
-                        profile: profile(
-                            inputs,
-                            *pass,
-                            (rung.unwrap_or(max_context), max_context, crops),
-                        ),
+                        profile: profile(inputs, *pass, (rung, &limits, crops)),
                         key: "0".repeat(64),
                         contents: EngineContents::default(),
                         figures: EngineFigures::default(),
@@ -153,13 +144,7 @@ fn engines(folder: &Path, bundle: Manifest, max_context: usize) -> PathBuf {
             compute_capabilities: vec![89],
         },
         plugin: None,
-        limits: EngineLimits {
-            max_images: 1,
-            batch: 1,
-            max_prompt: MAX_PROMPT,
-            max_context,
-            attended,
-        },
+        limits,
         options: EngineOptions { workspace_bytes: None, constant_weights: false },
         weights_files: WeightsFiles::Absent,
         files: engines.keys().map(|file: &String| (file.clone(), entry.clone())).collect(),

@@ -20,19 +20,32 @@ pub(crate) const WEIGHTS_FILE: &str = "llm.weights";
 /// What a layer does with its cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Writes into it with TensorScatter.
+    /// Writes into it with TensorScatter; its rows lie a rung apart.
     InPlace,
-    /// Gives the new rows.
+    /// Gives the new rows; its own lie a rung apart.
     Rows,
+    /// Writes into it with TensorScatter, and takes a part of it.
+    WholeInPlace,
+    /// Gives the new rows, and takes a part of it.
+    WholeRows,
 }
 
 impl Form {
-    pub(crate) const ALL: [Form; 2] = [Form::InPlace, Form::Rows];
+    pub(crate) const ALL: [Form; 4] =
+        [Form::InPlace, Form::Rows, Form::WholeInPlace, Form::WholeRows];
 
     fn update(self) -> CacheUpdate {
         match self {
-            Form::InPlace => CacheUpdate::InPlace,
-            Form::Rows => CacheUpdate::Rows,
+            Form::InPlace | Form::WholeInPlace => CacheUpdate::InPlace,
+            Form::Rows | Form::WholeRows => CacheUpdate::Rows,
+        }
+    }
+
+    /// The symbol that stands for the positions of the cache.
+    fn positions(self) -> &'static str {
+        match self {
+            Form::InPlace | Form::Rows => "attended",
+            Form::WholeInPlace | Form::WholeRows => "max_sequence",
         }
     }
 }
@@ -151,21 +164,27 @@ fn decoder_layer(form: Form) -> Result<GraphBuilder, Error> {
     let query = heads(&mut g, &states, "query", HEADS)?;
     let mut cached = |name: &str| {
         let new = heads(&mut g, &states, name, KV_HEADS)?;
-        let whole = dims!["batch", KV_HEADS, "max_sequence", HEAD_DIM];
-        let cache = g.input(&format!("past_{name}"), DType::F32, whole.clone())?;
-        let end = g.size_of(&mask, 3)?;
-        let present = format!("present_{name}");
-        match form {
-            Form::InPlace => {
-                let cache = g.tensor_scatter(&cache, &new, &write_indices)?;
-                g.output(&present, &cache, DType::F32, whole)?;
+        let shape = dims!["batch", KV_HEADS, form.positions(), HEAD_DIM];
+        let cache = g.input(&format!("past_{name}"), DType::F32, shape.clone())?;
+        let attended = |g: &mut GraphBuilder, cache: cumo_onnx::Value| match form {
+            Form::InPlace | Form::Rows => Ok(cache),
+            Form::WholeInPlace | Form::WholeRows => {
+                let end = g.size_of(&mask, 3)?;
                 g.slice_at(&cache, 2, (&end, false), "attended".into())
             }
-            Form::Rows => {
+        };
+        let present = format!("present_{name}");
+        match form.update() {
+            CacheUpdate::Rows => {
                 let rows = dims!["batch", KV_HEADS, "sequence", HEAD_DIM];
                 g.output(&present, &new, DType::F32, rows)?;
-                let cache = g.slice_at(&cache, 2, (&end, false), "attended".into())?;
+                let cache = attended(&mut g, cache)?;
                 g.tensor_scatter(&cache, &new, &write_indices)
+            }
+            CacheUpdate::InPlace | CacheUpdate::Append => {
+                let cache = g.tensor_scatter(&cache, &new, &write_indices)?;
+                g.output(&present, &cache, DType::F32, shape)?;
+                attended(&mut g, cache)
             }
         }
     };

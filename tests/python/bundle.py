@@ -89,6 +89,8 @@ class Bundle:
             values["write_indices"] = np.ascontiguousarray(positions[:, 0])
             rung = self.rung(int(positions[:, 0].max()) + positions.shape[1])
             values["cache_positions"] = np.arange(rung, dtype=np.int64)
+            if cache:
+                cache.lay_out(rung, int(positions[:, 0].max()))
         for step in self.plan[phase]:
             self.run_step(step, values, cache, extra)
         return values
@@ -137,18 +139,35 @@ class Bundle:
 
 
 class Cache:
-    """The key/value cache: a tensor a slot, empty, or zeroed with room for `max_sequence`."""
+    """The key/value cache: a tensor a slot, empty, or zeroed with room for `max_sequence`.
+
+    Slots with the size `attended` have room for the positions that a pass looks at; they are laid out
+    anew where that changes.
+    """
 
     def __init__(self, bundle: Bundle, batch: int, max_sequence: int):
         if bundle.layered:
             max_sequence = bundle.rung(max_sequence)
-        sizes = {"batch": batch, "past_sequence": 0, "max_sequence": max_sequence}
+        self.sizes = {"batch": batch, "past_sequence": 0, "max_sequence": max_sequence, "attended": 0}
         self.entries = {slot["name"]: slot for slot in bundle.plan["cache"]}
-        self.slots = {}
+        self.slots = {name: ort.OrtValue.ortvalue_from_numpy(self.zeros(name)) for name in self.entries}
+
+    def zeros(self, name: str) -> np.ndarray:
+        """A slot's memory with nothing in it."""
+        slot = self.entries[name]
+        shape = [self.sizes[size] if isinstance(size, str) else size for size in slot["shape"]]
+        return np.zeros(shape, NUMPY[slot["dtype"]])
+
+    def lay_out(self, rung: int, filled: int) -> None:
+        """Makes slots with the size `attended` as large as a rung; keeps the filled positions."""
+        if rung == self.sizes["attended"]:
+            return
+        self.sizes["attended"] = rung
         for name, slot in self.entries.items():
-            shape = [sizes[size] if isinstance(size, str) else size for size in slot["shape"]]
-            zeros = np.zeros(shape, NUMPY[slot["dtype"]])
-            self.slots[name] = ort.OrtValue.ortvalue_from_numpy(zeros)
+            if "attended" in slot["shape"]:
+                array = self.zeros(name)
+                array[:, :, :filled] = self.slots[name].numpy()[:, :, :filled]
+                self.slots[name] = ort.OrtValue.ortvalue_from_numpy(array)
 
     def in_place(self, name: str) -> bool:
         """Whether a step writes into the slot's own memory."""

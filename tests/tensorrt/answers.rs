@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use cumo_export::MoeKind;
 use cumo_runtime::{CancelToken, FinishReason, Model, ModelOptions};
+use cumo_standin::Settings;
 use cumo_tests::Golden;
 
 use crate::support::{CONTEXT, Setup, answer, assert_answers, golden, golden_images, greedy};
@@ -110,6 +111,42 @@ fn a_conversation_goes_on_in_the_cache_and_back() {
     let anew = answer(&mut model, &ids, &images, 40).unwrap();
     assert_eq!(anew.tokens, second.tokens);
     setup.finish(model);
+}
+
+#[test]
+fn turns_across_rungs_are_those_of_onnx_runtime_where_moved_rows_overlap_too() {
+    let golden = golden("mistral-dense");
+    // The last rung is less than twice the one before: rows overlap their own places.
+    for context in [200, 130, CONTEXT] {
+        let settings = Settings::default();
+        let setup = Setup::with_context(&golden, MoeKind::Plugin, &settings, context);
+        let mut engines = setup.open().unwrap();
+        let mut twins = Model::open(&setup.engines.bundle(), &ModelOptions::default()).unwrap();
+        let start: Vec<i64> = golden.prompts["text_only"].input_ids.clone();
+        let turn = |model: &mut Model, ids: &[i64], tokens: usize| {
+            let answer = answer(model, ids, &[], tokens).unwrap();
+            (answer.tokens, answer.cached_tokens)
+        };
+        // On to the end; back to the lowest rung and on; back to the middle one; and anew.
+        let mut behind = start.clone();
+        behind.extend((0..60).map(|id| 3 + id % 40));
+        let mut other = start.clone();
+        other.extend([7, 8, 9]);
+        let most = context - behind.len();
+        let turns: [(&[i64], usize); 6] = [
+            (&start, context - start.len()),
+            (&other, 50),
+            (&behind, most),
+            (&behind[..behind.len() - 20], 60),
+            (&[11, 5, 6], context - 3),
+            (&start, 70),
+        ];
+        for (ids, tokens) in turns {
+            let want = turn(&mut twins, ids, tokens);
+            assert_eq!(turn(&mut engines, ids, tokens), want, "{context}: {} ids", ids.len());
+        }
+        setup.finish(engines);
+    }
 }
 
 #[test]

@@ -37,12 +37,22 @@ impl Setup {
     }
 
     pub(crate) fn with(golden: &Golden, moe: MoeKind, settings: &Settings) -> Setup {
+        Setup::with_context(golden, moe, settings, CONTEXT)
+    }
+
+    /// With another number of positions of the cache.
+    pub(crate) fn with_context(
+        golden: &Golden,
+        moe: MoeKind,
+        settings: &Settings,
+        context: usize,
+    ) -> Setup {
         onnxruntime_is_there();
         let sizes = Sizes {
             max_images: Some(MAX_IMAGES),
             batch: Some(1),
             max_prompt: Some(MAX_PROMPT),
-            max_context: Some(CONTEXT),
+            max_context: Some(context),
         };
         let engines = EngineFolder::of(golden, moe, sizes);
         let (stand_in, places, folder) = stand_in(settings);

@@ -9,8 +9,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{FileEntry, Manifest};
-use crate::plan::Phase;
+use crate::manifest::{Dim, FileEntry, Manifest};
+use crate::names;
+use crate::plan::{Binding, CacheUpdate, Phase};
 
 /// The value of the manifest's `format` key.
 pub const ENGINES_FORMAT: &str = "cumo-engines";
@@ -114,11 +115,47 @@ pub struct EngineLimits {
     pub batch: usize,
     /// Positions of one prefill call, images and text together.
     pub max_prompt: usize,
-    /// Positions that the cache has room for: `max_sequence` of every engine.
+    /// Positions that the cache has room for.
     pub max_context: usize,
-    /// The ladder of cache lengths of decode engines, rising, the last is `max_context`; empty
-    /// where no graph depends on it.
+    /// The ladder of cache lengths, rising, the last is `max_context`; empty where no graph depends
+    /// on it. [`EngineLimits::rungs`] says of which passes there is an engine a rung.
     pub attended: Vec<usize>,
+}
+
+impl EngineLimits {
+    /// The rungs that a pass of a bundle's graph needs an engine each for; one without a rung where
+    /// an engine takes them all, or they do not matter. One position is decoded by an engine that
+    /// knows how far it looks; and the length of a cache that is updated in place is a number to
+    /// TensorRT, in every pass.
+    pub fn rungs(&self, bundle: &Manifest, graph: &str, pass: Pass) -> Vec<Option<usize>> {
+        let is_rung = |dim: &Dim| matches!(dim, Dim::Symbol(name) if name == names::ATTENDED);
+        let by_rung = match pass {
+            Pass::Images => false,
+            Pass::Decode => bundle.graphs.get(graph).is_some_and(|graph| {
+                graph.inputs.iter().any(|input| input.shape.iter().any(is_rung))
+            }),
+            Pass::Prefill => {
+                let steps = bundle.plan.decode.iter().filter(|step| step.graph == graph);
+                let made: Vec<&Binding> = steps.flat_map(|step| step.outputs.values()).collect();
+                bundle.plan.cache.iter().any(|slot| {
+                    slot.update == CacheUpdate::InPlace
+                        && slot.shape.iter().any(is_rung)
+                        && made
+                            .iter()
+                            .any(|it| matches!(it, Binding::Cache(name) if *name == slot.name))
+                })
+            }
+        };
+        match by_rung {
+            true => self.attended.iter().copied().map(Some).collect(),
+            false => vec![None],
+        }
+    }
+
+    /// Positions of one prefill call of an engine for a rung, or for all.
+    pub fn max_prompt_at(&self, rung: Option<usize>) -> usize {
+        rung.map_or(self.max_prompt, |rung| rung.min(self.max_prompt))
+    }
 }
 
 /// How engines were built.

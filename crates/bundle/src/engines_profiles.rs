@@ -85,7 +85,7 @@ fn promised(
         names::CROPS => (crops, crops.saturating_mul(limits.max_images)),
         names::BATCH => (1, limits.batch),
         names::SEQUENCE if engine.pass == Pass::Decode => (1, 1),
-        names::SEQUENCE => (1, limits.max_prompt),
+        names::SEQUENCE => (1, limits.max_prompt_at(engine.attended)),
         names::MAX_SEQUENCE => (limits.max_context, limits.max_context),
         names::ATTENDED => match engine.attended {
             Some(rung) => (rung, rung),

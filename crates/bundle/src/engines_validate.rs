@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use crate::engines::{EngineEntry, EnginesManifest, Pass, TensorrtFlavour, WeightsFiles};
-use crate::manifest::{Dim, Graph};
 use crate::plan::Phase;
 use crate::{engines_profiles, names, validate};
 
@@ -122,9 +121,8 @@ fn coverage(manifest: &EnginesManifest, problems: &mut Vec<String>) {
             if !seen.insert((&step.graph, phase)) {
                 continue;
             }
-            let graph = manifest.bundle.graphs.get(&step.graph);
             for pass in Pass::of(phase) {
-                for rung in rungs(manifest, graph, *pass) {
+                for rung in manifest.limits.rungs(&manifest.bundle, &step.graph, *pass) {
                     let serves = |engine: &&EngineEntry| {
                         engine.graph == step.graph
                             && engine.pass == *pass
@@ -143,20 +141,4 @@ fn coverage(manifest: &EnginesManifest, problems: &mut Vec<String>) {
             }
         }
     }
-}
-
-/// The rungs that a pass of a graph needs an engine each for; one without a rung where it does not
-/// depend on them.
-fn rungs(manifest: &EnginesManifest, graph: Option<&Graph>, pass: Pass) -> Vec<Option<usize>> {
-    let depends = graph.is_some_and(attends);
-    match depends && pass == Pass::Decode {
-        true => manifest.limits.attended.iter().copied().map(Some).collect(),
-        false => vec![None],
-    }
-}
-
-/// Whether a graph has an input whose shape depends on the rung.
-fn attends(graph: &Graph) -> bool {
-    let is_rung = |dim: &Dim| matches!(dim, Dim::Symbol(name) if name == names::ATTENDED);
-    graph.inputs.iter().any(|input| input.shape.iter().any(is_rung))
 }

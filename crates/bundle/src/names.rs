@@ -42,10 +42,11 @@ pub const SEQUENCE: &str = "sequence";
 pub const PAST_SEQUENCE: &str = "past_sequence";
 /// Symbol: positions already in the cache plus the new ones.
 pub const TOTAL_SEQUENCE: &str = "total_sequence";
-/// Symbol: positions that an in-place cache has room for.
+/// Symbol: positions that a cache has room for.
 pub const MAX_SEQUENCE: &str = "max_sequence";
 /// Symbol: positions of the cache that a pass looks at, counted from the first: the smallest rung of
-/// [`crate::Plan::attended`] that holds those in the cache and the new ones.
+/// [`crate::Plan::attended`] that holds those in the cache and the new ones. As the positions of a
+/// cache slot, the rows of the slot lie as far apart.
 pub const ATTENDED: &str = "attended";
 
 /// Name of a layer's cached keys as an input.

@@ -19,7 +19,10 @@
 //!
 //! A step that reads a slot of [`CacheUpdate::InPlace`] and writes it is given the same memory for
 //! both. In a plan with [`Plan::attended`], slots have room for a rung's positions, and the symbol
-//! [`crate::names::ATTENDED`] stands for the rung that a pass needs.
+//! [`crate::names::ATTENDED`] stands for the rung that a pass needs. Where it stands for the positions
+//! of a slot, rows lie as far apart as the pass looks, so that a graph reads nothing else and copies
+//! no part of them: the slot's memory is as large as the longest rung needs it and stays where it is,
+//! and the runtime moves the rows in it before a pass that needs another rung than the last one.
 
 use std::collections::BTreeMap;
 
@@ -109,8 +112,7 @@ pub struct CacheSlot {
     /// Element type.
     pub dtype: Dtype,
     /// Shape. The symbol `batch` is the number of sequences. The symbol that stands for the cached
-    /// positions is [`crate::names::PAST_SEQUENCE`] for [`CacheUpdate::Append`] and
-    /// [`crate::names::MAX_SEQUENCE`] for the others.
+    /// positions is one of [`CacheUpdate::positions`].
     pub shape: Vec<Dim>,
     /// How a step of the decode phase changes the slot.
     pub update: CacheUpdate,
@@ -123,29 +125,30 @@ pub enum CacheUpdate {
     /// Input and output are different tensors: the output is the input with the new positions
     /// behind it. The runtime keeps two buffers a slot and swaps them.
     Append,
-    /// Input and output are the same memory, of the longest context's size; the graph writes the
-    /// new positions into it and copies nothing.
+    /// Input and output are the same memory, of the rung's or the longest context's size; the graph
+    /// writes the new positions into it and copies nothing.
     InPlace,
-    /// The input has the longest context's size, the output is the new positions alone (the slot's
-    /// shape with [`crate::names::SEQUENCE`] for the positions): the runtime writes them behind
-    /// those that are cached, as soon as the step has run.
+    /// The input has the rung's or the longest context's size, the output is the new positions alone
+    /// (the slot's shape with [`crate::names::SEQUENCE`] for the positions): the runtime writes them
+    /// behind those that are cached, as soon as the step has run.
     Rows,
 }
 
 impl CacheUpdate {
-    /// The symbol that stands for the positions of a slot, and of an input bound to it.
-    pub fn input_positions(self) -> &'static str {
+    /// The symbols that may stand for the positions of a slot, and of an input bound to it.
+    pub fn positions(self) -> &'static [&'static str] {
         match self {
-            CacheUpdate::Append => names::PAST_SEQUENCE,
-            CacheUpdate::InPlace | CacheUpdate::Rows => names::MAX_SEQUENCE,
+            CacheUpdate::Append => &[names::PAST_SEQUENCE],
+            CacheUpdate::InPlace | CacheUpdate::Rows => &[names::MAX_SEQUENCE, names::ATTENDED],
         }
     }
 
-    /// The symbol that stands for the positions of an output bound to a slot.
-    pub fn output_positions(self) -> &'static str {
+    /// The symbol that stands for the positions of an output bound to a slot, for whose own
+    /// `positions` stands.
+    pub fn output_positions(self, positions: &str) -> &str {
         match self {
             CacheUpdate::Append => names::TOTAL_SEQUENCE,
-            CacheUpdate::InPlace => names::MAX_SEQUENCE,
+            CacheUpdate::InPlace => positions,
             CacheUpdate::Rows => names::SEQUENCE,
         }
     }

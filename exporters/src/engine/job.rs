@@ -115,7 +115,7 @@ pub(super) fn jobs(manifest: &Manifest, limits: &EngineLimits) -> Result<Vec<Job
             }
             let Some(graph) = manifest.graphs.get(&step.graph) else { continue };
             for pass in Pass::of(phase) {
-                for attended in rungs(graph, *pass, limits) {
+                for attended in limits.rungs(manifest, &step.graph, *pass) {
                     let sizes = Sizing { pass: *pass, attended, limits, manifest };
                     jobs.push(Job {
                         graph: step.graph.clone(),
@@ -130,15 +130,6 @@ pub(super) fn jobs(manifest: &Manifest, limits: &EngineLimits) -> Result<Vec<Job
         }
     }
     Ok(jobs)
-}
-
-fn rungs(graph: &Graph, pass: Pass, limits: &EngineLimits) -> Vec<Option<usize>> {
-    let is_rung = |dim: &Dim| matches!(dim, Dim::Symbol(name) if name == names::ATTENDED);
-    let attends = graph.inputs.iter().any(|input| input.shape.iter().any(is_rung));
-    match attends && pass == Pass::Decode {
-        true => limits.attended.iter().copied().map(Some).collect(),
-        false => vec![None],
-    }
 }
 
 /// The part that a graph belongs to: that of its weights, or else of its phase.
@@ -211,7 +202,10 @@ impl Sizing<'_> {
             names::SEQUENCE if self.pass == Pass::Decode => {
                 [1, 1, if self.attended > Some(LONGEST_RUNG_OF_ONE) { 2 } else { 1 }]
             }
-            names::SEQUENCE => [1, limits.max_prompt, limits.max_prompt],
+            names::SEQUENCE => {
+                let most = limits.max_prompt_at(self.attended);
+                [1, most, most]
+            }
             names::MAX_SEQUENCE => [limits.max_context; 3],
             names::ATTENDED => match self.attended {
                 Some(rung) => [rung; 3],

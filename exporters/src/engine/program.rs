@@ -8,6 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::ports;
+
 /// The largest engine that is looked through; with weights as inputs they have some 2 MB.
 const MOST: usize = 64 << 20;
 
@@ -18,6 +20,13 @@ const END: &[u8] = b"\n}\n";
 /// What the names of kernels that only move elements are made of, behind `__myl_`: a kernel's name
 /// lists, shortened, what was fused into it.
 const MOVEMENTS: [&str; 5] = ["Move", "Tran", "Resh", "Cast", "Copy"];
+
+/// What the names of kernels that copy a cache are made of besides: a part of it, or all of it times a
+/// number.
+const COPIES: [&str; 3] = ["Slic", "Repl", "Mul"];
+
+/// What names of inputs that are caches begin with; caches that are updated in place are known by that.
+const CACHES: [&str; 2] = [ports::PAST_KEY, ports::PAST_VALUE];
 
 /// Steps that launch nothing.
 const WITHOUT_KERNEL: [&str; 3] = ["shape_call", "signal", "wait"];
@@ -37,6 +46,8 @@ pub struct CompiledProgram {
     /// Matrices among the inputs that are copied whole in every run, in another order or type: weights
     /// that TensorRT has no product for as they lie.
     pub copied: BTreeSet<String>,
+    /// Caches that are copied in every run, whole or in part, before they are looked at.
+    pub copied_caches: BTreeSet<String>,
 }
 
 impl CompiledProgram {
@@ -66,7 +77,9 @@ impl CompiledProgram {
         if !text.is_fused() {
             self.in_place += inputs.intersection(&outputs).count();
         }
-        let weights: BTreeSet<&str> = inputs.difference(&outputs).copied().collect();
+        let (caches, weights): (BTreeSet<&str>, BTreeSet<&str>) = inputs.iter().partition(|name| {
+            outputs.contains(*name) || CACHES.iter().any(|cache| name.starts_with(cache))
+        });
         for line in text.main.lines() {
             let Some((kind, step)) = line.trim_start().split_once("={ name=") else { continue };
             let is_step =
@@ -78,6 +91,7 @@ impl CompiledProgram {
                 self.kernels += usize::from(!WITHOUT_KERNEL.contains(&kind));
                 self.plugins += usize::from(kind == "custom_layer");
                 self.copied.extend(copied(step, &weights, &tensors));
+                self.copied_caches.extend(copied_caches(step, &caches));
             }
             let operands = match kind {
                 "fully_connected" => quoted(step, " input={"),
@@ -100,9 +114,8 @@ fn copied<'t>(
     weights: &BTreeSet<&str>,
     tensors: &BTreeMap<&str, Descriptor<'_>>,
 ) -> impl Iterator<Item = String> + use<'t> {
-    let kernel = step.split(' ').next().and_then(|name| name.strip_prefix("__myl_"));
     let mut taken = Vec::new();
-    if kernel.is_some_and(only_moves) {
+    if is_made_of(step, &MOVEMENTS) {
         let size = |name: &&str| tensors.get(name).and_then(|tensor| tensor.elements);
         let given: BTreeSet<usize> =
             quoted(step, " output_args={").iter().filter_map(size).collect();
@@ -112,13 +125,32 @@ fn copied<'t>(
             weights.contains(name) && matrix(name).is_some_and(|size| given.contains(&size))
         });
     }
-    // TensorRT numbers the names of the network's tensors.
-    taken.into_iter().map(|name| name.strip_suffix(".1").unwrap_or(name).to_owned())
+    taken.into_iter().map(network_name)
 }
 
-/// Whether a kernel's name is made of [`MOVEMENTS`].
-fn only_moves(mut kernel: &str) -> bool {
-    while let Some(rest) = MOVEMENTS.iter().find_map(|word| kernel.strip_prefix(word)) {
+/// Caches of which a step makes another tensor, element by element, by their names in the network.
+fn copied_caches<'t>(
+    step: &'t str,
+    caches: &BTreeSet<&str>,
+) -> impl Iterator<Item = String> + use<'t> {
+    let mut taken = Vec::new();
+    if is_made_of(step, &[&MOVEMENTS[..], &COPIES].concat()) {
+        taken = quoted(step, " input_args={");
+        taken.retain(|name| caches.contains(name));
+    }
+    taken.into_iter().map(network_name)
+}
+
+/// A tensor's name in the network: TensorRT numbers them.
+fn network_name(name: &str) -> String {
+    name.strip_suffix(".1").unwrap_or(name).to_owned()
+}
+
+/// Whether the name of a step's kernel is made of these words.
+fn is_made_of(step: &str, words: &[&str]) -> bool {
+    let kernel = step.split(' ').next().and_then(|name| name.strip_prefix("__myl_"));
+    let Some(mut kernel) = kernel else { return false };
+    while let Some(rest) = words.iter().find_map(|word| kernel.strip_prefix(word)) {
         kernel = rest;
     }
     kernel.is_empty()
@@ -274,7 +306,7 @@ main {
     }
 
     /// The step is behind those of [`ENGINE`]; `w` has 2 x 3 elements and is an input.
-    fn copied(step: &str) -> Vec<String> {
+    fn with_step(step: &str) -> CompiledProgram {
         let tensors = [
             ("w.1", "2 3", "half"),
             ("ids.1", "2 3", "int64"),
@@ -290,19 +322,47 @@ main {
             })
             .collect();
         let engine = ENGINE
-            .replacen("inputs={ \"x.1\"", "inputs={ \"w.1\" \"ids.1\" \"long.1\" \"x.1\"", 1)
+            .replacen(
+                "inputs={ \"x.1\"",
+                "inputs={ \"w.1\" \"ids.1\" \"long.1\" \"past_value.1\" \"x.1\"",
+                1,
+            )
             .replacen("descriptors {\n", &format!("descriptors {{\n{tensors}"), 1)
             .replacen("  custom_layer", &format!("  {step}\n  custom_layer"), 1);
-        CompiledProgram::read(engine.as_bytes()).unwrap().copied.into_iter().collect()
+        CompiledProgram::read(engine.as_bytes()).unwrap()
+    }
+
+    /// A step that runs a kernel of this name.
+    fn kernel(kernel: &str, input: &str, output: &str) -> String {
+        format!(
+            "function={{ name={kernel} args={{ \"{input}\" }} input_args={{ \"{input}\" }} \
+             output_args={{ \"{output}\" }} stream=0 }}"
+        )
+    }
+
+    #[test]
+    fn caches_that_are_copied_in_every_run_are_named() {
+        let copied = |name: &str, input: &str| {
+            let program = with_step(&kernel(name, input, "moved"));
+            program.copied_caches.into_iter().collect::<Vec<_>>()
+        };
+        // As seen in engines that took a part of a longer cache, and scaled it.
+        for name in ["__myl_Slic", "__myl_SlicMul", "__myl_TranSlicMul", "__myl_Mul", "__myl_Move"]
+        {
+            assert_eq!(copied(name, "present_key.1"), ["present_key"], "{name}");
+        }
+        assert_eq!(copied("__myl_Slic", "past_value.1"), ["past_value"], "the runtime writes it");
+        for name in ["_gemv_mha_v1", "__myl_CastConcScatSlicResh", "__myl_SlicSum"] {
+            assert_eq!(copied(name, "present_key.1"), [""; 0], "{name}");
+        }
+        assert_eq!(copied("__myl_Slic", "w.1"), [""; 0], "it is no cache");
     }
 
     #[test]
     fn weights_that_are_moved_in_every_run_are_named() {
         let step = |kernel: &str, input: &str, output: &str| {
-            copied(&format!(
-                "function={{ name=__myl_{kernel} args={{ \"{input}\" }} input_args={{ \"{input}\" }} \
-                 output_args={{ \"{output}\" }} stream=0 }}"
-            ))
+            let program = with_step(&self::kernel(&format!("__myl_{kernel}"), input, output));
+            program.copied.into_iter().collect::<Vec<_>>()
         };
         for kernel in ["Move", "Tran", "Cast", "CastReshTran"] {
             assert_eq!(step(kernel, "w.1", "moved"), ["w"], "{kernel}");

@@ -8,7 +8,7 @@ mod llm;
 mod vision;
 mod weights_file;
 
-use cumo_bundle::{Dtype, Plan};
+use cumo_bundle::{Dtype, Plan, names};
 use cumo_checkpoint::Checkpoint;
 use cumo_onnx::DType;
 
@@ -86,7 +86,7 @@ pub fn assemble(checkpoint: &Checkpoint, options: LayerOptions) -> Result<Assemb
     let decode = llm::steps(&mut assembly, &model.llm, &config.llm)?;
     let update = assembly.spelling().cache_update(&config.llm);
     assembly.plan = Plan {
-        cache: signature::cache_slots(&config.llm, Dtype::F16, update),
+        cache: signature::cache_slots(&config.llm, Dtype::F16, update, names::ATTENDED),
         encode_images,
         embed_tokens,
         decode,

@@ -113,8 +113,9 @@ fn mask_shape() -> Vec<Dim> {
     dims![names::BATCH, 1, names::SEQUENCE, names::ATTENDED]
 }
 
-/// Attention over a cache of a fixed size: TensorScatter writes the new positions where the cache
-/// lies, and Attention reads as much of it as the mask covers.
+/// Attention over a cache whose rows lie as far apart as it looks: TensorScatter writes the new
+/// positions where the cache lies, and Attention reads it there. Of a longer cache it would need a
+/// part, which TensorRT copies.
 struct StaticAttention {
     mask: Value,
     cos: Value,
@@ -131,7 +132,7 @@ impl StaticAttention {
         Ok(StaticAttention { mask, cos, sin, write_indices, config: config.clone() })
     }
 
-    /// The cache with the new positions in it, as an output; gives the positions to attend to.
+    /// The cache with the new positions in it, as an output and to attend to.
     fn update(
         &self,
         b: &mut ModelBuilder<'_>,
@@ -139,13 +140,12 @@ impl StaticAttention {
         (past, present): (&str, &str),
     ) -> Result<Value, Error> {
         let (kv_heads, head_dim) = (self.config.num_key_value_heads, self.config.head_dim);
-        let shape = dims![names::BATCH, kv_heads, names::MAX_SEQUENCE, head_dim];
+        let shape = dims![names::BATCH, kv_heads, names::ATTENDED, head_dim];
         let cache = b.g.input(past, b.dtype, shape.clone())?;
         let new = b.g.cast(new, b.dtype);
         let cache = b.g.tensor_scatter(&cache, &new, &self.write_indices)?;
         b.g.output(present, &cache, b.dtype, shape)?;
-        let end = b.g.size_of(&self.mask, 3)?;
-        Ok(b.g.slice_at(&cache, 2, (&end, false), names::ATTENDED.into())?)
+        Ok(cache)
     }
 }
 
@@ -171,6 +171,7 @@ impl CachedAttention for StaticAttention {
                 key: &keys,
                 value: &values,
                 mask: Some(&self.mask),
+                // TensorRT-RTX 1.7.1 copies keys that are in a cache where this is 1.
                 scale,
             })?
         } else {

@@ -103,7 +103,7 @@ impl BlockAttention {
         Ok(BlockAttention { cached_mask, new_mask, rotary, config: config.clone() })
     }
 
-    /// The cached rows that the mask covers; the new ones become an output.
+    /// The cached rows, which lie as far apart as the mask covers; the new ones become an output.
     fn rows(
         &self,
         b: &mut ModelBuilder<'_>,
@@ -112,11 +112,10 @@ impl BlockAttention {
     ) -> Result<Value, Error> {
         let (kv_heads, head_dim) = (self.config.num_key_value_heads, self.config.head_dim);
         let shape = |positions| dims![names::BATCH, kv_heads, positions, head_dim];
-        let cache = b.g.input(past, b.dtype, shape(names::MAX_SEQUENCE))?;
+        let cache = b.g.input(past, b.dtype, shape(names::ATTENDED))?;
         let new = b.g.cast(new, b.dtype);
         b.g.output(present, &new, b.dtype, shape(names::SEQUENCE))?;
-        let end = b.g.size_of(&self.cached_mask, 3)?;
-        Ok(b.g.slice_at(&cache, 2, (&end, false), names::ATTENDED.into())?)
+        Ok(cache)
     }
 }
 

@@ -207,6 +207,7 @@ fn constant_weights_and_devices_are_built_and_explained() {
         "updated in place by plan and networks, in the compiled engines too",
         "of activations at most",
         "no run copies a weight",
+        "no run copies a cache",
         "no matrix product in f32",
         "in the engines",
     ] {

@@ -99,6 +99,7 @@ fn check_engines(engines: &Engines) {
         assert!(compiled.products.keys().all(|dtype| dtype == "f16"), "{file}: {compiled:?}");
         assert!(compiled.kernels > compiled.plugins, "{file}: {compiled:?}");
         assert!(compiled.copied.is_empty(), "{file} copies {:?}", compiled.copied);
+        assert!(compiled.copied_caches.is_empty(), "{file} copies {:?}", compiled.copied_caches);
         let EngineFigures { activation_bytes, persistent_bytes, weights_bytes, .. } =
             engine.figures;
         let figures = [activation_bytes, persistent_bytes, weights_bytes];

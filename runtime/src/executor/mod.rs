@@ -264,7 +264,8 @@ impl Executor {
     /// before is made room for now.
     ///
     /// # Errors
-    /// [`Error::Backend`]; the cache is then as before.
+    /// [`Error::Backend`]; the cache is then as before, or empty where it could not be moved for the
+    /// pass.
     pub fn forward(&mut self, positions: &[Position], images: &[ImageEmbeds]) -> Result<(), Error> {
         let (past, sequence) = (self.cache.length(), positions.len());
         let room = self.room[Phase::Decode as usize].sequence;
@@ -292,6 +293,10 @@ impl Executor {
         self.write_integers(names::POSITION_IDS)?;
         self.ids.truncate(1);
         self.write_integers(names::WRITE_INDICES)?;
+        let start = self.clock.now();
+        if self.cache.lay_out(self.backend.as_mut(), attended)? {
+            self.end_stage(Stage::Decode, start)?;
+        }
         self.run(Phase::Decode, sizes)?;
         self.cache.advance(sequence);
         Ok(())

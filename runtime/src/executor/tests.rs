@@ -6,7 +6,8 @@ use std::path::Path;
 use super::*;
 use crate::testing::{self, Form, LADDER, next_token};
 
-const LAYERED: [Form; 2] = [Form::LayersInPlace, Form::LayersRows];
+const LAYERED: [Form; 4] =
+    [Form::LayersInPlace, Form::LayersRows, Form::RungInPlace, Form::RungRows];
 
 /// Runs tokens through the model and compares its best token behind them.
 fn pass(executor: &mut Executor, seen: &mut Vec<f32>, tokens: &[u32]) {
@@ -53,6 +54,72 @@ fn passes_of_many_positions_cross_rungs_and_the_cache_can_be_cut() {
     }
 }
 
+proptest::proptest! {
+    #[test]
+    fn any_passes_and_cuts_give_the_tokens_of_all_positions(
+        form in proptest::sample::select(&LAYERED[..]),
+        work in proptest::collection::vec((1_usize..24, 0_usize..=100), 1..24),
+        reserved in proptest::bool::ANY,
+    ) {
+        let (mut generator, _) = testing::generator(form);
+        let executor = generator.executor();
+        if reserved {
+            executor.reserve(testing::CONTEXT, 24).unwrap();
+        }
+        let mut seen = Vec::new();
+        for (step, (count, kept)) in work.into_iter().enumerate() {
+            // A third of the passes come behind a part of what was there.
+            if step % 3 == 2 || seen.len() + count > testing::CONTEXT {
+                let most = testing::CONTEXT - count;
+                let length = (seen.len() * kept / 100).min(most);
+                executor.truncate(length).unwrap();
+                seen.truncate(length);
+            }
+            let tokens: Vec<u32> = (0..count).map(|token| ((step + token) % 20) as u32).collect();
+            pass(executor, &mut seen, &tokens);
+        }
+    }
+}
+
+#[test]
+fn rows_are_moved_only_where_the_rung_changes_and_something_is_cached() {
+    for form in [Form::RungInPlace, Form::RungRows] {
+        let (mut generator, backend) = testing::generator(form);
+        let executor = generator.executor();
+        executor.reserve(LADDER[2], 8).unwrap();
+        let rows_of_pass = if form == Form::RungRows { 2 * 2 } else { 0 };
+        let mut seen = Vec::new();
+        let mut copies = |executor: &mut Executor, tokens: &[u32]| {
+            let before = backend.borrow().copies;
+            pass(executor, &mut seen, tokens);
+            if executor.cached() == 13 {
+                executor.truncate(0).unwrap();
+                seen.clear();
+            }
+            backend.borrow().copies - before - rows_of_pass
+        };
+        // The second row of two slots is moved behind 4 and 12 positions.
+        let counts = [[1, 2].as_slice(), &[3, 4], &[5], &[6; 7], &[7], &[8]];
+        let counts = counts.map(|tokens| copies(executor, tokens));
+        assert_eq!(counts, [0, 0, 2, 0, 2, 0], "{form:?}");
+    }
+}
+
+#[test]
+fn a_cache_that_could_not_be_moved_is_empty_and_of_use() {
+    let (mut generator, backend) = testing::generator(Form::RungInPlace);
+    let executor = generator.executor();
+    executor.reserve(LADDER[1], 8).unwrap();
+    let mut seen = Vec::new();
+    pass(executor, &mut seen, &[1, 5, 7, 2]);
+    backend.borrow_mut().fail_copy = Some(1);
+    let error = executor.forward(&[Position::Token(9)], &[]).unwrap_err();
+    assert!(error.to_string().contains("as asked"), "{error}");
+    assert_eq!(executor.cached(), 0);
+    seen.clear();
+    pass(executor, &mut seen, &[4, 3, 2, 8, 9]);
+}
+
 #[test]
 fn nothing_is_bound_for_a_token_unless_the_rung_changes() {
     for form in LAYERED {
@@ -68,8 +135,14 @@ fn nothing_is_bound_for_a_token_unless_the_rung_changes() {
             binds.push(backend.borrow().binds - before);
         }
         // The first token has another shape than the prompt. Behind 4 and 12 positions, the
-        // rung's size is bound: the positions of the cache, and the mask of three steps.
-        assert_eq!(binds[1..], [4, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0], "{form:?}");
+        // rung's size is bound: the positions of the cache, the mask of three steps, and the caches
+        // of two, whose rows lie as far apart.
+        let rung = match form {
+            Form::RungInPlace => 4 + 4,
+            Form::RungRows => 4 + 2,
+            _ => 4,
+        };
+        assert_eq!(binds[1..], [rung, 0, 0, 0, 0, 0, 0, 0, rung, 0, 0], "{form:?}");
     }
 }
 

@@ -11,8 +11,8 @@ use cumo_bundle::{Value, WEIGHT_ALIGNMENT};
 
 use super::{LADDER, POISON, VOCAB, next_token, token_of_sum};
 use crate::backend::{
-    Backend, BackendError, BackendFacts, Buffer, DeviceFacts, Interrupt, Port, RowWrite, StepId,
-    StepSpec, View,
+    Backend, BackendError, BackendFacts, Buffer, DeviceFacts, Interrupt, Port, RowWrite, Rows,
+    StepId, StepSpec, View,
 };
 
 /// What a [`HostBackend`] has been asked for.
@@ -32,6 +32,10 @@ pub(crate) struct Seen {
     pub(crate) is_device: bool,
     /// The run of this index fails.
     pub(crate) fail_at: Option<usize>,
+    /// Copies that were asked for.
+    pub(crate) copies: usize,
+    /// The copy of this index fails.
+    pub(crate) fail_copy: Option<usize>,
 }
 
 /// Runs the model's graphs on memory of its own.
@@ -245,6 +249,12 @@ impl Backend for HostBackend {
         to: (Buffer, usize),
         bytes: usize,
     ) -> Result<(), BackendError> {
+        let copy = self.seen.borrow().copies;
+        self.seen.borrow_mut().copies += 1;
+        if self.seen.borrow().fail_copy == Some(copy) {
+            let reason = "as asked".to_owned();
+            return Err(BackendError::Run { graph: "a copy".to_owned(), reason });
+        }
         let piece = self.bytes(from.0)[from.1..from.1 + bytes].to_vec();
         self.write(to.0, to.1, &piece)
     }
@@ -253,6 +263,24 @@ impl Backend for HostBackend {
         let index = *self.bytes(write.index).first_chunk().expect("an index");
         assert_eq!(i64::from_ne_bytes(index), write.position as i64, "what a device would read");
         write.copy(self)
+    }
+
+    fn copy_rows(
+        &mut self,
+        from: Rows,
+        to: Rows,
+        bytes: usize,
+        rows: usize,
+    ) -> Result<(), BackendError> {
+        let start = |side: Rows, row: usize| side.offset + row * side.pitch;
+        for row in (0..rows).filter(|_| from.buffer == to.buffer) {
+            let overlaps = |other: usize| start(from, other).abs_diff(start(to, row)) < bytes;
+            assert!(!(0..rows).any(overlaps), "row {row} goes to where one is");
+        }
+        (0..rows).try_for_each(|row| {
+            let (from, to) = ((from.buffer, start(from, row)), (to.buffer, start(to, row)));
+            self.copy(from, to, bytes)
+        })
     }
 
     fn prepare(&mut self, spec: &StepSpec<'_>) -> Result<StepId, BackendError> {

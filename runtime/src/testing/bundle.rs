@@ -18,23 +18,43 @@ pub(crate) enum Form {
     LayersInPlace,
     /// The same, but the layers give the new rows of their caches alone.
     LayersRows,
+    /// [`Form::LayersInPlace`] with caches whose rows lie a rung apart.
+    RungInPlace,
+    /// [`Form::LayersRows`] with caches whose rows lie a rung apart.
+    RungRows,
 }
 
 impl Form {
-    pub(crate) const ALL: [Form; 4] =
-        [Form::Append, Form::InPlace, Form::LayersInPlace, Form::LayersRows];
+    pub(crate) const ALL: [Form; 6] = [
+        Form::Append,
+        Form::InPlace,
+        Form::LayersInPlace,
+        Form::LayersRows,
+        Form::RungInPlace,
+        Form::RungRows,
+    ];
 
     fn update(self) -> CacheUpdate {
         match self {
             Form::Append => CacheUpdate::Append,
-            Form::InPlace | Form::LayersInPlace => CacheUpdate::InPlace,
-            Form::LayersRows => CacheUpdate::Rows,
+            Form::InPlace | Form::LayersInPlace | Form::RungInPlace => CacheUpdate::InPlace,
+            Form::LayersRows | Form::RungRows => CacheUpdate::Rows,
         }
+    }
+
+    /// The symbols that stand for the positions of the cache as an input and as an output.
+    fn positions(self) -> (&'static str, &'static str) {
+        let input = match self {
+            Form::Append => names::PAST_SEQUENCE,
+            Form::InPlace | Form::LayersInPlace | Form::LayersRows => names::MAX_SEQUENCE,
+            Form::RungInPlace | Form::RungRows => names::ATTENDED,
+        };
+        (input, self.update().output_positions(input))
     }
 
     /// Whether layers share a graph.
     pub(crate) fn is_layered(self) -> bool {
-        matches!(self, Form::LayersInPlace | Form::LayersRows)
+        !matches!(self, Form::Append | Form::InPlace)
     }
 }
 
@@ -73,7 +93,7 @@ pub(crate) fn bundle(form: Form) -> Bundle {
             .map(|name| CacheSlot {
                 name: name.to_owned(),
                 dtype: f32,
-                shape: value("", f32, &["batch", "2", update.input_positions(), "1"]).shape,
+                shape: value("", f32, &["batch", "2", form.positions().0, "1"]).shape,
                 update,
             })
             .collect(),
@@ -100,7 +120,7 @@ pub(crate) fn bundle(form: Form) -> Bundle {
 
 fn whole_llm(form: Form, inputs_embeds: Value) -> (String, Graph, Step) {
     let f32 = Dtype::F32;
-    let positions = (form.update().input_positions(), form.update().output_positions());
+    let positions = form.positions();
     step(
         "llm",
         &[
@@ -119,7 +139,7 @@ fn whole_llm(form: Form, inputs_embeds: Value) -> (String, Graph, Step) {
 /// Positions to a mask; a layer that hands its input on, one that sums it up; sums to logits.
 fn layered_llm(form: Form, inputs_embeds: Value) -> Vec<(String, Graph, Step)> {
     let f32 = Dtype::F32;
-    let positions = (form.update().input_positions(), form.update().output_positions());
+    let positions = form.positions();
     let hidden = value("hidden", f32, &["batch", "sequence", "1"]);
     let mask = value("mask", f32, &["1", "1", "sequence", "attended"]);
     let inputs = step(

@@ -180,6 +180,15 @@ impl Device {
             }
             Work::CopyRows { to, from, row_bytes, rows } => {
                 let run = |row: u64, (start, pitch): (u64, u64)| start + row * pitch;
+                // A device copies them in any order.
+                let of_others = (0..*rows).find_map(|row| {
+                    let to = (run(row, *to), *row_bytes);
+                    let other = |other: &u64| overlap((run(*other, *from), *row_bytes), to);
+                    (0..*rows).find(other).map(|other| (row, other))
+                });
+                if let Some((row, other)) = of_others {
+                    return Err(bad("copy of rows", format!("row {row} goes to where {other} is")));
+                }
                 for row in 0..*rows {
                     let (to, from) = (run(row, *to), run(row, *from));
                     let done = self.copy_on_device(state, to, from, *row_bytes);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::*;
-use crate::validate::tests::layered;
+use crate::validate::tests::{layered, layered_by_rung};
 use crate::{
     Dim, EngineContents, EngineFigures, EngineLimits, EngineOptions, EnginesWriter, Graph, Phase,
     PluginFacts, ShapeRange, TensorrtFacts, TensorrtFlavour,
@@ -15,11 +15,6 @@ const HERE: Machine<'static> = Machine {
     plugin_layout: Some(1),
 };
 
-fn attends(graph: &Graph) -> bool {
-    let is_rung = |dim: &Dim| matches!(dim, Dim::Symbol(name) if name == names::ATTENDED);
-    graph.inputs.iter().any(|input| input.shape.iter().any(is_rung))
-}
-
 /// Positions of one prefill call, at most.
 const PROMPT: usize = 3;
 
@@ -28,14 +23,15 @@ fn profile(
     graph: &Graph,
     pass: Pass,
     rung: Option<usize>,
-    context: usize,
+    limits: &EngineLimits,
 ) -> BTreeMap<String, ShapeRange> {
     let size = |dim: &Dim| match dim {
         Dim::Fixed(size) => [*size; 2],
         Dim::Symbol(symbol) => match symbol.as_str() {
-            names::SEQUENCE => [1, if pass == Pass::Decode { 1 } else { PROMPT }],
-            names::MAX_SEQUENCE => [context; 2],
-            names::ATTENDED => rung.map_or([16, context], |rung| [rung; 2]),
+            names::SEQUENCE if pass == Pass::Decode => [1; 2],
+            names::SEQUENCE => [1, limits.max_prompt_at(rung)],
+            names::MAX_SEQUENCE => [limits.max_context; 2],
+            names::ATTENDED => rung.map_or([16, limits.max_context], |rung| [rung; 2]),
             _ => [1; 2],
         },
     };
@@ -50,24 +46,28 @@ fn profile(
 
 /// Engines of the layered plan of the bundle's tests, whose files hold their own names.
 pub(crate) fn manifest() -> EnginesManifest {
-    let bundle = layered();
-    let context = bundle.model.llm.context_length;
-    let attended = bundle.plan.attended.clone();
+    manifest_of(layered())
+}
+
+/// Engines of a layered plan.
+fn manifest_of(bundle: crate::Manifest) -> EnginesManifest {
+    let limits = EngineLimits {
+        max_images: 1,
+        batch: 1,
+        max_prompt: PROMPT,
+        max_context: bundle.model.llm.context_length,
+        attended: bundle.plan.attended.clone(),
+    };
     let mut engines: Vec<EngineEntry> = Vec::new();
     for phase in Phase::ALL {
         for step in bundle.plan.steps(phase) {
             for pass in Pass::of(phase) {
-                let depends = attends(&bundle.graphs[&step.graph]) && *pass == Pass::Decode;
-                let rungs: Vec<Option<usize>> = match depends {
-                    true => attended.iter().copied().map(Some).collect(),
-                    false => vec![None],
-                };
-                for rung in rungs {
+                for rung in limits.rungs(&bundle, &step.graph, *pass) {
                     let file = format!("{}.{}.{rung:?}.engine", step.graph, pass.name());
                     if engines.iter().any(|engine| engine.file == file) {
                         continue;
                     }
-                    let profile = profile(&bundle.graphs[&step.graph], *pass, rung, context);
+                    let profile = profile(&bundle.graphs[&step.graph], *pass, rung, &limits);
                     engines.push(EngineEntry {
                         file,
                         graph: step.graph.clone(),
@@ -99,13 +99,7 @@ pub(crate) fn manifest() -> EnginesManifest {
         producer: "test".to_owned(),
         tensorrt,
         plugin: Some(plugin),
-        limits: EngineLimits {
-            max_images: 1,
-            batch: 1,
-            max_prompt: PROMPT,
-            max_context: context,
-            attended,
-        },
+        limits,
         options: EngineOptions { workspace_bytes: None, constant_weights: true },
         weights_files: WeightsFiles::Engines,
         engines,
@@ -361,6 +355,35 @@ fn shapes_are_those_of_the_graph_for_what_the_limits_promise() {
         engine.profile.values_mut().for_each(|range| range.max[0] = 7);
     });
     assert!(shapes.contains("to 7 images, the limits say 1 to 1"), "{shapes}");
+}
+
+#[test]
+fn a_cache_as_long_as_a_pass_looks_needs_an_engine_a_rung_for_prompts_too() {
+    let by_rung = manifest_of(layered_by_rung());
+    let rungs = |manifest: &EnginesManifest, graph: &str, pass: Pass| {
+        let engines = manifest.engines.iter();
+        let own = engines.filter(|engine| engine.graph == graph && engine.pass == pass);
+        own.map(|engine| engine.attended).collect::<Vec<_>>()
+    };
+    for pass in [Pass::Prefill, Pass::Decode] {
+        assert_eq!(rungs(&by_rung, "decoder_layer", pass), [Some(16), Some(64)]);
+    }
+    assert_eq!(rungs(&by_rung, "decoder_inputs", Pass::Prefill), [None]);
+    assert_eq!(rungs(&manifest(), "decoder_layer", Pass::Prefill), [None]);
+    let folder = tempfile::tempdir().unwrap();
+    let engines = write(by_rung.clone(), folder.path());
+    let found = engines.engine("decoder_layer", Pass::Prefill, 64).unwrap();
+    assert_eq!(found.attended, Some(64));
+
+    let mut missing = engines.manifest;
+    missing.engines.retain(|it| it.pass != Pass::Prefill || it.attended != Some(16));
+    let problems = crate::engines_validate::problems(&missing);
+    let what = "graph `decoder_layer` has 0 engines for prefill over 16 positions, it needs one";
+    assert_eq!(problems, [what]);
+
+    // A new position has a place in the cache: prompts are no longer than the rung.
+    let limits = EngineLimits { max_prompt: 20, ..by_rung.limits };
+    assert_eq!([None, Some(16), Some(64)].map(|rung| limits.max_prompt_at(rung)), [20, 16, 20]);
 }
 
 proptest::proptest! {

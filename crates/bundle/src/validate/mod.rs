@@ -113,11 +113,12 @@ fn cache(manifest: &Manifest, problems: &mut Vec<String>) {
         if !seen.insert(&slot.name) {
             problems.push(format!("cache slot `{}` is there twice", slot.name));
         }
-        let positions = slot.update.input_positions();
-        let symbols: Vec<&str> = symbols(&slot.shape).collect();
-        if symbols.iter().filter(|s| **s == positions).count() != 1
-            || symbols.iter().any(|s| *s != positions && *s != names::BATCH)
+        let positions = slot.update.positions();
+        let symbols = || symbols(&slot.shape);
+        if symbols().filter(|symbol| positions.contains(symbol)).count() != 1
+            || symbols().any(|symbol| !positions.contains(&symbol) && symbol != names::BATCH)
         {
+            let positions = positions.join("` or `");
             problems.push(format!(
                 "cache slot `{}`: its shape must have the symbol `{positions}` once, and no other than `batch`",
                 slot.name

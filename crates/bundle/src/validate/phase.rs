@@ -129,12 +129,10 @@ impl<'a> PhaseCheck<'a> {
             self.problem(step, &format!("there is no cache slot `{name}`"));
             return;
         };
-        let (slot_positions, positions) = match side {
-            Side::Input => (slot.update.input_positions(), slot.update.input_positions()),
-            Side::Output => (slot.update.input_positions(), slot.update.output_positions()),
-        };
         let wanted = |dim: &Dim| match dim {
-            Dim::Symbol(own) if own == slot_positions => Dim::Symbol(positions.to_owned()),
+            Dim::Symbol(own) if side == Side::Output && own != names::BATCH => {
+                Dim::Symbol(slot.update.output_positions(own).to_owned())
+            }
             other => other.clone(),
         };
         let wanted: Vec<Dim> = slot.shape.iter().map(wanted).collect();

@@ -167,6 +167,20 @@ pub(crate) fn layered() -> Manifest {
     manifest
 }
 
+/// The same with caches whose rows lie a rung apart.
+pub(crate) fn layered_by_rung() -> Manifest {
+    let mut manifest = layered();
+    let layer = manifest.graphs.get_mut("decoder_layer").unwrap();
+    let values = layer.inputs.iter_mut().chain(&mut layer.outputs).map(|value| &mut value.shape);
+    let slots = manifest.plan.cache.iter_mut().map(|slot| &mut slot.shape);
+    for dim in values.chain(slots).flatten() {
+        if *dim == Dim::Symbol(names::MAX_SEQUENCE.to_owned()) {
+            *dim = Dim::Symbol(names::ATTENDED.to_owned());
+        }
+    }
+    manifest
+}
+
 /// One layer's step.
 fn layer(layer: usize) -> Step {
     let inputs = ["hidden_states", "attention_bias", "write_indices"];
@@ -418,6 +432,21 @@ fn a_twin_that_is_no_other_file_is_named() {
         let wanted = format!("graph `decoder_layer`: its twin `{twin}` is no other of the files");
         assert_eq!(found, wanted);
     }
+}
+
+#[test]
+fn a_slot_may_be_as_long_as_a_pass_looks() {
+    assert_eq!(problems(&layered_by_rung()), [""; 0]);
+    let mut other = layered_by_rung();
+    other.plan.cache[0].shape[2] = Dim::Symbol(names::MAX_SEQUENCE.to_owned());
+    let found = problems(&other).join("; ");
+    let part = "`past_key` (f16 [batch, 2, attended, 8]) does not fit cache slot \
+                `past_key_values.0.key` (f16 [batch, 2, max_sequence, 8])";
+    assert!(found.contains(part), "{found}");
+    other.plan.cache[0].shape[2] = Dim::Symbol(names::PAST_SEQUENCE.to_owned());
+    let found = problems(&other).join("; ");
+    let part = "its shape must have the symbol `max_sequence` or `attended` once";
+    assert!(found.contains(part), "{found}");
 }
 
 #[test]
