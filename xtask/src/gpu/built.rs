@@ -111,7 +111,7 @@ fn parse_executable(messages: &str) -> Option<PathBuf> {
         executable: Option<PathBuf>,
     }
     let message = |line: &str| serde_json::from_str::<Message>(line).ok()?.executable;
-    messages.lines().filter_map(message).next_back()
+    messages.lines().rev().find_map(message)
 }
 
 /// Copies a program and leaves what was there if it is the same: one that runs cannot be written.

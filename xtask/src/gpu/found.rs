@@ -19,6 +19,8 @@ pub(super) struct Found {
     pub(super) card: Option<Card>,
     /// How the kernels' test describes it.
     pub(super) line: Option<String>,
+    /// Why there is none for the kernels' test, where the driver's tool names one.
+    pub(super) denied: Option<String>,
     /// The rate of its tensor cores in f16, in 10^12 operations a second.
     pub(super) tensor_tflops: Option<f64>,
     /// The rate of its memory, in GB/s.
@@ -42,6 +44,7 @@ impl Found {
         // CUDA's first, which need not be the tool's first, or be as large: of a card that is
         // divided it is a part.
         let described = card::of_description(&text);
+        let denied = (no_device && !cards.is_empty()).then(|| text.trim().to_owned());
         let card = match &described {
             Some(described) => {
                 let same = |card: &&Card| {
@@ -63,6 +66,7 @@ impl Found {
             is_there: card.is_some() && !no_device,
             card,
             line: kernels::description(&text).map(str::to_owned),
+            denied,
             tensor_tflops: kernels::tensor_tflops(&text),
             memory_gbs: kernels::memory_gbs(&text),
         }
@@ -205,7 +209,8 @@ mod tests {
         let found = Found::of(&built(folder.path(), none, "{}"), &[card("Some Card", 86)]);
         assert!(!found.is_there);
         assert_eq!(found.for_programs(), None);
+        assert_eq!(found.denied.as_deref(), Some("skipped: no device (driver too old)"));
         let found = Found::of(&built(folder.path(), none, "no json"), &[]);
-        assert_eq!((found.is_there, found.card), (false, None));
+        assert_eq!((found.is_there, found.card, found.denied), (false, None, None));
     }
 }

@@ -154,6 +154,10 @@ fn on_device(workspace: &Workspace, run: &OnDevice) -> Result<ExitCode> {
 
     let found = Found::of(&built, &cards);
     table.head.extend(found.line.iter().map(|line| format!("device: {line}")));
+    if let Some(why) = &found.denied {
+        let figure = format!("nvidia-smi names one that our programs do not get: {why}");
+        table.add("device", Outcome::Failed, &figure);
+    }
     let card = found.card.as_ref().filter(|_| found.is_there);
     if let (None, Some(card)) = (&run.output, card) {
         table.keep_in(results.join(format!("{}-gpu.md", slug(&card.name))));

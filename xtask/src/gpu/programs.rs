@@ -1,10 +1,11 @@
 //! The programs as a user starts them: on the machine's GPU, or on the stand-in.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use cumo_bundle::Engines;
+use cumo_bundle::{Engines, TensorrtFacts};
 
 use super::built::Built;
 use super::effort::Effort;
@@ -24,6 +25,8 @@ pub(super) struct Programs {
     flavour: &'static str,
     pub(super) device: Option<Device>,
     pub(super) effort: Effort,
+    /// What [`Programs::obstacle`] said of engines on a device that is there: it is the same of all.
+    seen: OnceCell<Option<String>>,
 }
 
 /// The device that engines run on, as far as steps ask.
@@ -63,6 +66,7 @@ impl Programs {
             flavour: "auto",
             device,
             effort,
+            seen: OnceCell::new(),
         }
     }
 
@@ -81,6 +85,7 @@ impl Programs {
             variables: stand_in.into_iter().chain([library]).collect(),
             flavour: "rtx",
             effort: Effort::Rehearsal,
+            seen: OnceCell::new(),
             device: Some(Device {
                 name: "Stand-in".to_owned(),
                 architecture: 89,
@@ -143,14 +148,38 @@ impl Programs {
     /// The engines' manifest cannot be read.
     pub(super) fn obstacle(&self, engines: &Path) -> Result<Option<String>> {
         let Some(device) = &self.device else { return Ok(Some("no device".to_owned())) };
-        let facts = Engines::read_manifest(engines)?.tensorrt;
-        let capability = device.architecture;
-        let is_for = device.is_stand_in || facts.is_for(capability);
-        let name = &device.name;
-        let (major, minor) = (capability / 10, capability % 10);
-        Ok((!is_for)
-            .then(|| format!("engines are for {}, {name} has {major}.{minor}", facts.devices())))
+        let obstacle = obstacle(&Engines::read_manifest(engines)?.tensorrt, device);
+        Ok(self.seen.get_or_init(|| obstacle).clone())
     }
+
+    /// What [`Programs::obstacle`] said before; where it was not asked yet, it is asked of the
+    /// engines that `build` builds. So nothing large is made for a device that will not run it.
+    ///
+    /// # Errors
+    /// They cannot be built.
+    pub(super) fn obstacle_ahead(
+        &self,
+        build: impl FnOnce() -> Result<PathBuf>,
+    ) -> Result<Option<String>> {
+        match self.seen.get() {
+            Some(seen) => Ok(seen.clone()),
+            None => self.obstacle(&build()?),
+        }
+    }
+
+    /// What is known to keep engines from running on the device that is there.
+    pub(super) fn known_obstacle(&self) -> Option<String> {
+        self.seen.get().cloned().flatten()
+    }
+}
+
+fn obstacle(engines: &TensorrtFacts, device: &Device) -> Option<String> {
+    let (capability, name) = (device.architecture, &device.name);
+    if device.is_stand_in || engines.is_for(capability) {
+        return None;
+    }
+    let (major, minor) = (capability / 10, capability % 10);
+    Some(format!("engines are for {}, {name} has {major}.{minor}", engines.devices()))
 }
 
 /// A name as one of files: lower case, words between hyphens.
@@ -200,6 +229,27 @@ fn parse_free(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn portable_engines_are_not_for_hopper() {
+        let facts = TensorrtFacts {
+            flavour: cumo_bundle::TensorrtFlavour::Rtx,
+            version: "1.7".to_owned(),
+            compute_capabilities: Vec::new(),
+        };
+        let device = |architecture, is_stand_in| Device {
+            name: "NVIDIA H200".to_owned(),
+            architecture,
+            memory_gb: None,
+            rates: None,
+            is_integrated: false,
+            is_stand_in,
+        };
+        let why = obstacle(&facts, &device(90, false)).unwrap();
+        assert!(why.ends_with("12.0 and later, NVIDIA H200 has 9.0"), "{why}");
+        assert_eq!(obstacle(&facts, &device(89, false)), None);
+        assert_eq!(obstacle(&facts, &device(90, true)), None);
+    }
 
     #[test]
     fn files_are_named_by_words() {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::measurement::{Subject, measure};
 use super::programs::{Programs, free_bytes};
 use super::table::{Outcome, Row, Table};
-use super::weights_ways;
+use super::{sample_answers, weights_ways};
 use crate::workspace::Workspace;
 use crate::{folder, real_shapes};
 
@@ -89,8 +89,18 @@ fn export(
         table.push(Row::engine(model.name, Outcome::Skipped, &why));
         return None;
     }
-    match try_export(workspace, programs, model) {
-        Ok(bundle) => Some(bundle),
+    let exported = programs.obstacle_ahead(|| sample_answers::build(workspace, programs)).and_then(
+        |obstacle| match obstacle {
+            Some(why) => Ok(Err(why)),
+            None => try_export(workspace, programs, model).map(Ok),
+        },
+    );
+    match exported {
+        Ok(Ok(bundle)) => Some(bundle),
+        Ok(Err(why)) => {
+            table.push(Row::engine(model.name, Outcome::Skipped, &why));
+            None
+        }
         Err(error) => {
             table.push(Row::engine(model.name, Outcome::Failed, &format!("{error:#}")));
             None
