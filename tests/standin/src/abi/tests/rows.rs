@@ -93,7 +93,8 @@ fn rows_that_do_not_lie_in_their_cache_are_found() {
 
 #[test]
 fn a_row_write_of_what_is_not_there_is_found() {
-    let wrong: [(&str, fn(&Rig, &mut sys::WriteRows)); 5] = [
+    type Change = fn(&Rig, &mut sys::WriteRows);
+    let wrong: [(&str, Change); 5] = [
         ("bytes 0..2 of 2", |rig, write| write.rows = rig.buffer(4)),
         ("bytes 0..8 of 8", |rig, write| write.indices = rig.buffer(8)),
         ("that was freed", |rig, write| rig.free(write.cache)),
