@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use cumo_bundle::{
-    Binding, CacheUpdate, Dim, EngineContents, EngineEntry, EngineFigures, Engines, Phase,
+    Binding, CacheUpdate, Dim, EngineContents, EngineEntry, EngineFigures, Engines, Pass, Phase,
     WeightsFiles, names,
 };
 use cumo_export::engine::{CompiledProgram, LoadedEngine, Loader};
@@ -41,6 +41,7 @@ struct Steps {
 #[derive(Serialize)]
 struct EngineLine {
     file: String,
+    pass: Pass,
     bytes: u64,
     shapes: BTreeMap<String, String>,
     /// The network as TensorRT parsed it, before its layers were fused.
@@ -155,6 +156,7 @@ fn line(engine: &EngineEntry, bytes: &[u8], loaded: Option<LoadedEngine>) -> Eng
     });
     EngineLine {
         file: engine.file.clone(),
+        pass: engine.pass,
         bytes: bytes.len() as u64,
         shapes: shapes.collect(),
         parsed: engine.contents.clone(),
@@ -346,16 +348,17 @@ impl Explanation {
         }
     }
 
-    /// Caches that runs copy, as far as the engines' files tell.
+    /// Caches that are copied for a token, as far as the engines' files tell. For prompts, keys and
+    /// values are brought into another order.
     fn copied_caches(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut copied = Vec::new();
-        for engine in &self.engines {
+        for engine in self.engines.iter().filter(|engine| engine.pass == Pass::Decode) {
             let Some(compiled) = &engine.compiled else { return Ok(()) };
             copied.extend(compiled.copied_caches.iter().map(|it| format!("{}: {it}", engine.file)));
         }
         match copied.is_empty() {
-            true => writeln!(f, "no run copies a cache, as compiled"),
-            false => writeln!(f, "CACHES THAT EVERY RUN COPIES:\n  {}", copied.join("\n  ")),
+            true => writeln!(f, "no token copies a cache, as compiled"),
+            false => writeln!(f, "CACHES THAT EVERY TOKEN COPIES:\n  {}", copied.join("\n  ")),
         }
     }
 }

@@ -57,7 +57,7 @@ fn a_damaged_engine_is_named_before_tensorrt_sees_it() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("engines");
     setup.engines.copy_to(&copy);
-    let file = "decoder_layer.prefill.engine";
+    let file = "decoder_layer.prefill.64.engine";
     let mut bytes = fs::read(copy.join(file)).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(copy.join(file), bytes).unwrap();
@@ -113,7 +113,7 @@ fn a_model_that_does_not_fit_is_refused_with_what_is_missing_before_it_is_alloca
     let engines: u64 = engines.sum();
 
     // Weights and contexts fit, and not all of the rest.
-    let total_bytes = (64 << 20) + 1_700_000;
+    let total_bytes = (64 << 20) + 2_100_000;
     let small = DeviceSettings { total_bytes, ..DeviceSettings::default() };
     let settings = Settings { device: Some(small), ..Settings::default() };
     let setup = Setup::with(&golden, MoeKind::Plugin, &settings);

@@ -138,6 +138,7 @@ impl<'a> Attempt<'a> {
             "constants": constants,
             "profile": job.profile,
             "fixed": job.fixed,
+            "caches": job.caches,
             "tensorrt": self.toolkit.facts(self.options),
             "plugin": self.toolkit.plugin,
             "workspace_bytes": self.options.workspace_bytes,
@@ -161,7 +162,8 @@ impl<'a> Attempt<'a> {
             },
         };
         let model = self.source.graphs.get(&job.graph).map(Vec::as_slice).unwrap_or_default();
-        let model = fix(model, &job.fixed).map_err(|error| {
+        let size = |value: &str, symbol: &str| job.fixed_size(value, symbol);
+        let model = fix(model, &size).map_err(|error| {
             let reason = format!("not an ONNX model ({error})");
             refused(cumo_tensorrt::Error::Parse { reason, errors: Vec::new() })
         })?;

@@ -1,33 +1,35 @@
 //! Sizes that an engine fixes, written into its graph: the length of a cache must be a number for
 //! TensorRT's parser, and what is fixed needs no code for other sizes.
 
-use std::collections::BTreeMap;
-
 use cumo_onnx::proto::tensor_shape_proto::dimension::Value as Size;
 use cumo_onnx::proto::{ModelProto, ValueInfoProto, type_proto};
 use prost::{DecodeError, Message};
 
-/// The model with numbers in place of the symbols in `sizes`.
+/// The model with numbers in place of the symbols of its values for which `size` has one.
 ///
 /// # Errors
 /// Bytes that are no model.
-pub(super) fn fix(model: &[u8], sizes: &BTreeMap<String, usize>) -> Result<Vec<u8>, DecodeError> {
+pub(super) fn fix(
+    model: &[u8],
+    size: &dyn Fn(&str, &str) -> Option<usize>,
+) -> Result<Vec<u8>, DecodeError> {
     let mut model = ModelProto::decode(model)?;
     if let Some(graph) = &mut model.graph {
         let values = graph.input.iter_mut().chain(&mut graph.output).chain(&mut graph.value_info);
-        values.for_each(|value| fix_value(value, sizes));
+        values.for_each(|value| fix_value(value, size));
     }
     Ok(model.encode_to_vec())
 }
 
-fn fix_value(value: &mut ValueInfoProto, sizes: &BTreeMap<String, usize>) {
+fn fix_value(value: &mut ValueInfoProto, size: &dyn Fn(&str, &str) -> Option<usize>) {
+    let name = value.name().to_owned();
     let dtype = value.r#type.as_mut().and_then(|dtype| dtype.value.as_mut());
     let Some(type_proto::Value::TensorType(tensor)) = dtype else { return };
     for dim in tensor.shape.iter_mut().flat_map(|shape| &mut shape.dim) {
         if let Some(Size::DimParam(symbol)) = &dim.value
-            && let Some(size) = sizes.get(symbol)
+            && let Some(size) = size(&name, symbol)
         {
-            dim.value = i64::try_from(*size).ok().map(Size::DimValue);
+            dim.value = i64::try_from(size).ok().map(Size::DimValue);
         }
     }
 }
@@ -44,9 +46,12 @@ mod tests {
         let y = g.add_values(&x, &x).unwrap();
         g.output("y", &y, DType::F16, dims!["batch", "sequence", 8]).unwrap();
         let model = g.finish().encode("g", "g.data", ("test", "1"));
-        let fixed = fix(&model, &[("batch".to_owned(), 3)].into()).unwrap();
+        let fixed = fix(&model, &|_, symbol| (symbol == "batch").then_some(3)).unwrap();
         let text = String::from_utf8_lossy(&fixed);
         assert!(!text.contains("batch") && text.contains("sequence"), "{text}");
-        assert!(fix(b"\xffno model", &BTreeMap::new()).is_err());
+        let fixed = fix(&model, &|value, _| (value == "x").then_some(3)).unwrap();
+        let text = String::from_utf8_lossy(&fixed);
+        assert!(text.contains("batch"), "y keeps its symbols: {text}");
+        assert!(fix(b"\xffno model", &|_, _| None).is_err());
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Job {
     pub(super) profile: BTreeMap<String, ShapeRange>,
     /// Sizes that the engine fixes, by symbol.
     pub(super) fixed: BTreeMap<String, usize>,
+    /// Inputs and outputs that are caches.
+    pub(super) caches: BTreeSet<String>,
 }
 
 impl Job {
@@ -43,6 +45,14 @@ impl Job {
     pub(super) fn name(&self) -> String {
         let rung = self.attended.map_or_else(String::new, |rung| format!(".{rung}"));
         format!("{}.{}{rung}", self.graph, self.pass.name())
+    }
+
+    /// The size that the engine fixes for a symbol of an input, output or tensor between.
+    pub(super) fn fixed_size(&self, value: &str, symbol: &str) -> Option<usize> {
+        // A cache's length must be a number for TensorRT's parser, also where others are open.
+        let length = self.attended.filter(|_| symbol == names::ATTENDED);
+        let length = length.filter(|_| self.caches.contains(value));
+        length.or_else(|| self.fixed.get(symbol).copied())
     }
 
     /// The engine's file.
@@ -115,8 +125,12 @@ pub(super) fn jobs(manifest: &Manifest, limits: &EngineLimits) -> Result<Vec<Job
             }
             let Some(graph) = manifest.graphs.get(&step.graph) else { continue };
             for pass in Pass::of(phase) {
+                let bindings = step.inputs.iter().chain(&step.outputs);
+                let caches = bindings.filter(|(_, it)| matches!(it, Binding::Cache(_)));
+                let caches: BTreeSet<String> = caches.map(|(value, _)| value.clone()).collect();
                 for attended in limits.rungs(manifest, &step.graph, *pass) {
-                    let sizes = Sizing { pass: *pass, attended, limits, manifest };
+                    let caches = caches.clone();
+                    let sizes = Sizing { pass: *pass, attended, caches: &caches, limits, manifest };
                     jobs.push(Job {
                         graph: step.graph.clone(),
                         part: part(manifest, &step.graph, phase),
@@ -124,6 +138,7 @@ pub(super) fn jobs(manifest: &Manifest, limits: &EngineLimits) -> Result<Vec<Job
                         attended,
                         profile: sizes.profile(&step.graph, graph)?,
                         fixed: sizes.fixed(graph),
+                        caches,
                     });
                 }
             }
@@ -154,6 +169,7 @@ pub(super) fn part(manifest: &Manifest, graph: &str, phase: Phase) -> String {
 struct Sizing<'a> {
     pass: Pass,
     attended: Option<usize>,
+    caches: &'a BTreeSet<String>,
     limits: &'a EngineLimits,
     manifest: &'a Manifest,
 }
@@ -165,6 +181,12 @@ impl Sizing<'_> {
         let range = |input: &Value| {
             let sizes = input.shape.iter().map(|dim| match dim {
                 Dim::Fixed(size) => Ok([*size; 3]),
+                Dim::Symbol(symbol)
+                    if symbol == names::ATTENDED && self.caches.contains(&input.name) =>
+                {
+                    let [min, opt, max] = self.size(symbol).unwrap_or_default();
+                    Ok(self.attended.map_or([min, opt, max], |rung| [rung; 3]))
+                }
                 Dim::Symbol(symbol) => self.size(symbol).ok_or_else(|| Error::Symbol {
                     graph: name.to_owned(),
                     input: input.name.clone(),
@@ -208,6 +230,8 @@ impl Sizing<'_> {
             }
             names::MAX_SEQUENCE => [limits.max_context; 3],
             names::ATTENDED => match self.attended {
+                // Open, except for the cache: see the graphs' attention.
+                Some(rung) if self.pass == Pass::Prefill => [1, rung, rung],
                 Some(rung) => [rung; 3],
                 None => {
                     let first = *limits.attended.first().unwrap_or(&limits.max_context);

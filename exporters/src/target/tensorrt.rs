@@ -145,7 +145,10 @@ impl StaticAttention {
         let new = b.g.cast(new, b.dtype);
         let cache = b.g.tensor_scatter(&cache, &new, &self.write_indices)?;
         b.g.output(present, &cache, b.dtype, shape)?;
-        Ok(cache)
+        // All of it. Engines of one position know that, and nothing is left of this; for prompts,
+        // TensorRT-RTX 1.7.1 spells keys and values out for every head of queries where it does.
+        let end = b.g.size_of(&self.mask, 3)?;
+        Ok(b.g.slice_at(&cache, 2, (&end, false), names::ATTENDED.into())?)
     }
 }
 
