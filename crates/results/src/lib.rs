@@ -21,4 +21,4 @@ mod write;
 pub use error::Error;
 pub use read::MAX_BYTES;
 pub use schema::{BenchResult, FORMAT, FORMAT_VERSION};
-pub use write::write_whole;
+pub use write::{check_writable, write_whole};
