@@ -187,7 +187,7 @@ pub(crate) struct EngineArguments {
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
     /// The most memory in MiB that a layer may use besides its tensors. By default TensorRT's limit.
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=16 << 20))]
     pub workspace: Option<u64>,
     /// A file of kernel timings: read where it is there, and written. TensorRT-RTX has none.
     #[arg(long, value_name = "FILE")]

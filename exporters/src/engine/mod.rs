@@ -83,6 +83,7 @@ fn build(options: &EngineOptions, progress: &dyn EngineProgress) -> Result<Engin
     let start = Instant::now();
     let mut writer = EnginesWriter::create(&options.output, options.force)?;
     // Before the export of a checkpoint, which takes a while.
+    let store = Store::open(options.cache.as_deref(), &options.output)?;
     let mut toolkit = Toolkit::open(options)?;
     let source = Source::open(options, progress)?;
     let limits = job::limits(&source.manifest, &options.sizes)?;
@@ -90,7 +91,6 @@ fn build(options: &EngineOptions, progress: &dyn EngineProgress) -> Result<Engin
         toolkit.load_plugin(options)?;
     }
     let jobs = job::jobs(&source.manifest, &limits)?;
-    let store = Store::open(options.cache.as_deref(), &options.output);
     let mut attempt = Attempt::new(&toolkit, &source, options, store)?;
     let mut engines = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
