@@ -116,9 +116,13 @@ pub(crate) struct OnnxArguments {
     /// is not, the name of that one.
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub name: Option<String>,
-    /// Make each router's probabilities and choices outputs of the graphs.
+    /// Make each router's probabilities outputs of the graphs, beside its choices of experts.
     #[arg(long)]
     pub debug_outputs: bool,
+    /// Leave routers' choices of experts out of the graphs' outputs. `cumo bench` then shows no load
+    /// of experts.
+    #[arg(long, conflicts_with = "debug_outputs")]
+    pub no_choices: bool,
     /// Replace the bundle if it exists.
     #[arg(long)]
     pub force: bool,

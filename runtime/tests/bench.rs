@@ -20,7 +20,7 @@ fn bench(bundle: &Bundle, arguments: &[&str]) -> Output {
 
 #[test]
 fn a_result_has_every_part_and_every_sample() {
-    let bundle = Bundle::with_routers();
+    let bundle = Bundle::new();
     let file = bundle.beside("r.json");
     let output = bench(
         &bundle,
@@ -65,7 +65,7 @@ fn a_result_has_every_part_and_every_sample() {
 
 #[test]
 fn every_router_sends_every_token_to_as_many_experts_as_it_should() {
-    let bundle = Bundle::with_routers();
+    let bundle = Bundle::new();
     let file = bundle.beside("r.json");
     let output = bench(
         &bundle,
@@ -90,14 +90,18 @@ fn every_router_sends_every_token_to_as_many_experts_as_it_should() {
 }
 
 #[test]
-fn without_routers_choices_are_not_counted_and_json_and_csv_are_read_by_programs() {
-    let bundle = Bundle::new();
+fn without_choices_the_way_to_them_is_told_and_json_and_csv_are_read_by_programs() {
+    let bundle = Bundle::without_choices();
     let json =
         bench(&bundle, &["--no-image", "--cold-starts", "0", "--format", "json", "--depth", "0"]);
     assert!(json.status.success(), "{}", text(&json.stderr));
     let result: BenchResult = serde_json::from_slice(&json.stdout).unwrap();
     assert!(result.expert_load.is_empty() && result.configuration.images.is_empty());
-    assert!(result.notes.iter().any(|note| note.contains("--debug-outputs")), "{:?}", result.notes);
+    assert!(
+        result.notes.iter().any(|note| note.contains("without --no-choices")),
+        "{:?}",
+        result.notes
+    );
     assert_eq!(result.answers[0].first_token.vision_ns, None);
     let csv = bench(&bundle, &["--cold-starts", "0", "--format", "csv", "--depth", "0"]);
     let csv = text(&csv.stdout);

@@ -11,7 +11,7 @@ use cumo_bundle::{
     ShapeRange, Target, TensorrtFacts, TensorrtFlavour, WeightsFiles, names,
 };
 use cumo_checkpoint::Sources;
-use cumo_export::{FloatType, OnnxOptions, Quiet, export_onnx};
+use cumo_export::{FloatType, OnnxOptions, Quiet, RouterOutputs, export_onnx};
 use cumo_results::BenchResult;
 use cumo_results::schema::{Generation, Model, ModelPart};
 use serde_json::Value;
@@ -28,7 +28,7 @@ fn export(folder: &Path, target: Target) -> PathBuf {
         template: None,
         moe: None,
         name: Some("tiny-mixtral".to_owned()),
-        debug_outputs: false,
+        router_outputs: RouterOutputs::default(),
         force: false,
     };
     export_onnx(&options, &Quiet).unwrap();

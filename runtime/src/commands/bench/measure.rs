@@ -184,19 +184,13 @@ fn experts(
             Some(other)
         }
     };
-    let has_own = other.is_none();
+/// Why there is no load of experts.
+const NO_CHOICES: &str = "choices of experts were not counted, as the graphs do not give them: export the model anew, without --no-choices, or name such a bundle of it with --routers";
+
     let model = other.as_mut().unwrap_or(model);
     result.expert_load = bench::expert_load(model, images, question, interrupt.token())?;
-    match (result.expert_load.is_empty(), has_own) {
-        (true, _) => result.notes.push(
-            "choices of experts were not counted: the bundle was not exported with --debug-outputs; --routers takes one that was"
-                .to_owned(),
-        ),
-        (false, true) => result.notes.push(
-            "the bundle was exported with --debug-outputs: its graphs give routers' choices also while they are timed"
-                .to_owned(),
-        ),
-        (false, false) => {}
+    if result.expert_load.is_empty() {
+        result.notes.push(NO_CHOICES.to_owned());
     }
     Ok(())
 }
