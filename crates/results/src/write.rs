@@ -142,6 +142,10 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
 /// A temporary file in the folder of `path`.
 fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        let problem = format!("there is no folder {}", folder.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, problem));
+    }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".cumo-").suffix(".part");
     #[cfg(unix)]
@@ -229,7 +233,7 @@ mod tests {
         };
         let (missing, sys) = (folder.path().join("no/r.json"), Path::new("/sys/r.json"));
         for (path, cause) in
-            [(folder.path(), "is a directory"), (&missing, "No such file"), (sys, "denied")]
+            [(folder.path(), "is a directory"), (&missing, "there is no folder"), (sys, "denied")]
         {
             let message = refused(path);
             assert!(message.contains(": cannot be written: "), "{message}");
