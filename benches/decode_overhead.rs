@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use cumo_benches::{Random, Times};
 use cumo_bundle::Target;
 use cumo_checkpoint::Sources;
-use cumo_export::{FloatType, OnnxOptions, Quiet, export_onnx};
+use cumo_export::{FloatType, OnnxOptions, Quiet, RouterOutputs, export_onnx};
 use cumo_runtime::{CancelToken, GenerateOptions, Model, ModelOptions, SamplingOptions};
 
 /// Positions in the cache before the first generated token.
@@ -69,7 +69,7 @@ fn export(checkpoint: &Path, target: Target, output: &Path) -> Result<()> {
         template: None,
         moe: None,
         name: None,
-        debug_outputs: false,
+        router_outputs: RouterOutputs::default(),
         force: false,
     };
     export_onnx(&options, &Quiet).with_context(|| format!("exporting {}", checkpoint.display()))?;

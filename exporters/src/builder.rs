@@ -36,6 +36,18 @@ pub enum WeightsAs {
     },
 }
 
+/// What graphs give of their routers beside what a model needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RouterOutputs {
+    /// Nothing.
+    None,
+    /// The experts that each token is sent to: whole numbers, a few a token.
+    #[default]
+    Choices,
+    /// These, and the probabilities of all experts.
+    All,
+}
+
 /// What every module of the model is given to build itself with.
 pub struct ModelBuilder<'a> {
     /// The graph so far.
@@ -47,7 +59,8 @@ pub struct ModelBuilder<'a> {
     pub target: &'a dyn Target,
     weights_as: WeightsAs,
     weights: Vec<NamedWeight>,
-    routers: Option<Vec<Router>>,
+    router_outputs: RouterOutputs,
+    routers: Vec<Router>,
 }
 
 /// A weight of a graph.
@@ -67,24 +80,24 @@ pub struct Built {
     pub graph: cumo_onnx::Graph,
     /// Its weights, in the order of its constants or weight inputs.
     pub weights: Vec<NamedWeight>,
-    /// Outputs with routers' probabilities and choices, and their names in the whole model.
+    /// Outputs with what routers computed, and their names in the whole model.
     pub routers: Vec<(String, String)>,
 }
 
-/// A router's probabilities and choices, kept to become outputs.
+/// A router's choices and, where they are wanted, probabilities, kept to become outputs.
 struct Router {
     module: String,
-    probs: Value,
+    probs: Option<Value>,
     experts: Value,
 }
 
 impl<'a> ModelBuilder<'a> {
-    /// An empty graph; with `debug_outputs`, routers become outputs.
+    /// An empty graph.
     pub fn new(
         types: Types,
         weights_as: WeightsAs,
         target: &'a dyn Target,
-        debug_outputs: bool,
+        router_outputs: RouterOutputs,
     ) -> Self {
         ModelBuilder {
             g: GraphBuilder::with_opset(target.opset()),
@@ -93,7 +106,8 @@ impl<'a> ModelBuilder<'a> {
             target,
             weights_as,
             weights: Vec::new(),
-            routers: debug_outputs.then(Vec::new),
+            router_outputs,
+            routers: Vec::new(),
         }
     }
 
@@ -351,12 +365,14 @@ impl<'a> ModelBuilder<'a> {
         Ok(self.g.add_values(&x, residual)?)
     }
 
-    /// Keeps a router's probabilities and choices as outputs, where they were asked for. `module`
-    /// is the router's name in the checkpoint.
+    /// Keeps of a router as outputs what was asked for. `module` is its name in the checkpoint.
     pub fn keep_router(&mut self, module: &str, logits: &Value, experts: &Value) {
-        let Some(routers) = &mut self.routers else { return };
-        let probs = self.g.softmax(logits);
-        routers.push(Router { module: module.to_owned(), probs, experts: experts.clone() });
+        let probs = match self.router_outputs {
+            RouterOutputs::None => return,
+            RouterOutputs::Choices => None,
+            RouterOutputs::All => Some(self.g.softmax(logits)),
+        };
+        self.routers.push(Router { module: module.to_owned(), probs, experts: experts.clone() });
     }
 
     /// Ends the building.
@@ -365,12 +381,12 @@ impl<'a> ModelBuilder<'a> {
     /// A name that is taken.
     pub fn finish(mut self) -> Result<Built, Error> {
         let mut routers = Vec::new();
-        for Router { module, probs, experts } in self.routers.take().unwrap_or_default() {
+        for Router { module, probs, experts } in std::mem::take(&mut self.routers) {
             let local = self.local_name(&module).to_owned();
             type Name = fn(&str) -> String;
-            for (name, value) in
-                [(names::router_probs as Name, probs), (names::router_experts as Name, experts)]
-            {
+            let probs = probs.map(|probs| (names::router_probs as Name, probs));
+            let experts = (names::router_experts as Name, experts);
+            for (name, value) in probs.into_iter().chain([experts]) {
                 self.g.output(&name(&local), &value, value.dtype(), value.shape().clone())?;
                 routers.push((name(&local), name(&module)));
             }

@@ -116,9 +116,13 @@ pub(crate) struct OnnxArguments {
     /// is not, the name of that one.
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub name: Option<String>,
-    /// Make each router's probabilities and choices outputs of the graphs.
+    /// Make each router's probabilities outputs of the graphs, beside its choices of experts.
     #[arg(long)]
     pub debug_outputs: bool,
+    /// Leave routers' choices of experts out of the graphs' outputs. `cumo bench` then shows no load
+    /// of experts.
+    #[arg(long, conflicts_with = "debug_outputs")]
+    pub no_choices: bool,
     /// Replace the bundle if it exists.
     #[arg(long)]
     pub force: bool,
@@ -187,7 +191,7 @@ pub(crate) struct EngineArguments {
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
     /// The most memory in MiB that a layer may use besides its tensors. By default TensorRT's limit.
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=16 << 20))]
     pub workspace: Option<u64>,
     /// A file of kernel timings: read where it is there, and written. TensorRT-RTX has none.
     #[arg(long, value_name = "FILE")]
@@ -233,6 +237,7 @@ pub(crate) struct EngineArguments {
   cumo-export plan CuMo-mistral-7b --device orin-nano-8gb-super --mode 25W
   cumo-export plan folder-with-config-only --device agx-orin-64gb --context 8192 --images 2
   cumo-export plan CuMo-mistral-7b --memory-gb 32 --bandwidth-gbs 60 --f16-tflops 2 --json
+  cumo-export plan CuMo-mistral-7b --device agx-orin-64gb,thor-t4000,rtx-4090
   cumo-export plan --device list
 
 Every precision that can be exported has a row. Of a checkpoint config.json alone is read; of a bundle \
@@ -246,10 +251,10 @@ pub(crate) struct PlanArguments {
     /// Folder of the CLIP tower, for a checkpoint that lacks its config.
     #[arg(long, value_name = "DIR")]
     pub clip: Option<PathBuf>,
-    /// A device of the table; `list` shows it.
-    #[arg(long, value_name = "NAME", conflicts_with = "memory_gb")]
-    pub device: Option<String>,
-    /// The device's power mode. By default the device's default.
+    /// A device of the table, or several, which then stand side by side; `list` shows the table.
+    #[arg(long, value_name = "NAME,NAME", conflicts_with = "memory_gb", value_delimiter = ',')]
+    pub device: Vec<String>,
+    /// The power mode, which every device must have. By default the device's default.
     #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
     /// Positions that the cache has room for. By default 4096, or the model's or the engines' if less.
@@ -265,21 +270,21 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "GB", value_parser = gibibytes)]
     pub reserve_gb: Option<u64>,
     /// Another device: memory that programs can be given, in GiB.
-    #[arg(long, value_name = "GB", requires_all = ["bandwidth_gbs", "f16_tflops"])]
+    #[arg(long, value_name = "GB", allow_negative_numbers = true, requires_all = ["bandwidth_gbs", "f16_tflops"])]
     pub memory_gb: Option<f64>,
     /// Another device: memory bandwidth, in GB/s.
-    #[arg(long, value_name = "GB/S", requires = "memory_gb")]
+    #[arg(long, value_name = "GB/S", allow_negative_numbers = true, requires = "memory_gb")]
     pub bandwidth_gbs: Option<f64>,
     /// Another device: dense f16 products, in TFLOPS.
-    #[arg(long, value_name = "TFLOPS", requires = "memory_gb")]
+    #[arg(long, value_name = "TFLOPS", allow_negative_numbers = true, requires = "memory_gb")]
     pub f16_tflops: Option<f64>,
     /// Another device: watts, for bounds of energy.
-    #[arg(long, value_name = "W", requires = "memory_gb")]
+    #[arg(long, value_name = "W", allow_negative_numbers = true, requires = "memory_gb")]
     pub watts: Option<f64>,
-    /// A result of `cumo bench`, to be put beside its bounds.
+    /// A result of `cumo bench`, to be put beside the bounds and the memory of one device.
     #[arg(long, value_name = "FILE")]
     pub result: Option<PathBuf>,
-    /// Print JSON instead of tables.
+    /// Print JSON instead of tables: one object, of several devices a list of them.
     #[arg(long)]
     pub json: bool,
 }

@@ -11,6 +11,7 @@ use cumo_bundle::{
 use cumo_checkpoint::{Checkpoint, Sources, TokenizerFile};
 use cumo_onnx::{DType, Graph};
 
+use crate::builder::RouterOutputs;
 use crate::convert::{DataFile, OddWeight};
 use crate::error::Error;
 use crate::layered::{self, Assembly, LayerOptions, MoeKind, Version, WeightsFile};
@@ -42,8 +43,8 @@ pub struct OnnxOptions {
     pub moe: Option<MoeKind>,
     /// The model's name; by default that of the checkpoint.
     pub name: Option<String>,
-    /// Whether routers' probabilities and choices become outputs.
-    pub debug_outputs: bool,
+    /// What graphs give of their routers.
+    pub router_outputs: RouterOutputs,
     /// Whether an existing bundle is replaced.
     pub force: bool,
 }
@@ -121,7 +122,7 @@ fn form(options: &OnnxOptions) -> Result<Form, Error> {
         FloatType::F16 => Ok(Form::Layers(LayerOptions {
             version,
             moe: options.moe.unwrap_or_default(),
-            debug_outputs: options.debug_outputs,
+            router_outputs: options.router_outputs,
         })),
         FloatType::F32 => Err(Error::Dtype { target, dtype: options.dtype.name() }),
     };
@@ -178,7 +179,7 @@ fn write_layers(
 /// How the graphs of a target with a graph a kind of layer are made; the current one's where the
 /// target is another.
 pub(crate) fn layer_options(target: Target, moe: MoeKind) -> LayerOptions {
-    LayerOptions { version: version(target), moe, debug_outputs: false }
+    LayerOptions { version: version(target), moe, router_outputs: RouterOutputs::default() }
 }
 
 fn version(target: Target) -> Version {
@@ -197,7 +198,7 @@ fn build_parts(
         FloatType::F32 => DType::F32,
         FloatType::F16 => DType::F16,
     };
-    let build = |name| Part::build(name, checkpoint, spelling, dtype, options.debug_outputs);
+    let build = |name| Part::build(name, checkpoint, spelling, dtype, options.router_outputs);
     PartName::ALL.into_iter().map(build).collect()
 }
 

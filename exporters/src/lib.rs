@@ -28,6 +28,7 @@ pub mod vision;
 mod weight;
 
 pub use activation::Activation;
+pub use builder::RouterOutputs;
 pub use builder::{Built, ModelBuilder, NamedWeight, Types, WeightsAs};
 pub use cumo_bundle::FloatType;
 pub use error::Error;

@@ -15,6 +15,8 @@ use clap::Parser;
 use cumo_results::presentable;
 
 fn main() -> ExitCode {
+    // Without it a limit ends the program, as it would without this line.
+    let _ = progress_bar::survive_size_limits();
     let result = match cli::Cli::parse().command {
         cli::Command::Inspect(arguments) => commands::inspect::run(&arguments),
         cli::Command::Onnx(arguments) => commands::onnx::run(&arguments),

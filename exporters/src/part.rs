@@ -4,7 +4,7 @@ use cumo_bundle::PartPrecision;
 use cumo_checkpoint::{Checkpoint, Config, ConnectorKind};
 use cumo_onnx::{DType, Graph};
 
-use crate::builder::{Built, ModelBuilder, NamedWeight, Types, WeightsAs};
+use crate::builder::{Built, ModelBuilder, NamedWeight, RouterOutputs, Types, WeightsAs};
 use crate::error::Error;
 use crate::target::Target;
 use crate::{connector, embed, llm, signature, vision};
@@ -88,12 +88,12 @@ impl Part {
         checkpoint: &Checkpoint,
         target: &dyn Target,
         stored: DType,
-        debug_outputs: bool,
+        router_outputs: RouterOutputs,
     ) -> Result<Part, Error> {
         let (model, config) = (&checkpoint.model, &checkpoint.config);
         let dtype = name.compute_dtype(config, stored);
         let types = Types { product: dtype, between: dtype, stored };
-        let mut b = ModelBuilder::new(types, WeightsAs::Constants, target, debug_outputs);
+        let mut b = ModelBuilder::new(types, WeightsAs::Constants, target, router_outputs);
         match name {
             PartName::Vision => vision::build(&mut b, &model.vision, &config.vision)?,
             PartName::Connector => {

@@ -86,6 +86,29 @@ fn an_export_killed_at_any_moment_leaves_a_whole_bundle_or_none() {
 
 #[cfg(unix)]
 #[test]
+fn an_export_over_the_limit_of_file_sizes_is_an_error_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoint, out) = (folder.path().join("checkpoint"), folder.path().join("out"));
+    large_checkpoint(&checkpoint);
+    std::fs::create_dir(&out).unwrap();
+    for target in ["ort-cpu", "tensorrt"] {
+        let output = std::process::Command::new("bash")
+            .args(["-c", "ulimit -f 100; exec \"$0\" \"$@\""])
+            .args([env!("CARGO_BIN_EXE_cumo-export"), "onnx", "--target", target])
+            .arg(&checkpoint)
+            .arg("-o")
+            .arg(out.join("bundle"))
+            .output()
+            .unwrap();
+        let message = support::stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{target}: {output:?}");
+        assert!(message.contains("File too large"), "{target}: {message}");
+        assert!(names(&out).is_empty(), "{target}: {:?}", names(&out));
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn an_interrupted_export_removes_what_it_wrote() {
     let folder = tempfile::tempdir().unwrap();
     let (checkpoint, out) = (folder.path().join("checkpoint"), folder.path().join("out"));

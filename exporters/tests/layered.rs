@@ -9,6 +9,7 @@ use std::fs;
 
 use cumo_bundle::{Binding, Bundle, CacheUpdate, Manifest, Phase, WEIGHT_ALIGNMENT};
 use cumo_checkpoint::{Checkpoint, Sources};
+use cumo_export::RouterOutputs;
 use cumo_export::layered::{Assembly, LayerOptions, MoeKind, Version, assemble};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors};
@@ -39,7 +40,8 @@ fn published(experts: bool) -> Checkpoint {
 }
 
 fn assembled(checkpoint: &Checkpoint, version: Version, moe: MoeKind) -> Assembly {
-    assemble(checkpoint, LayerOptions { version, moe, debug_outputs: false }).unwrap()
+    assemble(checkpoint, LayerOptions { version, moe, router_outputs: RouterOutputs::default() })
+        .unwrap()
 }
 
 fn kinds(assembly: &Assembly) -> Vec<&str> {

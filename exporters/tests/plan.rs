@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cumo_bundle::{Bundle, CacheUpdate, Dim, Dtype, FloatType, Target};
 use cumo_checkpoint::{Checkpoint, Sources};
+use cumo_export::RouterOutputs;
 use cumo_export::layered::{self, LayerOptions, MoeKind, Version};
 use cumo_export::part::{Part as ExportedPart, PartName};
 use cumo_export::shapes_facts;
@@ -53,12 +54,15 @@ fn exported(checkpoint: &Checkpoint, row: &PrecisionPlan, part: Part) -> (u64, D
         target => {
             let spelling: &dyn cumo_export::target::Target =
                 if target == Target::OrtCpu { &OrtCpu } else { &Portable };
-            let part = ExportedPart::build(name, checkpoint, spelling, dtype, false).unwrap();
+            let part =
+                ExportedPart::build(name, checkpoint, spelling, dtype, RouterOutputs::default())
+                    .unwrap();
             let bytes = part.graph.layout().ranges().map(|(_, length)| length).sum();
             return (bytes, part.precision.activations);
         }
     };
-    let options = LayerOptions { version, moe: MoeKind::Plugin, debug_outputs: false };
+    let options =
+        LayerOptions { version, moe: MoeKind::Plugin, router_outputs: RouterOutputs::default() };
     let assembly = layered::assemble(checkpoint, options).unwrap();
     let weights = assembly.weights.iter().find(|(of, _)| *of == name).map(|(_, weights)| weights);
     let bytes = weights.into_iter().flatten().map(|named| {

@@ -10,6 +10,7 @@ use std::{env, fs};
 
 use cumo_bundle::Target;
 use cumo_checkpoint::{Checkpoint, Sources};
+use cumo_export::RouterOutputs;
 use cumo_export::part::{Part, PartName};
 use cumo_export::target::{self, OrtCpu, Portable};
 use cumo_onnx::DType;
@@ -46,7 +47,8 @@ fn compare_graphs(model: &str, target: Target, dtype: DType, parts: &[PartName])
         _ => &Portable,
     };
     for &name in parts {
-        let part = Part::build(name, &checkpoint, spelling, dtype, false).unwrap();
+        let part =
+            Part::build(name, &checkpoint, spelling, dtype, RouterOutputs::default()).unwrap();
         let file = format!("{model}.{}-{dtype}.{}.txt", target.name(), name.name());
         compare(&file, &part.graph.to_string());
     }

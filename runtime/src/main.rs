@@ -12,6 +12,8 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     leave_caught_panics_untold();
+    // Without it a limit ends the program, as it would without this line.
+    let _ = commands::interrupt::survive_size_limits();
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Chat(args) => commands::chat::run(&args),

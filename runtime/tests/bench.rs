@@ -5,10 +5,11 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use cumo_results::BenchResult;
-use support::{Bundle, image, interrupt, text};
+use support::{Bundle, image, interrupt, skip, text};
 
 /// A short benchmark's arguments.
 const SHORT: [&str; 8] =
@@ -20,7 +21,7 @@ fn bench(bundle: &Bundle, arguments: &[&str]) -> Output {
 
 #[test]
 fn a_result_has_every_part_and_every_sample() {
-    let bundle = Bundle::with_routers();
+    let bundle = Bundle::new();
     let file = bundle.beside("r.json");
     let output = bench(
         &bundle,
@@ -61,11 +62,23 @@ fn a_result_has_every_part_and_every_sample() {
     assert_eq!(result.configuration.images[0].width, 168);
     assert!(result.memory.peak_process_bytes.unwrap() > result.memory.weights_bytes.unwrap());
     assert_eq!(result.memory.peak_device_bytes, None);
+    // What is planned for the same work, to the byte where it is no estimate.
+    let mut plan = bundle.cumo("plan");
+    plan.args(["--memory-gb", "8", "--bandwidth-gbs", "10", "--f16-tflops", "1", "--json"]);
+    let output = plan.args(["--prompt-tokens", "8", "--result"]).arg(&file).output().unwrap();
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let memory = &plan["measured"]["memory"];
+    for (row, what) in [(0, "weights"), (1, "cache, 256 positions")] {
+        assert_eq!(
+            (&memory[row]["memory"], &memory[row]["over_plan"]),
+            (&what.into(), &1.0.into())
+        );
+    }
 }
 
 #[test]
 fn every_router_sends_every_token_to_as_many_experts_as_it_should() {
-    let bundle = Bundle::with_routers();
+    let bundle = Bundle::new();
     let file = bundle.beside("r.json");
     let output = bench(
         &bundle,
@@ -90,14 +103,18 @@ fn every_router_sends_every_token_to_as_many_experts_as_it_should() {
 }
 
 #[test]
-fn without_routers_choices_are_not_counted_and_json_and_csv_are_read_by_programs() {
-    let bundle = Bundle::new();
+fn without_choices_the_way_to_them_is_told_and_json_and_csv_are_read_by_programs() {
+    let bundle = Bundle::without_choices();
     let json =
         bench(&bundle, &["--no-image", "--cold-starts", "0", "--format", "json", "--depth", "0"]);
     assert!(json.status.success(), "{}", text(&json.stderr));
     let result: BenchResult = serde_json::from_slice(&json.stdout).unwrap();
     assert!(result.expert_load.is_empty() && result.configuration.images.is_empty());
-    assert!(result.notes.iter().any(|note| note.contains("--debug-outputs")), "{:?}", result.notes);
+    assert!(
+        result.notes.iter().any(|note| note.contains("without --no-choices")),
+        "{:?}",
+        result.notes
+    );
     assert_eq!(result.answers[0].first_token.vision_ns, None);
     let csv = bench(&bundle, &["--cold-starts", "0", "--format", "csv", "--depth", "0"]);
     let csv = text(&csv.stdout);
@@ -120,11 +137,119 @@ fn a_full_disk_is_an_error_that_names_the_file_behind_the_printed_result() {
 #[test]
 fn a_folder_that_is_not_there_is_told_before_anything_is_measured() {
     let bundle = Bundle::new();
-    let missing = bench(&bundle, &["-o", "/nowhere/r.json"]);
-    assert_eq!(missing.status.code(), Some(1));
-    let complaint = text(&missing.stderr);
-    assert!(complaint.contains("/nowhere: there is no such folder"), "{complaint}");
+    let folder = bundle.beside("bundle");
+    let cases = [
+        ("/nowhere/r.json", "there is no folder /nowhere"),
+        (folder.to_str().unwrap(), "is a directory"),
+        ("/sys/r.json", ""),
+    ];
+    for (file, cause) in cases {
+        let refused = bench(&bundle, &["-o", file]);
+        assert_eq!(refused.status.code(), Some(1));
+        let complaint = text(&refused.stderr);
+        let place = format!("error: {file}: cannot be written: ");
+        assert!(complaint.contains(&place) && complaint.contains(cause), "{complaint}");
+        assert!(!complaint.contains("measuring"), "{complaint}");
+    }
+    assert!(fs::read_dir(&folder).unwrap().count() > 5);
+}
+
+#[test]
+fn a_limit_of_file_sizes_is_told_before_anything_is_measured_and_leaves_nothing() {
+    let bundle = Bundle::new();
+    let file = bundle.beside("r.json");
+    let limited = Command::new("bash")
+        .args(["-c", "ulimit -f 10; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_cumo"), "bench"])
+        .arg("--model")
+        .arg(bundle.beside("bundle"))
+        .args(SHORT)
+        .arg("-o")
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(limited.status.code(), Some(1), "{limited:?}");
+    let complaint = text(&limited.stderr);
+    assert!(complaint.contains("r.json: cannot be written: File too large"), "{complaint}");
     assert!(!complaint.contains("measuring"), "{complaint}");
+    let left = fs::read_dir(file.parent().unwrap()).unwrap().flatten().count();
+    assert_eq!(left, 1, "the bundle alone");
+}
+
+#[test]
+fn more_samples_than_a_result_holds_are_told_before_anything_is_measured() {
+    let bundle = Bundle::new();
+    let mut many = bundle.cumo("bench");
+    let many = many.args(["--repetitions", "1000000", "--gen", "1000000"]).output().unwrap();
+    assert_eq!(many.status.code(), Some(1));
+    let complaint = text(&many.stderr);
+    assert!(complaint.contains("a result holds at most 1048576"), "{complaint}");
+    assert!(!complaint.contains("measuring"), "{complaint}");
+}
+
+/// A machine's `/sys` with the power monitor of an Orin Nano that takes 10 W.
+fn orin_nano(sys: &Path) -> PathBuf {
+    let chip = sys.join("bus/i2c/devices/1-0040");
+    let monitor = chip.join("hwmon/hwmon3");
+    fs::create_dir_all(&monitor).unwrap();
+    fs::write(chip.join("name"), "ina3221\n").unwrap();
+    let files = [("in1_label", "VDD_IN\n"), ("in1_input", "5000\n"), ("curr1_input", "2000\n")];
+    for (file, text) in files {
+        fs::write(monitor.join(file), text).unwrap();
+    }
+    monitor
+}
+
+/// The program sees another `/sys`, in a namespace of its own, where the system lets a user do that.
+#[test]
+fn a_power_sensor_is_listened_to_and_one_that_vanishes_is_a_note_and_no_number() {
+    let bundle = Bundle::new();
+    let sys = bundle.beside("sys");
+    let monitor = orin_nano(&sys);
+    let file = bundle.beside("r.json");
+    for vanishes in [false, true] {
+        let script = "mount --bind \"$1\" /sys || exit 77; shift; exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(&sys);
+        command.args([env!("CARGO_BIN_EXE_cumo"), "bench", "--model"]).arg(bundle.beside("bundle"));
+        command.args(["--repetitions", "1", "--warmup", "0", "--gen", "4", "--no-image"]);
+        command.args(["--cold-starts", "0", "--depth", "0", "-o"]).arg(&file);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return skip(&format!("there is no `unshare`: {error}")),
+        };
+        let mut said = Vec::new();
+        for line in BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap) {
+            if vanishes && line == "measuring: energy" {
+                fs::remove_file(monitor.join("curr1_input")).unwrap();
+            }
+            said.push(line);
+        }
+        let status = child.wait().unwrap();
+        if status.code() == Some(77) || said.iter().any(|line| line.starts_with("unshare:")) {
+            return skip(&format!("this system lets nobody mount another /sys: {said:?}"));
+        }
+        assert!(status.success(), "{said:?}");
+        let result = BenchResult::read(&file).unwrap();
+        // Everything else is there.
+        assert_eq!((result.answers.len(), result.generation.len()), (1, 1));
+        let note = result.notes.iter().find(|note| note.starts_with("energy was not measured"));
+        match (result.energy, vanishes) {
+            (Some(energy), false) => {
+                assert_eq!(energy.sensor, "INA3221 VDD_IN");
+                let watts = energy.idle.unwrap().watts().unwrap();
+                assert!((watts - 10.0).abs() < 1e-6, "{watts}");
+                assert_eq!((energy.images.len(), energy.tokens.len()), (0, 1));
+                assert_eq!(note, None);
+            }
+            (None, true) => {
+                let note = note.unwrap();
+                let sensor = "energy was not measured: the sensor INA3221 VDD_IN vanished: ";
+                assert!(note.starts_with(sensor) && note.contains("curr1_input"), "{note}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -133,7 +258,7 @@ fn ctrl_c_ends_it_in_every_stage_and_leaves_no_file() {
     let file = bundle.beside("r.json");
     for stage in ["measuring: cold start", "measuring: question", "measuring: depth 0"] {
         let mut command = bundle.cumo("bench");
-        let repetitions = if stage.ends_with("question") { "100000" } else { "3" };
+        let repetitions = if stage.ends_with("question") { "500" } else { "3" };
         command.args(["--warmup", "0", "-o"]).arg(&file);
         command.args(["--repetitions", repetitions, "--gen", "500"]);
         let starts = if stage.ends_with("cold start") { "1000" } else { "0" };

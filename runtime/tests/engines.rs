@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use cumo_bundle::{Target, hash_reader};
 use cumo_checkpoint::Sources;
 use cumo_export::engine::{EngineInput, EngineOptions, Silent, Sizes, WeightsPlace, build_engines};
-use cumo_export::{FloatType, MoeKind, OnnxOptions, Quiet, export_onnx};
+use cumo_export::{FloatType, MoeKind, OnnxOptions, Quiet, RouterOutputs, export_onnx};
 use cumo_results::BenchResult;
 use cumo_standin::{Settings, StandIn};
 use cumo_tensorrt::{Flavour, LibraryPlaces};
@@ -36,7 +36,7 @@ impl Engines {
             template: None,
             moe: Some(MoeKind::Function),
             name: None,
-            debug_outputs: false,
+            router_outputs: RouterOutputs::default(),
             force: false,
         };
         export_onnx(&bundle, &Quiet).unwrap();

@@ -11,9 +11,9 @@ use cumo_bundle::{
     ShapeRange, Target, TensorrtFacts, TensorrtFlavour, WeightsFiles, names,
 };
 use cumo_checkpoint::Sources;
-use cumo_export::{FloatType, OnnxOptions, Quiet, export_onnx};
+use cumo_export::{FloatType, OnnxOptions, Quiet, RouterOutputs, export_onnx};
 use cumo_results::BenchResult;
-use cumo_results::schema::{Generation, Model, ModelPart};
+use cumo_results::schema::{Generation, Memory, Model, ModelPart};
 use serde_json::Value;
 
 /// The golden `mixtral-moe` as a bundle.
@@ -28,7 +28,7 @@ fn export(folder: &Path, target: Target) -> PathBuf {
         template: None,
         moe: None,
         name: Some("tiny-mixtral".to_owned()),
-        debug_outputs: false,
+        router_outputs: RouterOutputs::default(),
         force: false,
     };
     export_onnx(&options, &Quiet).unwrap();
@@ -179,6 +179,9 @@ fn a_result_stands_beside_its_bounds() {
     let folder = tempfile::tempdir().unwrap();
     let bundle = export(folder.path(), Target::OrtCpu);
     let part = ModelPart { weights: "f16".to_owned(), ..ModelPart::default() };
+    let manifest = Bundle::read_manifest(&bundle).unwrap();
+    let data = |(name, _): &(&String, &FileEntry)| name.ends_with(".onnx.data");
+    let weights = manifest.files.iter().filter(data).map(|(_, entry)| entry.bytes).sum();
     let mut result = BenchResult {
         model: Model {
             name: "tiny-mixtral".to_owned(),
@@ -191,6 +194,12 @@ fn a_result_stands_beside_its_bounds() {
             depth_tokens: 8,
             repetitions_inter_token_ns: vec![vec![1_000_000, 3_000_000]],
         }],
+        memory: Memory {
+            weights_bytes: Some(weights),
+            cache_bytes: Some(1 << 20),
+            peak_process_bytes: Some(1 << 30),
+            ..Memory::default()
+        },
         ..BenchResult::default()
     };
     result.environment.time = "2026-11-24T21:03:07Z".to_owned();
@@ -205,8 +214,13 @@ fn a_result_stands_beside_its_bounds() {
     let share = stage["share"].as_f64().unwrap();
     let bound = stage["bound_milliseconds"].as_f64().unwrap();
     assert!(share > 0.0 && (share * 2.0 - bound).abs() < 1e-12, "{stage}");
+    let memory = &plan["measured"]["memory"];
+    assert_eq!((&memory[0]["memory"], &memory[0]["over_plan"]), (&"weights".into(), &1.0.into()));
+    assert_eq!(memory[1]["memory"], "cache, 10 positions");
+    assert_eq!(memory[2]["measured_bytes"], 1 << 30);
     let output = cumo(&question.concat());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("tg 2 behind 8"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("tg 2 behind 8") && text.contains("peak of the process"), "{text}");
 
     result.model.name = "another".to_owned();
     result.write(Path::new(file)).unwrap();
@@ -216,6 +230,34 @@ fn a_result_stands_beside_its_bounds() {
     let output = cumo(&question.concat());
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("r.json"), "{}", stderr(&output));
+}
+
+#[test]
+fn several_devices_stand_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = export(folder.path(), Target::Tensorrt);
+    let model = ["--model", bundle.to_str().unwrap(), "--prompt-tokens", "4"];
+    let devices = ["--device", "l4,agx-orin-64gb", "--device", "rtx-4090"];
+    let output = cumo(&[&model[..], &devices].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for device in ["l4 ", "agx-orin-64gb ", "rtx-4090 "] {
+        assert_eq!(text.lines().filter(|line| line.starts_with(device)).count(), 1, "{text}");
+    }
+    let plans = json(&[&model[..], &devices].concat());
+    let names: Vec<&Value> = (0..3).map(|index| &plans[index]["device"]["id"]).collect();
+    assert_eq!(names, ["l4", "agx-orin-64gb", "rtx-4090"]);
+    // A device alone is the object that it was.
+    let one = json(&[&model[..], &["--device", "l4"]].concat());
+    assert_eq!(one, plans[0]);
+    for (arguments, part) in [
+        (&["--device", "l4,orin-nx"][..], "did you mean orin-nx-16gb"),
+        (&["--device", "l4,rtx-4090", "--mode", "72W"], "has no mode `72W`"),
+        (&["--device", "l4,rtx-4090", "--result", "r.json"], "--result is put beside"),
+    ] {
+        let output = cumo(&[&model[..], arguments].concat());
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(stderr(&output).contains(part), "{part} not in {}", stderr(&output));
+    }
 }
 
 #[test]
@@ -245,7 +287,21 @@ fn what_cannot_be_planned_says_why() {
             1,
             "--memory-gb 0",
         ),
+        (
+            vec![
+                "--model",
+                model,
+                "--memory-gb=8",
+                "--bandwidth-gbs=1",
+                "--f16-tflops=1",
+                "--watts",
+                "1e308",
+            ],
+            1,
+            "--watts 1e308: it must be 0.000001 to 1,000,000,000",
+        ),
         (vec!["--device", "l4"], 1, "--model"),
+        (vec!["--model", model, "--device", "l4", "--result", "/dev/zero"], 1, "not a file"),
         (vec![], 2, "--model"),
         (vec!["--model", "/nowhere", "--device", "l4"], 1, "/nowhere: no such folder"),
     ];

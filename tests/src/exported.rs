@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cumo_bundle::{Bundle, Target, names};
 use cumo_checkpoint::Sources;
-use cumo_export::{FloatType, MoeKind, OnnxOptions, Quiet, export_onnx};
+use cumo_export::{FloatType, MoeKind, OnnxOptions, Quiet, RouterOutputs, export_onnx};
 use cumo_runtime::{Model, ModelOptions};
 
 use crate::golden::Golden;
@@ -32,7 +32,7 @@ impl Exported {
             template: None,
             moe,
             name: None,
-            debug_outputs: true,
+            router_outputs: RouterOutputs::All,
             force: false,
         };
         let summary = export_onnx(&options, &Quiet).unwrap();

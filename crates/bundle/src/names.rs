@@ -75,7 +75,8 @@ pub fn router_probs(module: &str) -> String {
     format!("router.{module}.probs")
 }
 
-/// Name of a router's choices, best first, an output of graphs exported with `--debug-outputs`.
+/// Name of a router's choices, best first, an output of graphs but those exported with
+/// `--no-choices`.
 pub fn router_experts(module: &str) -> String {
     format!("router.{module}.experts")
 }

@@ -65,6 +65,16 @@ pub struct Bounds {
     pub decode: Vec<DecodeBound>,
 }
 
+impl Bounds {
+    /// Joules of an image, tower and connector, of `images`; none where the mode names no watts or
+    /// there is no image.
+    pub(crate) fn joules_of_an_image(&self, images: u64) -> Option<f64> {
+        let stages = [self.vision, self.connector].into_iter().flatten();
+        let all = stages.filter_map(|bound| bound.joules).reduce(|sum, part| sum + part);
+        all.map(|joules| joules / images as f64)
+    }
+}
+
 /// The units that a precision runs on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Units<'a> {

@@ -10,10 +10,12 @@ mod bounds;
 mod device;
 mod error;
 mod measured;
+mod measured_memory;
 mod memory;
 mod pick;
 mod plan;
 mod precision;
+mod side_by_side;
 mod sizes;
 mod subject;
 #[cfg(test)]
@@ -28,12 +30,14 @@ pub use bounds::{Bound, Bounds, DecodeBound, Limit};
 pub use device::{CustomDevice, Device, Mode, Runs};
 pub use error::Error;
 pub use measured::{Measured, MeasuredStage};
+pub use measured_memory::MeasuredMemory;
 pub use pick::Best;
 pub use plan::{
     FORMAT, FORMAT_VERSION, ModelReport, PartBytes, Plan, PrecisionPlan, Question, Request, RunsOn,
     plan,
 };
 pub use precision::Precision;
+pub use side_by_side::side_by_side;
 pub use sizes::ModelSizes;
 pub use subject::Subject;
 pub use text::device_list;

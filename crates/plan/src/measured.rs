@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::bounds::{Bound, Bounding, Units};
 use crate::device::{Device, Mode, Runs, same_mode};
 use crate::error::Error;
+use crate::measured_memory::{self, MeasuredMemory};
 use crate::plan::{Plan, Planning, RunsOn};
 use crate::precision::Precision;
 use crate::subject::Subject;
@@ -26,6 +27,8 @@ pub struct Measured {
     pub runs_on: RunsOn,
     /// Every stage that was measured.
     pub stages: Vec<MeasuredStage>,
+    /// Memory that was measured, beside what is planned for the same work.
+    pub memory: Vec<MeasuredMemory>,
     /// Where device or mode of the result are others than the plan's: a sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -89,6 +92,7 @@ fn measured(
         on: name.or_else(|| environment.processor.name.clone()),
         runs_on,
         stages,
+        memory: measured_memory::memory(&planning, precision, runs_on, result),
         notes: differences(device, mode, environment),
     })
 }

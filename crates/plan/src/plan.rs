@@ -261,7 +261,7 @@ impl Planning<'_> {
         self.device.visible_bytes.saturating_sub(self.system_bytes)
     }
 
-    fn precision(&self, precision: Precision, question: &Question) -> PrecisionPlan {
+    pub(crate) fn precision(&self, precision: Precision, question: &Question) -> PrecisionPlan {
         let weights = self.weights(precision);
         let weights_bytes = weights.iter().map(|part| part.bytes).fold(0, u64::saturating_add);
         let run = self.run(precision, question, question.context);

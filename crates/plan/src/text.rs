@@ -24,7 +24,7 @@ pub(crate) fn gib(bytes: u64) -> String {
 }
 
 /// Milliseconds, or seconds where these are many.
-fn time(milliseconds: f64) -> String {
+pub(crate) fn time(milliseconds: f64) -> String {
     match milliseconds {
         ms if ms >= 9_999.5 => format!("{:.1} s", ms / 1000.0),
         ms if ms >= 99.95 => format!("{ms:.0} ms"),
@@ -33,7 +33,7 @@ fn time(milliseconds: f64) -> String {
     }
 }
 
-fn joules(joules: f64) -> String {
+pub(crate) fn joules(joules: f64) -> String {
     match joules {
         j if j >= 99.95 => format!("{j:.0} J"),
         j if j >= 0.995 => format!("{j:.1} J"),
@@ -52,7 +52,7 @@ fn count(number: u64) -> String {
 
 /// Rows under a head, as wide as their widest cell; the first column to the left, the others to the
 /// right.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let all: Vec<&Vec<String>> = std::iter::once(&head).chain(rows).collect();
     let width = |column: usize| {
@@ -210,9 +210,7 @@ fn bounds_row(name: String, bounds: &Bounds, images: u64, has_watts: bool) -> Ve
         format!("{:.1} tok/s {}", bound.tokens_per_second, letter(bound.token.limit))
     }));
     if has_watts {
-        let sum = [bounds.vision, bounds.connector].into_iter().flatten();
-        let all = sum.filter_map(|bound| bound.joules).reduce(|sum, part| sum + part);
-        let image = all.map(|joules| joules / images as f64);
+        let image = bounds.joules_of_an_image(images);
         let token = bounds.decode.first().and_then(|bound| bound.token.joules);
         row.extend([image, token].map(|energy| energy.map_or_else(|| "-".to_owned(), joules)));
     }
@@ -223,7 +221,7 @@ fn against_bounds(measured: &Measured) -> String {
     let on = measured.on.as_deref().unwrap_or("an unnamed machine");
     let mut text = format!("\nmeasured: {} on {on}\n", measured.precision);
     if measured.runs_on == RunsOn::Host {
-        return text + "it ran beside the device, so the device does not bound it\n";
+        text.push_str("it ran beside the device, so the device does not bound it\n");
     }
     let row = |stage: &crate::measured::MeasuredStage| {
         let limit = if stage.limit == Limit::Compute { "compute" } else { "bandwidth" };
@@ -237,10 +235,22 @@ fn against_bounds(measured: &Measured) -> String {
         ]
     };
     let rows: Vec<_> = measured.stages.iter().map(row).collect();
-    text.push_str(&table(
-        &["median of", "measured", "bound", "over bound", "share", "set by"],
-        &rows,
-    ));
+    if measured.runs_on != RunsOn::Host {
+        let head = ["median of", "measured", "bound", "over bound", "share", "set by"];
+        text.push_str(&table(&head, &rows));
+    }
+    let row = |row: &crate::measured_memory::MeasuredMemory| {
+        vec![
+            row.memory.clone(),
+            gib(row.measured_bytes),
+            row.planned_bytes.map_or_else(|| "-".to_owned(), gib),
+            row.over_plan.map_or_else(|| "-".to_owned(), |over| format!("{over:.2}")),
+        ]
+    };
+    if !measured.memory.is_empty() {
+        let rows: Vec<_> = measured.memory.iter().map(row).collect();
+        text.push_str(&table(&["memory", "measured", "planned", "over plan"], &rows));
+    }
     for note in &measured.notes {
         text.push_str(&format!("{note}\n"));
     }

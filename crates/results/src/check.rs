@@ -1,7 +1,7 @@
 //! Numbers that nothing can have measured: a result that has one is refused as a whole, so that no
 //! table shows it.
 
-use crate::schema::{BenchResult, Conditions, Energy, EnergySpan};
+use crate::schema::{BenchResult, Conditions, Energy, EnergySpan, MAX_ROWS, MAX_SAMPLES};
 
 /// The longest time that is believed: 12 days, in nanoseconds.
 const MAX_NS: u64 = 1_000_000_000_000_000;
@@ -12,12 +12,20 @@ const MAX_COUNT: u64 = 1 << 53;
 /// The most energy that is believed, in joules.
 const MAX_JOULES: f64 = 1e12;
 
+/// The most experts of all routers together: each is a field of a picture.
+const MAX_EXPERTS: usize = 1 << 16;
+
+/// The most bytes of a name or a sentence: some are in every row of a table.
+const MAX_TEXT: usize = 4096;
+
 /// The most problems that are kept.
 pub(crate) const MAX_PROBLEMS: usize = 100;
 
 /// What is wrong with the numbers of a result, a sentence each; nothing where all can be.
 pub(crate) fn problems(result: &BenchResult) -> Vec<String> {
     let mut check = Check { problems: Vec::new() };
+    lengths(result, &mut check);
+    texts(result, &mut check);
     configuration(result, &mut check);
     samples(result, &mut check);
     environment(result, &mut check);
@@ -25,6 +33,102 @@ pub(crate) fn problems(result: &BenchResult) -> Vec<String> {
         check_energy(energy, &mut check);
     }
     check.problems
+}
+
+/// Lists that a reader would refuse, and more samples than a file has room for.
+fn lengths(result: &BenchResult, check: &mut Check) {
+    let environment = &result.environment;
+    let mut rows = |what: &str, count: usize| {
+        check.that(count <= MAX_ROWS, || format!("{what} has {count} rows, over {MAX_ROWS}"));
+    };
+    rows("prefill", result.prefill.len());
+    rows("generation", result.generation.len());
+    rows("expert_load", result.expert_load.len());
+    rows("notes", result.notes.len());
+    rows("model.parts", result.model.parts.len());
+    rows("configuration.images", result.configuration.images.len());
+    rows("configuration.depths", result.configuration.depths.len());
+    rows("environment.processor.features", environment.processor.features.len());
+    for (moment, state) in environment.moments() {
+        rows(&format!("environment.{moment}.temperatures"), state.temperatures.len());
+        rows(&format!("environment.{moment}.clocks"), state.clocks.len());
+        let throttling = state.throttling.as_ref().map_or(0, Vec::len);
+        rows(&format!("environment.{moment}.throttling"), throttling);
+    }
+    let energy = result.energy.as_ref();
+    let lists = [
+        result.cold_starts.len(),
+        energy.map_or(0, |energy| energy.images.len().saturating_add(energy.tokens.len())),
+    ];
+    let experts = result.expert_load.iter().map(|load| load.tokens_per_expert.len());
+    let experts = experts.fold(0, usize::saturating_add);
+    check.that(experts <= MAX_EXPERTS, || {
+        format!("expert_load has {experts} numbers, over {MAX_EXPERTS}")
+    });
+    // An empty list is something, too.
+    let lists =
+        lists
+            .into_iter()
+            .chain(result.answers.iter().map(|answer| 1 + answer.inter_token_ns.len()))
+            .chain(result.prefill.iter().map(|row| row.repetitions_ns.len()))
+            .chain(result.generation.iter().flat_map(|row| {
+                row.repetitions_inter_token_ns.iter().map(|times| times.len().max(1))
+            }))
+            .chain([experts]);
+    let samples = lists.fold(0, usize::saturating_add);
+    check.that(samples <= MAX_SAMPLES, || format!("{samples} samples, over {MAX_SAMPLES}"));
+}
+
+/// Names and sentences that are too long.
+fn texts(result: &BenchResult, check: &mut Check) {
+    let (environment, model) = (&result.environment, &result.model);
+    let mut text = |what: &str, text: &str| {
+        check.that(text.len() <= MAX_TEXT, || {
+            format!("{what} has {} bytes, over {MAX_TEXT}", text.len())
+        });
+    };
+    let board = environment.board.as_ref();
+    let device = environment.device.as_ref();
+    let optional = [
+        ("environment.build.commit", environment.build.commit.as_deref()),
+        ("environment.os.name", environment.os.name.as_deref()),
+        ("environment.os.kernel", environment.os.kernel.as_deref()),
+        ("environment.processor.name", environment.processor.name.as_deref()),
+        ("environment.board.name", board.map(|board| board.name.as_str())),
+        ("environment.device.name", device.map(|device| device.name.as_str())),
+        ("environment.device.driver", device.and_then(|device| device.driver.as_deref())),
+        ("environment.device.cuda", device.and_then(|device| device.cuda.as_deref())),
+        ("environment.power_mode", environment.power_mode.as_deref()),
+        ("energy.sensor", result.energy.as_ref().map(|energy| energy.sensor.as_str())),
+        ("energy.scope", result.energy.as_ref().map(|energy| energy.scope.as_str())),
+    ];
+    optional.into_iter().for_each(|(what, value)| text(what, value.unwrap_or_default()));
+    text("environment.time", &environment.time);
+    text("environment.build.version", &environment.build.version);
+    text("environment.build.profile", &environment.build.profile);
+    text("environment.processor.architecture", &environment.processor.architecture);
+    text("environment.library.name", &environment.library.name);
+    text("environment.library.version", &environment.library.version);
+    text("model.name", &model.name);
+    text("model.target", &model.target);
+    text("model.bundle_sha256", &model.bundle_sha256);
+    for (name, part) in &model.parts {
+        text("a name of model.parts", name);
+        text("model.parts.weights", &part.weights);
+    }
+    for image in &result.configuration.images {
+        text("configuration.images.name", &image.name);
+        text("configuration.images.sha256", &image.sha256);
+    }
+    for (moment, state) in environment.moments() {
+        let sensors = state.temperatures.iter().map(|temperature| &temperature.sensor);
+        let clocks = state.clocks.iter().map(|clock| &clock.name);
+        let reasons = state.throttling.iter().flatten();
+        let what = format!("a name of environment.{moment}");
+        sensors.chain(clocks).chain(reasons).for_each(|name| text(&what, name));
+    }
+    result.expert_load.iter().for_each(|load| text("expert_load.part", &load.part));
+    result.notes.iter().for_each(|note| text("a note", note));
 }
 
 struct Check {

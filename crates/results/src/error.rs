@@ -16,6 +16,16 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A folder, a pipe or a device.
+    #[error(
+        "{path}: not a file; results of `cumo bench` are read from files of at most {limit} bytes"
+    )]
+    NotAFile {
+        /// What was named.
+        path: PathBuf,
+        /// The most bytes that are read.
+        limit: u64,
+    },
     /// The file is larger than any real result.
     #[error("{path}: over {limit} bytes, which no result of `cumo bench` has")]
     TooLarge {
@@ -47,6 +57,14 @@ pub enum Error {
         path: PathBuf,
         /// One sentence each.
         problems: Vec<String>,
+    },
+    /// The file cannot be written, as was found before there was anything to write.
+    #[error("{path}: cannot be written")]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
     },
     /// The file could not be written. What was there before is there still.
     #[error("{path}: cannot be written; what was there is unchanged")]

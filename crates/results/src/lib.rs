@@ -23,4 +23,4 @@ pub use error::Error;
 pub use read::MAX_BYTES;
 pub use schema::{BenchResult, FORMAT, FORMAT_VERSION};
 pub use terminal::presentable;
-pub use write::write_whole;
+pub use write::{check_writable, write_whole};

@@ -1,11 +1,11 @@
 //! Reading a result: nothing in the file is taken on trust.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::check;
 use crate::error::Error;
@@ -16,23 +16,86 @@ use crate::schema::{BenchResult, FORMAT, FORMAT_VERSION};
 pub const MAX_BYTES: u64 = 16 << 20;
 
 /// What a file says it is.
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 struct Header {
     #[serde(default)]
-    format: Value,
+    format: Said,
     #[serde(default)]
-    format_version: Value,
+    format_version: Said,
+}
+
+/// A value of any kind, of which no more is kept than a message shows.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said(Option<String>);
+
+impl<'de> Deserialize<'de> for Said {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Shown).map(Said)
+    }
+}
+
+struct Shown;
+
+impl<'de> Visitor<'de> for Shown {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Some(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Some(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Some(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Some(value.to_string()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Some(value.chars().take(40).collect()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Some("[..]".to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Some("{..}".to_owned()))
+    }
 }
 
 impl BenchResult {
     /// Reads a file that [`BenchResult::write`] wrote.
     ///
     /// # Errors
-    /// Every one names the file. [`Error::Read`]; [`Error::TooLarge`] beyond [`MAX_BYTES`];
+    /// Every one names the file. [`Error::Read`]; [`Error::NotAFile`] for a folder, a pipe or a
+    /// device, of which nothing is read; [`Error::TooLarge`] beyond [`MAX_BYTES`];
     /// [`Error::Json`] where it is not JSON, cut, or of another form; [`Error::Format`];
     /// [`Error::Absurd`].
     pub fn read(path: &Path) -> Result<BenchResult, Error> {
         let failed = |source| Error::Read { path: path.to_owned(), source };
+        // Before it is opened: a pipe would be waited for.
+        let metadata = path.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(Error::NotAFile { path: path.to_owned(), limit: MAX_BYTES });
+        }
+        if metadata.len() > MAX_BYTES {
+            return Err(Error::TooLarge { path: path.to_owned(), limit: MAX_BYTES });
+        }
         let file = File::open(path).map_err(failed)?;
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -50,7 +113,9 @@ impl BenchResult {
         }
         let json = |source| Error::Json { path: path(), source };
         let header: Header = serde_json::from_slice(bytes).map_err(json)?;
-        if header.format != FORMAT || header.format_version != FORMAT_VERSION {
+        let version = FORMAT_VERSION.to_string();
+        let known = (header.format.0.as_deref(), header.format_version.0.as_deref());
+        if known != (Some(FORMAT), Some(&version)) {
             return Err(Error::Format { path: path(), found: found(&header) });
         }
         let result: BenchResult = serde_json::from_slice(bytes).map_err(json)?;
@@ -61,14 +126,10 @@ impl BenchResult {
 
 /// What a file says it is, in words. What it says is shortened.
 fn found(header: &Header) -> String {
-    let short = |value: &Value| {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        text.chars().take(40).collect::<String>()
-    };
-    match (&header.format, &header.format_version) {
-        (Value::Null, _) => "no `format`".to_owned(),
-        (format, Value::Null) => format!("format `{}` without a version", short(format)),
-        (format, version) => format!("format `{}` version {}", short(format), short(version)),
+    match (&header.format.0, &header.format_version.0) {
+        (None, _) => "no `format`".to_owned(),
+        (Some(format), None) => format!("format `{format}` without a version"),
+        (Some(format), Some(version)) => format!("format `{format}` version {version}"),
     }
 }
 

@@ -60,10 +60,6 @@ fn options(arguments: &EngineArguments, output: &Path) -> anyhow::Result<EngineO
         "tensorrt-10.3" => Target::Tensorrt103,
         _ => Target::Tensorrt,
     };
-    let workspace = arguments.workspace.map(|mebibytes| {
-        let bytes = mebibytes.checked_mul(1 << 20);
-        bytes.with_context(|| format!("--workspace {mebibytes}: no machine has so many MiB"))
-    });
     Ok(EngineOptions {
         input: input(arguments),
         output: output.to_owned(),
@@ -76,7 +72,7 @@ fn options(arguments: &EngineArguments, output: &Path) -> anyhow::Result<EngineO
             max_prompt: arguments.max_prompt,
             max_context: arguments.max_context,
         },
-        workspace_bytes: workspace.transpose()?,
+        workspace_bytes: arguments.workspace.map(|mebibytes| mebibytes << 20),
         timing_cache: arguments.timing_cache.clone(),
         devices: arguments.device.clone(),
         constant_weights,

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Context;
 use cumo_export::convert::OddWeight;
-use cumo_export::{FloatType, OnnxOptions, Summary, export_onnx};
+use cumo_export::{FloatType, OnnxOptions, RouterOutputs, Summary, export_onnx};
 
 use crate::cli::OnnxArguments;
 use crate::progress_bar::Display;
@@ -25,7 +25,11 @@ pub(crate) fn run(arguments: &OnnxArguments) -> anyhow::Result<()> {
         moe: arguments.moe.map(|moe| moe.0),
         template: arguments.template,
         name: arguments.name.clone(),
-        debug_outputs: arguments.debug_outputs,
+        router_outputs: match (arguments.debug_outputs, arguments.no_choices) {
+            (true, _) => RouterOutputs::All,
+            (_, true) => RouterOutputs::None,
+            _ => RouterOutputs::Choices,
+        },
         force: arguments.force,
     };
     let display = Display::new()?;

@@ -48,6 +48,14 @@ pub enum Error {
         /// What it must be, with the numbers.
         reason: String,
     },
+    /// The folder that keeps engines cannot be written into.
+    #[error("--cache {}: it must be a folder that can be written into, or made", path.display())]
+    Cache {
+        /// What was named.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// An option that this flavour does not have.
     #[error("{0}")]
     Option(String),

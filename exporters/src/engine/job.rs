@@ -70,8 +70,8 @@ pub(super) fn limits(manifest: &Manifest, sizes: &Sizes) -> Result<EngineLimits,
     let max_context = sizes.max_context.unwrap_or_else(|| context.min(MAX_CONTEXT));
     let max_prompt = sizes.max_prompt.unwrap_or_else(|| max_context.min(MAX_PROMPT));
     let (max_images, batch) = (sizes.max_images.unwrap_or(1), sizes.batch.unwrap_or(1));
-    if max_context > context {
-        let reason = format!("the model has {context} positions");
+    if max_context == 0 || max_context > context {
+        let reason = format!("it must be 1 to {context}, the positions of the model");
         return Err(Error::Size { option: "max-context", value: max_context, reason });
     }
     if max_prompt > max_context {
@@ -82,15 +82,11 @@ pub(super) fn limits(manifest: &Manifest, sizes: &Sizes) -> Result<EngineLimits,
     }
     let most = usize::from(u16::MAX);
     let counts = [
-        ("max-images", max_images),
-        ("batch", batch),
-        // Before the prompt, whose default follows it.
-        ("max-context", max_context),
-        ("max-prompt", max_prompt),
+        ("max-images", max_images, most),
+        ("batch", batch, most),
+        ("max-prompt", max_prompt, max_context),
     ];
-    for (option, value) in counts {
-        let most =
-            if option.starts_with("max-") && option != "max-images" { context } else { most };
+    for (option, value, most) in counts {
         if value == 0 || value > most {
             let reason = format!("it must be 1 to {most}");
             return Err(Error::Size { option, value, reason });

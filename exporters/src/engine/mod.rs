@@ -86,6 +86,8 @@ fn build(options: &EngineOptions, progress: &dyn EngineProgress) -> Result<Engin
     // before a checkpoint is exported, which takes a while.
     let source = Source::open(options)?;
     job::limits(&source.manifest, &options.sizes)?;
+    // Before the export of a checkpoint, which takes a while.
+    let store = Store::open(options.cache.as_deref(), &options.output)?;
     let mut toolkit = Toolkit::open(options)?;
     let source = source.with_weights(options, progress)?;
     let limits = job::limits(&source.manifest, &options.sizes)?;
@@ -93,7 +95,6 @@ fn build(options: &EngineOptions, progress: &dyn EngineProgress) -> Result<Engin
         toolkit.load_plugin(options)?;
     }
     let jobs = job::jobs(&source.manifest, &limits)?;
-    let store = Store::open(options.cache.as_deref(), &options.output);
     let mut attempt = Attempt::new(&toolkit, &source, options, store)?;
     let mut engines = Vec::new();
     for (index, job) in jobs.iter().enumerate() {

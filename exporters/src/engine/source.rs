@@ -11,6 +11,7 @@ use super::error::Error;
 use super::link;
 use super::options::{EngineInput, EngineOptions};
 use super::progress::EngineProgress;
+use crate::builder::RouterOutputs;
 use crate::export::{OnnxOptions, PRODUCER, export_onnx, layer_options, manifest};
 use crate::layered::{self, Assembly, MoeKind, WeightsFile};
 use crate::{facts, part, signature};
@@ -206,7 +207,7 @@ fn export(
         template: None,
         moe: options.moe,
         name: None,
-        debug_outputs: false,
+        router_outputs: RouterOutputs::default(),
         force: options.force,
     };
     match export_onnx(&onnx, &Exporting(progress)) {

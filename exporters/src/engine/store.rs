@@ -33,11 +33,24 @@ struct Kept {
 }
 
 impl Store {
-    /// The folder `output` that is replaced, if it holds engines, and the folder `cache`.
-    pub(super) fn open(cache: Option<&Path>, output: &Path) -> Store {
+    /// The folder `output` that is replaced, if it holds engines, and the folder `cache`, which is
+    /// made where it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Cache`] where it cannot be written into.
+    pub(super) fn open(cache: Option<&Path>, output: &Path) -> Result<Store, Error> {
+        if let Some(folder) = cache {
+            let failed = |source| Error::Cache { path: folder.to_owned(), source };
+            if folder.exists() && !folder.is_dir() {
+                return Err(failed(std::io::Error::other("not a folder")));
+            }
+            fs::create_dir_all(folder).map_err(failed)?;
+            // It is removed at once.
+            tempfile::tempfile_in(folder).map_err(failed)?;
+        }
         let replaced = Engines::read_manifest(output).ok();
         let replaced = replaced.map(|manifest| Engines { path: output.to_owned(), manifest });
-        Store { replaced, folder: cache.map(Path::to_owned) }
+        Ok(Store { replaced, folder: cache.map(Path::to_owned) })
     }
 
     /// The engine of this key, if it is there unaltered.
@@ -74,7 +87,6 @@ impl Store {
         let Some(folder) = &self.folder else { return Ok(()) };
         let kept = Kept { file: file.clone(), made: made.clone() };
         let text = serde_json::to_vec(&kept).unwrap_or_default();
-        fs::create_dir_all(folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
         // The description comes last: without it, there is nothing.
         write_whole(&folder.join(format!("{key}.engine")), bytes)?;
         write_whole(&folder.join(format!("{key}.json")), &text)
@@ -124,6 +136,7 @@ mod tests {
     fn an_engine_is_found_by_its_key_unless_it_was_altered() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Some(&folder.path().join("cache")), &folder.path().join("none"));
+        let store = store.unwrap();
         let made = Made {
             contents: EngineContents { caches_in_place: 2, ..Default::default() },
             figures: EngineFigures { activation_bytes: Some(7), ..Default::default() },

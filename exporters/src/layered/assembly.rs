@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cumo_bundle::{Binding, PartPrecision, Plan, Step};
 use cumo_onnx::{DType, Graph};
 
-use crate::builder::{Built, ModelBuilder, NamedWeight, Types, WeightsAs};
+use crate::builder::{Built, ModelBuilder, NamedWeight, RouterOutputs, Types, WeightsAs};
 use crate::error::Error;
 use crate::moe::{DOMAIN, PLUGIN};
 use crate::part::PartName;
@@ -19,7 +19,7 @@ const TYPES: Types = Types { product: DType::F16, between: DType::F32, stored: D
 pub struct Assembly {
     main: Box<dyn LayerTarget>,
     twin: Option<Box<dyn LayerTarget>>,
-    debug_outputs: bool,
+    router_outputs: RouterOutputs,
     /// One graph a kind of layer.
     pub kinds: Vec<Kind>,
     /// Each part's weights, in the order of use.
@@ -61,7 +61,7 @@ impl Assembly {
     pub(super) fn new(
         main: Box<dyn LayerTarget>,
         twin: Option<Box<dyn LayerTarget>>,
-        debug_outputs: bool,
+        router_outputs: RouterOutputs,
     ) -> Assembly {
         let plan = Plan {
             cache: Vec::new(),
@@ -73,7 +73,7 @@ impl Assembly {
         Assembly {
             main,
             twin,
-            debug_outputs,
+            router_outputs,
             kinds: Vec::new(),
             weights: Vec::new(),
             known: BTreeSet::new(),
@@ -130,7 +130,7 @@ impl Assembly {
         build: Build<'_>,
     ) -> Result<Built, Error> {
         let weights_as = WeightsAs::Inputs { module: module.to_owned() };
-        let mut b = ModelBuilder::new(TYPES, weights_as, target, self.debug_outputs);
+        let mut b = ModelBuilder::new(TYPES, weights_as, target, self.router_outputs);
         build(&mut b, target)?;
         b.finish()
     }

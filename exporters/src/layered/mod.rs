@@ -15,6 +15,7 @@ use cumo_onnx::DType;
 pub use assembly::{Assembly, Kind};
 pub(crate) use weights_file::WeightsFile;
 
+use crate::builder::RouterOutputs;
 use crate::error::Error;
 use crate::moe::{Body, Form};
 use crate::part::PartName;
@@ -47,8 +48,8 @@ pub struct LayerOptions {
     pub version: Version,
     /// How a mixture of experts is held.
     pub moe: MoeKind,
-    /// Whether routers' probabilities and choices become outputs.
-    pub debug_outputs: bool,
+    /// What graphs give of their routers.
+    pub router_outputs: RouterOutputs,
 }
 
 impl Version {
@@ -72,7 +73,7 @@ pub fn assemble(checkpoint: &Checkpoint, options: LayerOptions) -> Result<Assemb
     };
     let main = options.version.spelling(main);
     let twin = twin.map(|form| options.version.spelling(form));
-    let mut assembly = Assembly::new(main, twin, options.debug_outputs);
+    let mut assembly = Assembly::new(main, twin, options.router_outputs);
     let mut encode_images = vision::steps(&mut assembly, &model.vision, &config.vision)?;
     encode_images.push(assembly.add(
         ("connector", PartName::Connector, "model.mm_projector"),

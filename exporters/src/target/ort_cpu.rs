@@ -165,6 +165,7 @@ mod tests {
     use cumo_checkpoint::{Checkpoint, Sources};
 
     use super::*;
+    use crate::builder::RouterOutputs;
     use crate::part::{Part, PartName};
 
     /// Inputs of the decoder of a golden whose configuration was changed.
@@ -174,7 +175,8 @@ mod tests {
         let sources = Sources { checkpoint: folder, llm: None, clip: None };
         let mut checkpoint = Checkpoint::open(&sources).unwrap();
         change(&mut checkpoint.config.llm);
-        let part = Part::build(PartName::Llm, &checkpoint, &OrtCpu, DType::F32, false).unwrap();
+        let routers = RouterOutputs::default();
+        let part = Part::build(PartName::Llm, &checkpoint, &OrtCpu, DType::F32, routers).unwrap();
         let names = part.graph.inputs().iter().map(|input| input.name().to_owned()).collect();
         (OrtCpu.cache_update(&checkpoint.config.llm), names)
     }

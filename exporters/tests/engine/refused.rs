@@ -17,15 +17,38 @@ fn sizes_that_do_not_fit_say_what_does() {
         "{prompt}"
     );
     let context = message(&["--max-context", "40000"]);
-    assert!(context.contains("--max-context 40000: the model has 32768 positions"), "{context}");
-    let context = message(&["--max-context", "0"]);
-    assert!(context.contains("--max-context 0: it must be 1 to 32768"), "{context}");
-    let workspace = message(&["--workspace", "99999999999999"]);
-    assert!(workspace.contains("--workspace 99999999999999: no machine has"), "{workspace}");
+    assert!(
+        context.contains("--max-context 40000: it must be 1 to 32768, the positions"),
+        "{context}"
+    );
+    let none = message(&["--max-context", "0"]);
+    assert!(none.contains("--max-context 0: it must be 1 to 32768, the positions"), "{none}");
     let images = message(&["--max-images", "0"]);
     assert!(images.contains("--max-images 0: it must be 1 to 65535"), "{images}");
     let layers = message(&["--layers", "2"]);
     assert!(layers.contains("--layers is for --weights const"), "{layers}");
+    for mebibytes in ["0", "18446744073709551615"] {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = ["--shapes-only", "--workspace", mebibytes];
+        let output = engine(&shapes, &folder.path().join("engines"), &arguments);
+        assert_eq!(output.status.code(), Some(2));
+        let message = stderr(&output);
+        assert!(message.contains(&format!("{mebibytes} is not in 1..=16777216")), "{message}");
+    }
+}
+
+#[test]
+fn a_folder_for_engines_that_is_none_is_told_before_anything_is_built() {
+    if !tensorrt() {
+        return;
+    }
+    let shapes = shapes("cumo-mistral-7b");
+    for (cache, cause) in [("/dev/null", "not a folder"), ("/sys/kernel/engines", "")] {
+        let message = refused(&shapes, &["--shapes-only", "--cache", cache]);
+        assert!(message.contains(&format!("--cache {cache}: ")), "{message}");
+        assert!(message.contains(cause) && !message.contains("built before"), "{message}");
+        assert!(!message.contains(" s\n"), "{message}");
+    }
 }
 
 #[test]

@@ -21,8 +21,7 @@ struct Router {
 }
 
 /// Counts the choices of every router over the images and a prompt of `ids`, in the order in which
-/// the routers run. Nothing where no graph gives them, as only those that were exported with
-/// `--debug-outputs` do.
+/// the routers run. Nothing where no graph gives them, as those that were exported with `--no-choices`.
 ///
 /// # Errors
 /// Those of [`Model::encode_images`] and [`Executor::forward`].

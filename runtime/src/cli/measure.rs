@@ -34,8 +34,8 @@ pub(crate) struct MeasureArgs {
     /// the page cache where the system does that
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<usize>)]
     pub(crate) cold_starts: usize,
-    /// Count the choices of experts with this bundle: the same model, exported with
-    /// `--debug-outputs` [default: the measured one, where it was exported so]
+    /// Count the choices of experts with this bundle of the same model [default: the measured one,
+    /// unless it was exported with `--no-choices`]
     #[arg(long, value_name = "DIR")]
     pub(crate) routers: Option<PathBuf>,
     /// How to print the result

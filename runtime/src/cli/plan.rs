@@ -1,9 +1,11 @@
 //! The options of `cumo plan`.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::Args;
-use cumo_plan::{CustomDevice, Request};
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, Command};
+use cumo_plan::{CustomDevice, Device, Request};
 
 use super::whole;
 
@@ -13,6 +15,7 @@ use super::whole;
   cumo plan --model bundle --device orin-nano-8gb-super --mode 25W
   cumo plan --model bundle --device agx-orin-64gb --context 8192 --images 2 --json
   cumo plan --model engines --result r.json             # measured over bound, on this machine
+  cumo plan --model bundle --device agx-orin-64gb,thor-t4000,rtx-4090
   cumo plan --model bundle --memory-gb 32 --bandwidth-gbs 60 --f16-tflops 2
   cumo plan --device list
 
@@ -23,20 +26,28 @@ pub(crate) struct PlanArgs {
     /// The bundle or the engines
     #[arg(short, long, value_name = "DIR", required_unless_present_any = ["device"])]
     pub(crate) model: Option<PathBuf>,
-    /// A device of the table; `list` shows it [default: this machine, where the table has it]
-    #[arg(long, value_name = "NAME", conflicts_with = "memory_gb")]
-    pub(crate) device: Option<String>,
-    /// The device's power mode [default: the device's default]
+    /// A device of the table, or several, which then stand side by side; `list` shows the table
+    /// [default: this machine, where the table has it]
+    #[arg(
+        long,
+        value_name = "NAME,NAME",
+        conflicts_with = "memory_gb",
+        value_delimiter = ',',
+        value_parser = DeviceName,
+        hide_possible_values = true
+    )]
+    pub(crate) device: Vec<String>,
+    /// The power mode, which every device must have [default: the device's default]
     #[arg(long, value_name = "MODE")]
     pub(crate) mode: Option<String>,
     #[command(flatten)]
     pub(crate) custom: CustomArgs,
     #[command(flatten)]
     pub(crate) question: QuestionArgs,
-    /// A result of `cumo bench`, to be put beside its bounds
+    /// A result of `cumo bench`, to be put beside the bounds and the memory of one device
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
-    /// Print one JSON object
+    /// Print one JSON object; of several devices a list of them
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -46,16 +57,16 @@ pub(crate) struct PlanArgs {
 #[command(next_help_heading = "Another device")]
 pub(crate) struct CustomArgs {
     /// Memory that programs can be given, in GiB
-    #[arg(long, value_name = "GB", requires_all = ["bandwidth_gbs", "f16_tflops"])]
+    #[arg(long, value_name = "GB", allow_negative_numbers = true, requires_all = ["bandwidth_gbs", "f16_tflops"])]
     memory_gb: Option<f64>,
     /// Memory bandwidth, in GB/s
-    #[arg(long, value_name = "GB/S", requires = "memory_gb")]
+    #[arg(long, value_name = "GB/S", allow_negative_numbers = true, requires = "memory_gb")]
     bandwidth_gbs: Option<f64>,
     /// Dense f16 products, in TFLOPS
-    #[arg(long, value_name = "TFLOPS", requires = "memory_gb")]
+    #[arg(long, value_name = "TFLOPS", allow_negative_numbers = true, requires = "memory_gb")]
     f16_tflops: Option<f64>,
     /// Watts, for bounds of energy
-    #[arg(long, value_name = "W", requires = "memory_gb")]
+    #[arg(long, value_name = "W", allow_negative_numbers = true, requires = "memory_gb")]
     watts: Option<f64>,
 }
 
@@ -105,6 +116,28 @@ impl QuestionArgs {
             mode,
             system_bytes: self.reserve_gb,
         }
+    }
+}
+
+/// A device's name as it is typed; those of the table are offered to shells that complete words.
+#[derive(Debug, Clone, Copy)]
+struct DeviceName;
+
+impl TypedValueParser for DeviceName {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        // What is no device is told later, with names like it.
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Device::ids().chain(["list"]).map(PossibleValue::new)))
     }
 }
 

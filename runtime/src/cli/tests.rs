@@ -117,3 +117,16 @@ fn log_probabilities_are_for_json() {
     let chat = ["cumo", "chat", "-m", "m", "--logprobs", "2"];
     assert!(Cli::try_parse_from(chat).is_err());
 }
+
+#[test]
+fn shells_are_offered_the_devices_of_the_table() {
+    for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish]
+    {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "cumo", &mut script);
+        let script = String::from_utf8(script).unwrap();
+        for device in cumo_plan::Device::ids().chain(["list"]) {
+            assert!(script.contains(device), "{shell}: {device}");
+        }
+    }
+}

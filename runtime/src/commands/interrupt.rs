@@ -70,6 +70,19 @@ impl Interrupt {
     }
 }
 
+/// From now on a file over the limit of `ulimit -f` is an error of the write, whose file is then
+/// removed, and not the end of the program.
+#[cfg(unix)]
+pub(crate) fn survive_size_limits() -> io::Result<()> {
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).map(drop)
+}
+
+/// There are no such limits.
+#[cfg(not(unix))]
+pub(crate) fn survive_size_limits() -> io::Result<()> {
+    Ok(())
+}
+
 impl Drop for Answering<'_> {
     fn drop(&mut self) {
         self.0.ends_program.store(true, Ordering::SeqCst);

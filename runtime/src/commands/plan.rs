@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cumo_bundle::{Bundle, ENGINES_FORMAT, Engines, Error};
-use cumo_plan::{Device, Plan, Subject, device_list, plan};
+use cumo_plan::{Device, Plan, Subject, device_list, plan, side_by_side};
 use cumo_results::BenchResult;
 use cumo_runtime::machine::Machine;
 
@@ -13,7 +13,7 @@ use super::console;
 use crate::cli::PlanArgs;
 
 pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
-    if args.device.as_deref() == Some("list") {
+    if args.device == ["list"] {
         let devices = Device::all();
         match args.json {
             true => console::print_json(&devices)?,
@@ -22,21 +22,33 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let Some(model) = &args.model else { bail!("name the bundle or the engines with --model") };
-    let plan = make(args, model)?;
-    match args.json {
-        true => console::print_json(&plan)?,
-        false => console::print_line(console::presentable(&plan.to_string()).trim_end())?,
+    let subject = subject(model)?;
+    let print = |text: &str| console::print_line(console::presentable(text).trim_end());
+    match (args.device.len() > 1, args.json) {
+        (true, true) => console::print_json(&several(args, &subject)?)?,
+        (true, false) => print(&side_by_side(&several(args, &subject)?))?,
+        (false, true) => console::print_json(&one(args, &subject)?)?,
+        (false, false) => print(&one(args, &subject)?.to_string())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn make(args: &PlanArgs, model: &Path) -> Result<Plan> {
-    let subject = subject(model)?;
+/// A plan for each device.
+fn several(args: &PlanArgs, subject: &Subject) -> Result<Vec<Plan>> {
+    ensure!(args.result.is_none(), "--result is put beside the bounds of one device: name one");
+    let of = |id: &String| {
+        let request = args.question.request(args.mode.clone());
+        Ok(plan(subject, &Device::by_id(id)?, &request)?)
+    };
+    args.device.iter().map(of).collect()
+}
+
+fn one(args: &PlanArgs, subject: &Subject) -> Result<Plan> {
     let (device, mode) = device(args)?;
-    let plan = plan(&subject, &device, &args.question.request(mode))?;
+    let plan = plan(subject, &device, &args.question.request(mode))?;
     let Some(path) = &args.result else { return Ok(plan) };
     let result = BenchResult::read(path)?;
-    plan.with_result(&subject, &result).with_context(|| path.display().to_string())
+    plan.with_result(subject, &result).with_context(|| path.display().to_string())
 }
 
 /// The model of a bundle or of engines; of these the manifest alone is read.
@@ -56,7 +68,7 @@ fn device(args: &PlanArgs) -> Result<(Device, Option<String>)> {
     if let Some(custom) = args.custom.device() {
         return Ok((Device::custom(custom)?, mode));
     }
-    if let Some(id) = &args.device {
+    if let Some(id) = args.device.first() {
         return Ok((Device::by_id(id)?, mode));
     }
     let machine = Machine::this();

@@ -2,12 +2,13 @@
 #![allow(dead_code, reason = "no test needs all of it")]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cumo_bundle::Target;
 use cumo_checkpoint::Sources;
-use cumo_export::{FloatType, OnnxOptions, Quiet, export_onnx};
+use cumo_export::{FloatType, OnnxOptions, Quiet, RouterOutputs, export_onnx};
 
 /// The sample's folder.
 pub(crate) fn sample() -> PathBuf {
@@ -26,15 +27,15 @@ pub(crate) struct Bundle {
 
 impl Bundle {
     pub(crate) fn new() -> Bundle {
-        Bundle::exported(false)
+        Bundle::exported(RouterOutputs::default())
     }
 
-    /// The sample, whose graphs give routers' choices.
-    pub(crate) fn with_routers() -> Bundle {
-        Bundle::exported(true)
+    /// The sample, whose graphs do not give routers' choices.
+    pub(crate) fn without_choices() -> Bundle {
+        Bundle::exported(RouterOutputs::None)
     }
 
-    fn exported(debug_outputs: bool) -> Bundle {
+    fn exported(router_outputs: RouterOutputs) -> Bundle {
         if let Err(error) = cumo_runtime::backends::ort::find_library() {
             panic!("{error}");
         }
@@ -47,7 +48,7 @@ impl Bundle {
             template: None,
             moe: None,
             name: None,
-            debug_outputs,
+            router_outputs,
             force: false,
         };
         export_onnx(&options, &Quiet).unwrap();
@@ -89,4 +90,9 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 pub(crate) fn interrupt(process: u32) {
     let kill = Command::new("kill").args(["-s", "INT", &process.to_string()]).status().unwrap();
     assert!(kill.success());
+}
+
+/// Says that a test is skipped, past the harness, which keeps what passing tests print.
+pub(crate) fn skip(reason: &str) {
+    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
 }

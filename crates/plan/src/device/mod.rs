@@ -81,6 +81,11 @@ impl Device {
         DEVICES.iter().map(Device::of).collect()
     }
 
+    /// The names of the devices of the table.
+    pub fn ids() -> impl Iterator<Item = &'static str> {
+        DEVICES.iter().map(|row| row.id)
+    }
+
     /// The device of this name in the table, in upper or lower case.
     ///
     /// # Errors
@@ -197,11 +202,14 @@ impl Device {
 }
 
 fn positive(option: &'static str, value: f64) -> Result<f64, Error> {
-    match value > 0.0 && value <= 1e9 {
+    match (1e-6..=1e9).contains(&value) {
         true => Ok(value),
         false => {
-            let reason = "it must be greater than 0 and at most 1,000,000,000".to_owned();
-            Err(Error::Option { option, value: value.to_string(), reason })
+            let reason = "it must be 0.000001 to 1,000,000,000".to_owned();
+            // Hundreds of digits say less.
+            let is_short = value == 0.0 || (1e-6..1e16).contains(&value.abs());
+            let value = if is_short { value.to_string() } else { format!("{value:e}") };
+            Err(Error::Option { option, value, reason })
         }
     }
 }

@@ -107,9 +107,12 @@ fn absurd_numbers_of_a_described_device_are_refused() {
         CustomDevice { bandwidth_gbs: -1.0, ..good },
         CustomDevice { f16_tflops: f64::NAN, ..good },
         CustomDevice { watts: Some(f64::INFINITY), ..good },
+        CustomDevice { watts: Some(1e308), ..good },
+        CustomDevice { bandwidth_gbs: 1e-300, ..good },
     ];
     for custom in bad {
         let error = Device::custom(custom).unwrap_err().to_string();
-        assert!(error.contains("must be greater than 0"), "{error}");
+        assert!(error.len() < 80, "{error}");
+        assert!(error.contains(": it must be 0.000001 to 1,000,000,000"), "{error}");
     }
 }

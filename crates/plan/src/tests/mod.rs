@@ -43,6 +43,26 @@ fn parameters_are_those_of_the_published_models() {
 }
 
 #[test]
+fn several_devices_have_a_row_each() {
+    let plans: Vec<Plan> = ["orin-nano-8gb-super", "agx-orin-64gb", "rtx-4090"]
+        .map(|device| on(device, &mistral_7b_facts(), &request()))
+        .into();
+    let text = side_by_side(&plans);
+    let line = |device: &str| text.lines().find(|line| line.starts_with(device)).unwrap();
+    for plan in &plans[1..] {
+        let own = of(plan, Target::Tensorrt, FloatType::F16);
+        let bounds = own.bounds.as_ref().unwrap();
+        let rate = format!("{:.1} tok/s", bounds.decode[0].tokens_per_second);
+        let row = line(&plan.device.id);
+        assert!(row.contains(" yes ") && row.contains(&rate), "{text}");
+        assert!(row.contains("tensorrt f16"), "{text}");
+    }
+    assert!(line("orin-nano-8gb-super ").contains("too much"), "{text}");
+    assert!(text.contains("\norin-nano-8gb-super: devices with room for it: "), "{text}");
+    assert_eq!(side_by_side(&[]), "");
+}
+
+#[test]
 fn a_shared_head_is_counted_once_and_held_twice() {
     let mut facts = mistral_7b_facts();
     let precision = Precision { target: Target::Tensorrt, dtype: FloatType::F16 };

@@ -7,6 +7,11 @@ use super::{of, on, request};
 use crate::testing::mistral_7b_facts;
 use crate::*;
 
+fn memory_of(plan: &Plan) -> Vec<(&str, Option<u64>, Option<f64>)> {
+    let rows = plan.measured.iter().flat_map(|measured| &measured.memory);
+    rows.map(|row| (row.memory.as_str(), row.planned_bytes, row.over_plan)).collect()
+}
+
 #[test]
 fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
     let subject = Subject::of_model(&mistral_7b_facts()).unwrap();
@@ -52,6 +57,33 @@ fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
     assert!(stages.iter().all(|stage| (stage.share - 0.5).abs() < 1e-6), "{stages:?}");
     assert!(measured.to_string().contains("50.0 %"));
     assert!(measured.measured.unwrap().notes.is_empty());
+
+    // The same work's weights, cache of as many positions as a rung has, and all of it.
+    let own = of(&plan, Target::Tensorrt, FloatType::F16);
+    let cache = 1024 * 128 * 1024;
+    result.memory = cumo_results::schema::Memory {
+        weights_bytes: Some(own.weights_bytes),
+        cache_bytes: Some(cache),
+        peak_process_bytes: Some(700),
+        peak_device_bytes: Some(2 * own.weights_bytes),
+    };
+    let planned = plan.clone().with_result(&subject, &result).unwrap();
+    let [weights, cached, device, process] = memory_of(&planned).try_into().unwrap();
+    assert_eq!(weights, ("weights", Some(own.weights_bytes), Some(1.0)));
+    assert_eq!(cached, ("cache, 1024 positions", Some(cache), Some(1.0)));
+    let all = device.1.unwrap();
+    assert!(all > own.weights_bytes + cache && all < own.total_bytes, "{all}");
+    assert_eq!(device.2, Some(2.0 * own.weights_bytes as f64 / all as f64));
+    assert_eq!(process, ("peak of the process", None, None));
+    assert!(planned.to_string().contains("cache, 1024 positions"), "{planned}");
+    // Engines have room for what they were built for; a processor has all of it in the process.
+    result.model.engines_sha256 = Some("ab".repeat(32));
+    result.model.context_length = Some(2048);
+    result.memory.peak_device_bytes = None;
+    let planned = plan.clone().with_result(&subject, &result).unwrap();
+    let [_, cached, process] = memory_of(&planned).try_into().unwrap();
+    assert_eq!(cached, ("cache, 2048 positions", Some(2 * cache), Some(0.5)));
+    assert!(process.1.unwrap() > all, "{process:?}");
 
     result.environment.board = None;
     result.environment.processor.name = Some("Some Xeon".to_owned());

@@ -4,6 +4,8 @@ mod comparable;
 mod side_by_side;
 mod verdict;
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 
 pub(crate) use comparable::reservations;
@@ -106,9 +108,10 @@ impl Comparison {
         let (ours, others) = (metrics(first), metrics(second));
         let first_token = ours.iter().find(|metric| metric.key == FIRST_TOKEN);
         let first_token = first_token.and_then(|metric| metric.summary()).map(|s| s.mean);
+        let by_key = by_key(&others);
         let mut judged: Vec<(Row, f64)> = Vec::new();
         for metric in &ours {
-            let Some(other) = others.iter().find(|other| other.key == metric.key) else { continue };
+            let Some(other) = by_key.get(metric.key.as_str()) else { continue };
             let Some(mut row) = row(metric, other) else { continue };
             if matches!(metric.group, Group::Answer | Group::FirstTokenPart) && other_work {
                 row.verdict = Verdict::OtherWork;
@@ -119,10 +122,11 @@ impl Comparison {
             }
             judged.push((row, least));
         }
-        let compared = |metric: &Metric| judged.iter().any(|(row, _)| row.name == metric.key);
+        let compared: HashSet<&str> = judged.iter().map(|(row, _)| row.name.as_str()).collect();
         let only = |metrics: &[Metric]| -> Vec<String> {
-            let measured = metrics.iter().filter(|metric| metric.summary().is_some());
-            measured.filter(|metric| !compared(metric)).map(|metric| metric.key.clone()).collect()
+            let others = metrics.iter().filter(|metric| !compared.contains(metric.key.as_str()));
+            let measured = others.filter(|metric| !metric.samples.is_empty());
+            measured.map(|metric| metric.key.clone()).collect()
         };
         let (only_first, only_second) = (only(&ours), only(&others));
         verdict::judge(&mut judged, FALSE_ALARMS, SINGLE_THRESHOLD.max(options.threshold));
@@ -226,6 +230,12 @@ impl Comparison {
         }
         text
     }
+}
+
+/// Metrics by their names; of those of one name the first.
+pub(crate) fn by_key(metrics: &[Metric]) -> HashMap<&str, &Metric> {
+    // From behind, so that the first is put in last.
+    metrics.iter().rev().map(|metric| (metric.key.as_str(), metric)).collect()
 }
 
 /// Both means and their difference; the verdict is made later. None where one has no samples.

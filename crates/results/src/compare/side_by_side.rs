@@ -1,7 +1,10 @@
 //! Several results in one table, a column each.
 
+use std::collections::{HashMap, HashSet};
+
+use super::by_key;
 use super::comparable::reservations;
-use crate::metric::metrics;
+use crate::metric::{Metric, metrics};
 use crate::render::escape::{markdown, presentable};
 use crate::render::label::{labels, precision, short};
 use crate::render::table::Table;
@@ -30,18 +33,16 @@ impl SideBySide {
             }
         }
         let all: Vec<_> = results.iter().map(|(_, result)| metrics(result)).collect();
-        let mut keys: Vec<&str> = Vec::new();
-        for metric in all.iter().flatten() {
-            if !keys.contains(&metric.key.as_str()) {
-                keys.push(&metric.key);
-            }
-        }
+        let mut known = HashSet::new();
+        let keys = all.iter().flatten().map(|metric| metric.key.as_str());
+        let keys: Vec<&str> = keys.filter(|key| known.insert(*key)).collect();
+        let columns: Vec<_> = all.iter().map(|metrics| by_key(metrics)).collect();
         for key in keys {
-            let cell = |list: &Vec<crate::metric::Metric>| {
-                let metric = list.iter().find(|metric| metric.key == key)?;
+            let cell = |column: &HashMap<&str, &Metric>| {
+                let metric = column.get(key)?;
                 Some(summary_in_unit(metric.unit, &metric.summary()?))
             };
-            let cells = all.iter().map(|list| cell(list).unwrap_or_default());
+            let cells = columns.iter().map(|column| cell(column).unwrap_or_default());
             table.row(std::iter::once(metric_name(key)).chain(cells));
         }
         SideBySide { warnings, table }

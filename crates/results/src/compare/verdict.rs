@@ -1,5 +1,7 @@
 //! What a difference means.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::Row;
@@ -66,7 +68,7 @@ pub(super) fn judge(rows: &mut [(Row, f64)], level: f64, single_threshold: f64) 
     let count = tested.len();
     let is_sure =
         |(place, (_, p_value)): &(usize, &(usize, f64))| *p_value <= level / (count - place) as f64;
-    let sure: Vec<usize> =
+    let sure: HashSet<usize> =
         tested.iter().enumerate().take_while(is_sure).map(|(_, (index, _))| *index).collect();
     for (index, (row, least)) in rows.iter_mut().enumerate() {
         let difference = row.second - row.first;

@@ -141,6 +141,14 @@ fn a_writer_refuses_what_a_reader_would() {
     let mut result = testing::result();
     result.environment.before.load_average = Some(f64::NAN);
     assert!(result.write(&path).unwrap_err().to_string().contains("a load average of NaN"));
+    let mut result = testing::result();
+    result.notes = vec![String::new(); 1001];
+    let error = result.write(&path).unwrap_err().to_string();
+    assert!(error.contains("notes has 1001 rows, over 1000"), "{error}");
+    let mut result = testing::result();
+    result.answers[0].inter_token_ns = vec![1; 1 << 20];
+    let error = result.write(&path).unwrap_err().to_string();
+    assert!(error.contains("1048623 samples, over 1048576"), "{error}");
     assert!(!path.exists());
 }
 
@@ -152,9 +160,47 @@ fn a_file_that_is_too_large_is_not_read_to_its_end() {
     file.set_len(100 << 30).unwrap();
     let error = BenchResult::read(&path).unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }) && error.to_string().contains("large.json"));
-    // One that never ends.
-    #[cfg(target_os = "linux")]
-    assert!(matches!(BenchResult::read(Path::new("/dev/zero")), Err(Error::TooLarge { .. })));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_no_file_is_named_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.json");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    // One that never ends, one that never begins, and one that has none.
+    for path in [Path::new("/dev/zero"), &pipe, folder.path()] {
+        let error = BenchResult::read(path).unwrap_err();
+        assert!(matches!(error, Error::NotAFile { .. }), "{error}");
+        let message = error.to_string();
+        assert!(message.ends_with("from files of at most 16777216 bytes"), "{message}");
+        assert!(message.starts_with(path.to_str().unwrap()), "{message}");
+    }
+}
+
+#[test]
+fn lists_of_more_rows_than_any_result_has_are_refused_where_they_end() {
+    let row = json!({"tokens": 1, "depth_tokens": 0, "repetitions_ns": [1]});
+    let message = |pointer, list: Vec<Value>| message(&with(pointer, list.into()));
+    let depths = message("/prefill", vec![row; 1001]);
+    assert!(depths.contains("r.json: not a whole result"), "{depths}");
+    assert!(depths.contains("a list of over 1000 elements"), "{depths}");
+    for (pointer, element) in [
+        ("/notes", json!("")),
+        ("/configuration/depths", json!(0)),
+        ("/environment/after/throttling", json!("")),
+        ("/environment/processor/features", json!("")),
+    ] {
+        let found = message(pointer, vec![element; 100_000]);
+        assert!(found.contains("a list of over 1000 elements"), "{pointer}: {found}");
+    }
+    let found = message("/generation/0/repetitions_inter_token_ns", vec![json!([]); 1_048_577]);
+    assert!(found.contains("a list of over 1048576 elements"), "{found}");
+    let part = json!({"weights": "", "activations": ""});
+    let parts = (0..1001).map(|index| (index.to_string(), part.clone()));
+    let found = self::message(&with("/model/parts", Value::Object(parts.collect())));
+    assert!(found.contains("an object of over 1000 names"), "{found}");
 }
 
 proptest! {

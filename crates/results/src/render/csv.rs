@@ -1,12 +1,16 @@
 //! A result as CSV: one line a metric, with what identifies the result in front, so that files can
 //! be put behind each other.
 
+use std::collections::HashMap;
+
 use super::escape::presentable;
 use super::label;
-use crate::metric::metrics;
+use crate::metric::{metrics, test_name};
 use crate::schema::BenchResult;
+use crate::statistics::Summary;
 
-const COLUMNS: [&str; 23] = [
+/// The last seven are llama-bench's, under its names, of `pp` and `tg` rows.
+const COLUMNS: [&str; 30] = [
     "time",
     "version",
     "commit",
@@ -30,7 +34,37 @@ const COLUMNS: [&str; 23] = [
     "p50",
     "p99",
     "max",
+    "n_prompt",
+    "n_gen",
+    "n_depth",
+    "avg_ns",
+    "stddev_ns",
+    "avg_ts",
+    "stddev_ts",
 ];
+
+/// A `pp` or `tg` row as llama-bench has it: how many tokens of a prompt, how many generated, behind
+/// how many, and how long a repetition took.
+struct Test {
+    tokens: [u64; 3],
+    times_ns: Vec<f64>,
+}
+
+/// The rows by the names of their metrics.
+fn tests(result: &BenchResult) -> HashMap<String, Test> {
+    let prompts = result.prefill.iter().map(|row| {
+        let times_ns = row.repetitions_ns.iter().map(|ns| *ns as f64).collect();
+        let name = test_name("pp", row.tokens, row.depth_tokens);
+        (name, Test { tokens: [row.tokens, 0, row.depth_tokens], times_ns })
+    });
+    let tokens = result.generation.iter().map(|row| {
+        let all = |times: &Vec<u64>| times.iter().map(|ns| *ns as f64).sum();
+        let times_ns = row.repetitions_inter_token_ns.iter().map(all).collect();
+        let name = test_name("tg", row.tokens, row.depth_tokens);
+        (name, Test { tokens: [0, row.tokens, row.depth_tokens], times_ns })
+    });
+    prompts.chain(tokens).collect()
+}
 
 /// A result as CSV after RFC 4180, with a heading. Units are those of the `unit` column; what is
 /// not known is empty.
@@ -50,10 +84,12 @@ pub fn to_csv(result: &BenchResult) -> String {
         environment.power_mode.clone().unwrap_or_default(),
         environment.threads.map(|threads| threads.to_string()).unwrap_or_default(),
     ];
+    let tests = tests(result);
     let mut text = line(&COLUMNS.map(str::to_owned));
     for metric in metrics(result) {
         let Some(summary) = metric.summary() else { continue };
         let known = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        let test = tests.get(&metric.key).map(|test| (test, Summary::of(&test.times_ns)));
         let mut cells = identity.to_vec();
         cells.extend([
             metric.key,
@@ -68,6 +104,12 @@ pub fn to_csv(result: &BenchResult) -> String {
             summary.p99.to_string(),
             summary.max.to_string(),
         ]);
+        if let Some((test, Some(times))) = test {
+            cells.extend(test.tokens.map(|tokens| tokens.to_string()));
+            cells.extend([times.mean.to_string(), known(times.standard_deviation)]);
+            cells.extend([summary.mean.to_string(), known(summary.standard_deviation)]);
+        }
+        cells.resize(COLUMNS.len(), String::new());
         text += &line(&cells);
     }
     text
@@ -105,5 +147,37 @@ mod tests {
         let text = to_csv(&testing::result());
         let line = text.lines().find(|line| line.contains("memory.cache")).unwrap();
         assert!(line.contains("memory.cache,bytes,1,134217728,,,,134217728,"), "{line}");
+        assert!(line.ends_with(",134217728,,,,,,,"), "{line}");
+    }
+
+    #[test]
+    fn rows_of_llama_bench_have_its_columns() {
+        let result = testing::result();
+        let text = to_csv(&result);
+        let cells = |metric: &str| -> Vec<String> {
+            let of_it = |line: &&str| line.contains(&format!(",{metric},tokens_per_second,"));
+            let line = text.lines().find(of_it).unwrap();
+            line.split(',').skip(23).map(str::to_owned).collect()
+        };
+        // 40.0, 40.8 and 41.6 ms for 64 tokens.
+        let prompt = cells("pp64");
+        assert_eq!(prompt[..5], ["64", "0", "0", "40800000", "800000"], "{prompt:?}");
+        let rate: f64 = prompt[5].parse().unwrap();
+        let mean: f64 = [40.0, 40.8, 41.6].map(|ms| 64.0 / (ms / 1e3)).iter().sum::<f64>() / 3.0;
+        assert!((rate - mean).abs() < 1e-9, "{rate} {mean}");
+        let tokens = cells("tg4 @ d1024");
+        assert_eq!(tokens[..3], ["0", "4", "1024"], "{tokens:?}");
+        // An answer's tokens are no test of llama-bench.
+        assert!(cells("answer.tokens").iter().all(String::is_empty));
+    }
+
+    #[test]
+    fn the_page_names_every_column() {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/bench.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let part = page.split("\n## CSV\n").nth(1).unwrap().split("\n## ").next().unwrap();
+        for column in COLUMNS {
+            assert!(part.contains(&format!("`{column}`")), "{column}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
+
 /// The work that was measured. Two results with the same model and configuration can be compared.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Configuration {
@@ -11,7 +13,7 @@ pub struct Configuration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_sha256: Option<String>,
     /// The images of a question, in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::rows")]
     pub images: Vec<Image>,
     /// Tokens generated in each repetition.
     pub generate_tokens: u64,
@@ -20,7 +22,7 @@ pub struct Configuration {
     /// Repetitions before them that do not.
     pub warmup: u64,
     /// Context depths that were asked for, in tokens.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::rows")]
     pub depths: Vec<u64>,
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
+
 /// What a power sensor has told.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Energy {
@@ -13,10 +15,10 @@ pub struct Energy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<EnergySpan>,
     /// Images to embeddings; `count` is images.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::samples")]
     pub images: Vec<EnergySpan>,
     /// Tokens generated one by one; `count` is tokens.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::samples")]
     pub tokens: Vec<EnergySpan>,
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
+
 /// The machine, its state before and after, and the program.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Environment {
@@ -89,7 +91,7 @@ pub struct Processor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_cores: Option<u64>,
     /// Vector and matrix extensions that speed up inference, for example `avx512f`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::rows")]
     pub features: Vec<String>,
 }
 
@@ -138,14 +140,18 @@ pub struct Device {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Conditions {
     /// Temperatures.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::rows")]
     pub temperatures: Vec<Temperature>,
     /// Clocks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::rows")]
     pub clocks: Vec<Clock>,
     /// Why clocks were held down, a name each; an empty list where it was looked and nothing held
     /// them down, absent where the system does not tell. A card tells while it works.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bounded::optional_rows"
+    )]
     pub throttling: Option<Vec<String>>,
     /// Runnable processes, the mean of the last minute (`/proc/loadavg`).
     #[serde(default, skip_serializing_if = "Option::is_none")]

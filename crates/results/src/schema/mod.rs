@@ -9,6 +9,7 @@
 //!
 //! Every type has a `Default`, so that a writer can name what it has measured and leave the rest.
 
+mod bounded;
 mod configuration;
 mod energy;
 mod environment;
@@ -18,6 +19,7 @@ mod samples;
 
 use serde::{Deserialize, Serialize};
 
+pub use bounded::{MAX_ROWS, MAX_SAMPLES};
 pub use configuration::{Configuration, Image};
 pub use energy::{Energy, EnergySpan};
 pub use environment::{
@@ -48,29 +50,29 @@ pub struct BenchResult {
     /// What was asked for.
     pub configuration: Configuration,
     /// Starts of new processes, one each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::samples")]
     pub cold_starts: Vec<ColdStart>,
     /// The question with its images, answered once a repetition by a process that is warm.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::samples")]
     pub answers: Vec<Answer>,
     /// Prompts of text alone through the language model: llama-bench's `pp` rows.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::rows")]
     pub prefill: Vec<Prefill>,
     /// Tokens generated one by one at a context depth: llama-bench's `tg` rows.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::rows")]
     pub generation: Vec<Generation>,
     /// Memory.
     #[serde(default)]
     pub memory: Memory,
     /// How many tokens each router has sent to each expert, in the order in which they run.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::rows")]
     pub expert_load: Vec<ExpertLoad>,
     /// Energy, where a sensor was there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy: Option<Energy>,
     /// What could not be measured and why, and what a reader of the numbers should know: a sentence
     /// each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::rows")]
     pub notes: Vec<String>,
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
+
 /// A model: its identity and sizes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Model {
@@ -18,7 +20,11 @@ pub struct Model {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engines_sha256: Option<String>,
     /// Each part's own facts, by the part's name (`vision`, `connector`, `embed`, `llm`).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "bounded::by_name"
+    )]
     pub parts: BTreeMap<String, ModelPart>,
     /// All files of the bundle together, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

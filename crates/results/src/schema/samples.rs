@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded;
+
 /// A process from its start to its first answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ColdStart {
@@ -28,7 +30,7 @@ pub struct Answer {
     /// Time to the first token and its parts.
     pub first_token: FirstToken,
     /// From each token to the next, in nanoseconds: one number less than there are tokens.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::samples")]
     pub inter_token_ns: Vec<u64>,
 }
 
@@ -76,6 +78,7 @@ pub struct Prefill {
     /// Positions that were in the cache before.
     pub depth_tokens: u64,
     /// From ids to logits, in nanoseconds, one number a repetition.
+    #[serde(deserialize_with = "bounded::samples")]
     pub repetitions_ns: Vec<u64>,
 }
 
@@ -88,6 +91,7 @@ pub struct Generation {
     pub depth_tokens: u64,
     /// For each repetition, the time of each token from its input id to its choice, in nanoseconds:
     /// as many as `tokens`.
+    #[serde(deserialize_with = "bounded::lists")]
     pub repetitions_inter_token_ns: Vec<Vec<u64>>,
 }
 
@@ -99,6 +103,7 @@ pub struct ExpertLoad {
     /// The layer, counted from 0 within the part.
     pub layer: u64,
     /// Tokens sent to each expert. A token counts once for each expert that it is sent to.
+    #[serde(deserialize_with = "bounded::samples")]
     pub tokens_per_expert: Vec<u64>,
 }
 

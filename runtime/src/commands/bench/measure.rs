@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cumo_processor::ImageLimits;
-use cumo_results::schema::Conditions;
-use cumo_results::{BenchResult, render};
+use cumo_results::schema::{Conditions, MAX_ROWS, MAX_SAMPLES};
+use cumo_results::{BenchResult, check_writable, render};
 use cumo_runtime::backend::BackendError;
 use cumo_runtime::bench::{self, Bench, BenchOptions, ENERGY_SPAN, SyntheticImage};
 use cumo_runtime::machine::Machine;
@@ -21,10 +21,11 @@ use super::progress::Bars;
 use crate::cli::{MeasureArgs, ResultFormat, WorkArgs};
 
 pub(super) fn run(args: &MeasureArgs) -> Result<ExitCode> {
-    if let Some(folder) = args.output.as_deref().and_then(|file| file.parent()) {
+    let samples = samples(args);
+    check(args, samples)?;
+    if let Some(file) = &args.output {
         // Before minutes of work.
-        let is_here = folder.as_os_str().is_empty() || folder.is_dir();
-        anyhow::ensure!(is_here, "{}: there is no such folder", folder.display());
+        check_writable(file, bytes(samples))?;
     }
     let interrupt = Interrupt::listen()?;
     match measure(args, &interrupt) {
@@ -42,6 +43,33 @@ pub(super) fn run(args: &MeasureArgs) -> Result<ExitCode> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Samples that are measured at most: a time a token, a prompt and a start.
+fn samples(args: &MeasureArgs) -> usize {
+    let tokens = args.work.generate_tokens.saturating_add(1);
+    let rows = args.depth.len().saturating_add(1);
+    let repetitions = args.repetitions.get().saturating_mul(tokens).saturating_mul(rows);
+    repetitions.saturating_add(args.cold_starts)
+}
+
+/// About how many bytes a file of so many samples has: 12 digits and two separators each, and what
+/// is there without any.
+fn bytes(samples: usize) -> u64 {
+    (samples as u64).saturating_mul(14).saturating_add(1 << 16).min(cumo_results::MAX_BYTES)
+}
+
+/// What a file of results has no room for.
+fn check(args: &MeasureArgs, samples: usize) -> Result<()> {
+    let rows = [("--depth", args.depth.len()), ("--image", args.work.image.len())];
+    for (option, count) in rows {
+        ensure!(count <= MAX_ROWS, "{option} is given {count} times, and may be {MAX_ROWS} times");
+    }
+    ensure!(
+        samples <= MAX_SAMPLES,
+        "{samples} times would be measured (--repetitions times --gen and the prompt, for the question and each --depth), and a result holds at most {MAX_SAMPLES}: ask for less of one of them"
+    );
+    Ok(())
 }
 
 /// Whether work ended since it was cancelled.
@@ -159,6 +187,9 @@ fn energy(bench: &mut Bench<'_>, result: &mut BenchResult) -> Result<()> {
     Ok(())
 }
 
+/// Why there is no load of experts.
+const NO_CHOICES: &str = "choices of experts were not counted, as the graphs do not give them: export the model anew, without --no-choices, or name such a bundle of it with --routers";
+
 fn experts(
     args: &MeasureArgs,
     model: &mut Model,
@@ -176,7 +207,7 @@ fn experts(
         None => None,
         Some(path) => {
             let other = Model::open(path, &args.work.model.options())?;
-            anyhow::ensure!(
+            ensure!(
                 (other.facts().vision.clone(), other.facts().llm.clone())
                     == (facts.vision.clone(), facts.llm.clone()),
                 "{}: not the model of {}: their sizes differ",
@@ -186,19 +217,10 @@ fn experts(
             Some(other)
         }
     };
-    let has_own = other.is_none();
     let model = other.as_mut().unwrap_or(model);
     result.expert_load = bench::expert_load(model, images, question, interrupt.token())?;
-    match (result.expert_load.is_empty(), has_own) {
-        (true, _) => result.notes.push(
-            "choices of experts were not counted: the bundle was not exported with --debug-outputs; --routers takes one that was"
-                .to_owned(),
-        ),
-        (false, true) => result.notes.push(
-            "the bundle was exported with --debug-outputs: its graphs give routers' choices also while they are timed"
-                .to_owned(),
-        ),
-        (false, false) => {}
+    if result.expert_load.is_empty() {
+        result.notes.push(NO_CHOICES.to_owned());
     }
     Ok(())
 }
