@@ -209,6 +209,11 @@ impl Sizing<'_> {
         .collect()
     }
 
+    fn has_open_length(&self, rung: usize) -> bool {
+        let is_for_one = self.pass == Pass::Decode && rung <= LONGEST_RUNG_OF_ONE;
+        !is_for_one && !self.caches.is_empty()
+    }
+
     /// The smallest, most frequent and largest value of a symbol.
     fn size(&self, symbol: &str) -> Option<[usize; 3]> {
         let (limits, vision) = (self.limits, &self.manifest.model.vision);
@@ -226,8 +231,9 @@ impl Sizing<'_> {
             }
             names::MAX_SEQUENCE => [limits.max_context; 3],
             names::ATTENDED => match self.attended {
-                // Open, except for the cache: see the graphs' attention.
-                Some(rung) if self.pass == Pass::Prefill => [1, rung, rung],
+                // Open, except for the cache, where there may be more than one position: see the graphs'
+                // attention.
+                Some(rung) if self.has_open_length(rung) => [1, rung, rung],
                 Some(rung) => [rung; 3],
                 None => {
                     let first = *limits.attended.first().unwrap_or(&limits.max_context);

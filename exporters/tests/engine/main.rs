@@ -99,7 +99,8 @@ fn check_engines(engines: &Engines) {
         assert!(compiled.products.keys().all(|dtype| dtype == "f16"), "{file}: {compiled:?}");
         assert!(compiled.kernels > compiled.plugins, "{file}: {compiled:?}");
         assert!(compiled.copied.is_empty(), "{file} copies {:?}", compiled.copied);
-        if engine.pass == Pass::Decode {
+        // Longer ones have no kernel for one position.
+        if engine.pass == Pass::Decode && engine.attended <= Some(16384) {
             assert!(
                 compiled.copied_caches.is_empty(),
                 "{file} copies {:?}",
