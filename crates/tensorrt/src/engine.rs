@@ -89,8 +89,8 @@ impl Engine {
     /// # Errors
     /// [`Error::Run`] where they are refused, as those of another device, driver or TensorRT-RTX,
     /// and the runtime is as before; [`Error::Internal`] after the first context; [`Error::Unsupported`] for other flavours than RTX.
-    pub fn load_kernels(&self, kernels: &[u8]) -> Result<(), Error> {
-        self.handle.load_kernels(kernels)
+    pub fn load_compiled_kernels(&self, kernels: &[u8]) -> Result<(), Error> {
+        self.handle.load_compiled_kernels(kernels)
     }
 
     /// Makes a context with activation memory of its own.

@@ -183,13 +183,13 @@ impl Runtime {
     }
 
     /// The kernels that TensorRT-RTX has compiled for contexts so far, with those that were given
-    /// with [`Engine::load_kernels`]: bytes to keep for it. None where there are none yet.
+    /// with [`Engine::load_compiled_kernels`]: bytes to keep for it. None where there are none yet.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where engines hold their kernels: other flavours than RTX;
     /// [`Error::Run`].
-    pub fn kernels(&self) -> Result<Option<KernelBytes>, Error> {
-        Ok(self.handle.kernels()?.map(KernelBytes))
+    pub fn compiled_kernels(&self) -> Result<Option<KernelBytes>, Error> {
+        Ok(self.handle.compiled_kernels()?.map(KernelBytes))
     }
 
     /// TensorRT's messages since the last call.

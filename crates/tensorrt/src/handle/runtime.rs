@@ -97,7 +97,7 @@ impl RuntimeHandle {
         Ok((free, total))
     }
 
-    pub(crate) fn kernels(&self) -> Result<Option<BlobHandle>, Error> {
+    pub(crate) fn compiled_kernels(&self) -> Result<Option<BlobHandle>, Error> {
         let mut out = ptr::null_mut();
         // SAFETY: the runtime is borrowed; `out` is a local, and what it gets is owned below. The
         // shim itself waits for contexts that other threads use.
@@ -211,11 +211,11 @@ impl EngineHandle {
 }
 
 impl EngineHandle {
-    pub(crate) fn load_kernels(&self, kernels: &[u8]) -> Result<(), Error> {
+    pub(crate) fn load_compiled_kernels(&self, kernels: &[u8]) -> Result<(), Error> {
         let (shim, engine) = self.parts();
         // SAFETY: the engine and the bytes are borrowed during the call, after which the shim has
         // no use for them. That they are what a runtime gave is the promise of who calls
-        // `Engine::load_kernels`, as for engines: both are code.
+        // `Engine::load_compiled_kernels`, as for engines: both are code.
         shim.check(unsafe {
             (shim.api.engine_load_compiled_kernels)(engine, kernels.as_ptr().cast(), kernels.len())
         })

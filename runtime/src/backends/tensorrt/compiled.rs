@@ -47,7 +47,7 @@ impl CompiledKernels {
         let mut file = KernelFile::new(folder, &key(&manifest, toolkit));
         let found = file.read().map_err(|error| error.to_string()).and_then(|kernels| {
             let (Some(kernels), Some(first)) = (kernels, loaded.first()) else { return Ok(None) };
-            first.engine.load_kernels(&kernels).map_err(|error| error.to_string())?;
+            first.engine.load_compiled_kernels(&kernels).map_err(|error| error.to_string())?;
             Ok(Some(kernels.len() as u64))
         });
         let found = found.unwrap_or_else(|why| {
@@ -95,7 +95,7 @@ impl CompiledKernels {
 }
 
 fn write(file: &mut KernelFile, runtime: &Runtime) -> Result<(), String> {
-    let kernels = runtime.kernels().map_err(|error: Error| error.to_string())?;
+    let kernels = runtime.compiled_kernels().map_err(|error: Error| error.to_string())?;
     let Some(kernels) = kernels else { return Ok(()) };
     file.write(&kernels).map_err(|error: KernelFileError| error.to_string())
 }
