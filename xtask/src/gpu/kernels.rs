@@ -12,12 +12,14 @@ use crate::workspace::Workspace;
 const TOO_SLOW: i32 = 4;
 pub(super) const NO_DEVICE: i32 = 77;
 
+/// The row that says whether the kernels are right.
+pub(super) const CASES: &str = "cases of the kernels";
+
 /// Runs every case of the kernels, and times them; rows.
 pub(super) fn run(workspace: &Workspace, built: &Built, table: &mut Table) {
-    const NAME: &str = "cases of the kernels";
-    println!("== {NAME}");
+    println!("== {CASES}");
     if !built.device_test.is_file() {
-        table.add(NAME, Outcome::Skipped, "native/ was not built");
+        table.add(CASES, Outcome::Skipped, "native/ was not built");
         return;
     }
     let cases = workspace.root.join("native/emulation/cases.txt");
@@ -32,7 +34,7 @@ pub(super) fn run(workspace: &Workspace, built: &Built, table: &mut Table) {
     };
     match process::watch(test.arg(cases)) {
         Ok((text, status)) => table.extend(rows(&text, status)),
-        Err(error) => table.add(NAME, Outcome::Failed, &format!("{error:#}")),
+        Err(error) => table.add(CASES, Outcome::Failed, &format!("{error:#}")),
     }
 }
 
@@ -60,7 +62,7 @@ pub(super) fn rows(text: &str, status: i32) -> Vec<Row> {
     if status == NO_DEVICE {
         let why = text.lines().find(|line| line.starts_with("skipped")).unwrap_or("no device");
         return vec![
-            Row::new("cases of the kernels", Outcome::Skipped, why),
+            Row::new(CASES, Outcome::Skipped, why),
             Row::new("times of the kernels", Outcome::Skipped, why),
         ];
     }
@@ -70,7 +72,7 @@ pub(super) fn rows(text: &str, status: i32) -> Vec<Row> {
         Some(line) => (Outcome::Failed, line.to_owned()),
         None => (Outcome::Failed, ended(status)),
     };
-    let mut rows = vec![Row::new("cases of the kernels", cases.0, &cases.1)];
+    let mut rows = vec![Row::new(CASES, cases.0, &cases.1)];
     rows.extend(text.lines().filter_map(time));
     rows.extend(text.lines().filter_map(cache_rows));
     match status {

@@ -228,6 +228,8 @@ fn parts(
 
 /// The exit status, and what it means this time.
 fn conclusion(table: &Table, has_device: bool) -> (u8, &'static str) {
+    let kernels_ran =
+        table.rows.iter().any(|row| row.name == kernels::CASES && row.outcome == Outcome::Held);
     let engine = |outcome| move |row: &table::Row| row.is_engine && row.outcome == outcome;
     let engine_ran = table.rows.iter().any(engine(Outcome::Held));
     let has_tie = table.rows.iter().any(engine(Outcome::Tie));
@@ -238,9 +240,10 @@ fn conclusion(table: &Table, has_device: bool) -> (u8, &'static str) {
             (0, "all held that ran, but for rows where experts are as good as equal: see TIE")
         }
         (true, true, true) => (0, "all held that ran"),
-        (true, true, false) => {
+        (true, true, false) if kernels_ran => {
             (0, "the kernels held, and NO ENGINE RAN on the device: the skipped rows say why")
         }
+        (true, true, false) => (0, "NOTHING RAN on the device: the skipped rows say why"),
     }
 }
 
@@ -254,7 +257,8 @@ fn commit(workspace: &Workspace) -> String {
         output.status.success().then(|| text.trim().to_owned())
     };
     if !workspace.root.join(".git").exists() {
-        return fs::read_to_string(packed).unwrap_or_else(|_| "unknown".to_owned());
+        let text = fs::read_to_string(packed);
+        return text.map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned());
     }
     match (git(&["rev-parse", "--short=12", "HEAD"]), git(&["status", "--porcelain"])) {
         (Some(commit), Some(changes)) if changes.is_empty() => commit,
@@ -292,6 +296,8 @@ mod tests {
         assert!(none == 0 && text.contains("NO ENGINE RAN"), "{text}");
         let (none, text) = status(vec![kernels.clone(), engine(Outcome::NotRun)], true);
         assert!(none == 0 && text.contains("NO ENGINE RAN"), "{text}");
+        let (none, text) = status(vec![engine(Outcome::Skipped)], true);
+        assert!(none == 0 && text.starts_with("NOTHING RAN"), "{text}");
         let tie = vec![engine(Outcome::Held), engine(Outcome::Tie)];
         let (none, text) = status(tie, true);
         assert!(none == 0 && text.contains("TIE"), "{text}");
