@@ -2,7 +2,7 @@
 
 use cumo_runtime::backends::BackendOptions;
 
-use crate::cli::ModelArgs;
+use super::cli::ModelArgs;
 
 /// The backends' settings: threads for ONNX Runtime; for TensorRT the device, whether it reads
 /// weights where they are mapped, with a bar on a terminal while they are copied, and where its

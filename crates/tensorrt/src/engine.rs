@@ -83,7 +83,7 @@ impl Engine {
     }
 
     /// Gives this engine's runtime the kernels that TensorRT-RTX compiled in an earlier process, of
-    /// [`Runtime::kernels`], before the first context of the runtime is made. They are code: give
+    /// [`Runtime::compiled_kernels`], before the first context of the runtime is made. They are code: give
     /// only what that call gave, unaltered, and what nobody else could write.
     ///
     /// # Errors
