@@ -92,7 +92,8 @@ fn gather(workspace: &Workspace, library: &Path, root: &Path) -> Result<()> {
         strip(&there(program)?);
     }
     let xtask = there(&built.folder.join("xtask"))?;
-    copy(&std::env::current_exe()?, &xtask)?;
+    // By this name also where cargo has put a newer one in its place.
+    built::copy(Path::new("/proc/self/exe"), &xtask)?;
     strip(&xtask);
     for shared in shared_objects(&native::gpu_folder(workspace))? {
         copy(&shared, &there(&shared)?)?;
