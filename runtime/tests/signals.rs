@@ -55,10 +55,15 @@ fn write_bundle(folder: &Path) {
     fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
 }
 
-/// `cumo run` that loads ONNX Runtime from a pipe that nobody writes to, once it does.
+/// `cumo run` that loads an ONNX Runtime whose start takes a minute, once it does.
 fn loading(folder: &Path) -> Child {
     let library = folder.join("libonnxruntime.so");
-    assert!(Command::new("mkfifo").arg(&library).status().unwrap().success());
+    let source = folder.join("slow.c");
+    let text = "#include <unistd.h>\n__attribute__((constructor)) static void start(void) { sleep(60); }\n";
+    fs::write(&source, text).unwrap();
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source);
+    assert!(compiler.status().unwrap().success());
     let child = Command::new(env!("CARGO_BIN_EXE_cumo"))
         .args(["run", "--prompt-ids", "1", "--model"])
         .arg(folder)

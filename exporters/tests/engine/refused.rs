@@ -101,7 +101,7 @@ fn what_is_wrong_with_the_input_is_told_before_tensorrt_is_looked_for() {
     for arguments in [&["--shapes-only"][..], &[]] {
         let sizes = [arguments, &["--max-context", "40000"]].concat();
         let says = message(&golden("mistral-moe"), &sizes);
-        assert!(says.contains("--max-context 40000: the model has"), "{says}");
+        assert!(says.contains("--max-context 40000: it must be 1 to"), "{says}");
     }
     let says = message(&golden("mistral-moe"), &[]);
     assert!(says.contains("libcumo_trt_rtx.so was not found"), "{says}");
