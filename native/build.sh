@@ -168,7 +168,7 @@ fi
 
 temporary='' installing=''
 trap 'rm -rf ${temporary:+"$temporary"} ${installing:+"$installing"}' EXIT
-trap 'exit 130' INT TERM HUP
+trap 'exit 130' INT TERM HUP PIPE
 if [ -z "$build" ]; then
     temporary=$(mktemp -d "${TMPDIR:-/var/tmp}/cumo-edge.XXXXXX")
     build=$temporary
