@@ -121,6 +121,37 @@ fn one_repetition_decides_nothing() {
 }
 
 #[test]
+fn memory_and_starts_alone_are_no_verdict() {
+    let once = |factor: u64| {
+        let mut result = testing::result();
+        result.answers.truncate(1);
+        result.answers[0].first_token.total_ns *= factor;
+        for row in &mut result.prefill {
+            row.repetitions_ns = vec![row.repetitions_ns[0] * factor];
+        }
+        for row in &mut result.generation {
+            row.repetitions_inter_token_ns.truncate(1);
+        }
+        let energy = result.energy.as_mut().unwrap();
+        energy.images.truncate(1);
+        energy.tokens.truncate(1);
+        // As many starts as show noise.
+        result.cold_starts = vec![result.cold_starts[0]; 2];
+        result
+    };
+    let comparison = compare(&once(1), &once(5));
+    assert_eq!((comparison.judged(), comparison.regressions().count()), (0, 0));
+    let text = comparison.to_text();
+    assert!(text.contains("Nothing was judged but memory and starts"), "{text}");
+    assert!(!text.contains("No regression"), "{text}");
+    // That memory grew is a regression all the same.
+    let mut larger = once(1);
+    larger.memory.peak_process_bytes = larger.memory.peak_process_bytes.map(|bytes| 2 * bytes);
+    let text = compare(&once(1), &larger).to_text();
+    assert!(text.contains("1 regression in "), "{text}");
+}
+
+#[test]
 fn metrics_of_one_file_are_named_and_nothing_in_common_is_no_verdict() {
     let (mut a, mut b) = (noisy(1, 1.0, 0.01), noisy(2, 1.0, 0.01));
     b.generation.pop();
@@ -193,8 +224,8 @@ fn other_models_prompts_and_images_are_warned_about() {
     assert_eq!(comparison.regressions().count(), 0);
     let not_judged = comparison.rows.iter().filter(|row| row.verdict == Verdict::OtherWork).count();
     assert!(text.contains(&format!("Not judged: {not_judged} metrics, of other work.")), "{text}");
-    let judged = comparison.rows.iter().filter(|row| row.verdict.is_judged()).count();
-    assert_eq!(comparison.judged(), judged);
+    // What is left: `pp` and `tg` rows, the latter's latencies, and energy.
+    assert_eq!(comparison.judged(), 1 + 2 * 2 + 2);
     assert!(comparison.to_markdown().starts_with("**Warning:** other bundles"));
 }
 
