@@ -101,6 +101,8 @@ pub fn metrics(result: &BenchResult) -> Vec<Metric> {
             let samples = starts.clone().filter_map(time).map(|ns| ns as f64).collect();
             add(&format!("{kind}.{part}"), Group::ColdStart, Unit::Nanoseconds, samples);
         };
+        times("process_to_first_token", ColdStart::to_first_token_ns);
+        times("process_to_first_answer", ColdStart::to_first_answer_ns);
         times("ready", |start| Some(start.ready_ns));
         times("first_token", |start| start.first_token_ns);
         times("first_answer", |start| start.first_answer_ns);
@@ -292,6 +294,17 @@ mod tests {
                 ("cold_start.from_storage.ready".to_owned(), vec![900.0]),
                 ("cold_start.cached.ready".to_owned(), vec![300.0, 310.0]),
             ]
+        );
+        let whole = ColdStart {
+            first_token_ns: Some(20),
+            first_answer_ns: Some(70),
+            ..start(900, Some(true))
+        };
+        let whole = samples(vec![whole]);
+        let from = |part: &str, ns| (format!("cold_start.from_storage.{part}"), vec![ns]);
+        assert_eq!(
+            whole[..2],
+            [from("process_to_first_token", 920.0), from("process_to_first_answer", 970.0)]
         );
         let unknown = vec![start(900, None), start(300, None)];
         assert_eq!(samples(unknown), [("cold_start.ready".to_owned(), vec![900.0, 300.0])]);

@@ -81,6 +81,9 @@ fn answer(
     // Before images are encoded, which may take long.
     Prompt::new(&ids, args.image.len(), model.facts())?;
     options.sampling.check(model.facts().llm.vocab_size)?;
+    if !args.image.is_empty() {
+        model.load_vision()?;
+    }
     let cancel = interrupt.token();
     let (images, image_times) = model.encode_images(&args.image, cancel)?;
     let answering = interrupt.answering();
