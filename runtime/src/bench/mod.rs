@@ -29,7 +29,7 @@ use crate::cancel::CancelToken;
 use crate::error::Error;
 use crate::model::Model;
 
-pub use energy::ENERGY_SPAN;
+pub use energy::{ENERGY_SPAN, Rest};
 pub use environment::{build_commit, conditions, environment};
 pub use experts::expert_load;
 pub use facts::{image_facts, model_facts, weights_bytes};
@@ -93,7 +93,7 @@ impl<'a> Bench<'a> {
         self.model
     }
 
-    /// Measures times, memory and energy, and puts them into `result`. What could not be measured
+    /// Measures times and memory, and puts them into `result`. What could not be measured
     /// is in its notes.
     ///
     /// # Errors
