@@ -128,8 +128,7 @@ struct Delayed {
     pending: Vec<(Duration, f64)>,
     /// How often the caller waited for work without reading.
     waits: Rc<Cell<usize>>,
-    /// The most positions of a pass.
-    sequence: Option<usize>,
+    limits: BackendLimits,
 }
 
 /// A graph, which of its inputs is the mask over past and new positions, and how many there are of
@@ -168,7 +167,7 @@ impl Backend for Delayed {
     }
 
     fn limits(&self) -> BackendLimits {
-        BackendLimits { sequence: self.sequence, ..BackendLimits::default() }
+        self.limits
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {
@@ -204,7 +203,10 @@ impl Backend for Delayed {
         to: (Buffer, usize),
         bytes: usize,
     ) -> Result<(), BackendError> {
-        self.work(COPY, SEEING);
+        // Nothing is moved when a cache is emptied.
+        if bytes > 0 {
+            self.work(COPY, SEEING);
+        }
         self.host.copy(from, to, bytes)
     }
 
@@ -257,14 +259,15 @@ fn model(passing: &Passing, behind: bool) -> Model {
 
 /// The same, whose graphs were built for passes of so many positions.
 fn model_of(passing: &Passing, behind: bool, sequence: Option<usize>) -> Model {
-    waited_for(passing, behind, sequence, Rc::default())
+    let limits = BackendLimits { sequence, ..BackendLimits::default() };
+    waited_for(passing, behind, limits, Rc::default())
 }
 
 /// The same, which counts how often it is waited for.
 fn waited_for(
     passing: &Passing,
     behind: bool,
-    sequence: Option<usize>,
+    limits: BackendLimits,
     waits: Rc<Cell<usize>>,
 ) -> Model {
     let host = HostBackend::new(Rc::new(RefCell::new(Seen::default())));
@@ -276,7 +279,7 @@ fn waited_for(
         behind,
         pending: Vec::new(),
         waits,
-        sequence,
+        limits,
     };
     let mut bundle = testing::bundle(Form::Append);
     // Without the token that makes the model answer with NaN.
@@ -408,6 +411,19 @@ fn prompts_and_tokens_at_depths_take_what_they_are_known_to_take() {
 }
 
 #[test]
+fn a_depth_that_engines_have_no_room_for_names_their_option() {
+    let limits = BackendLimits { cache: Some(testing::CONTEXT), ..BackendLimits::default() };
+    let mut model = waited_for(&turned_by_hand(), true, limits, Rc::default());
+    let (options, cancel, mut nobody) = (options(&[], &[]), CancelToken::new(), ());
+    let mut bench = Bench::new(&mut model, &options, &cancel, &mut nobody);
+    assert_eq!(bench.depth_problem(64 - PROMPT), None);
+    assert_eq!(
+        bench.depth_problem(64).unwrap(),
+        "with 7 new tokens it needs 71 positions, the engines were built for 64 (cumo-export engine --max-context 71, where the model has room)"
+    );
+}
+
+#[test]
 fn prompts_go_through_the_model_in_the_pieces_that_graphs_were_built_for() {
     let pieces = |positions: &[usize], depth: usize| -> Duration {
         let mut past = depth;
@@ -490,7 +506,8 @@ fn after_a_benchmark_the_model_answers_as_before() {
 fn behind_the_first_token_nothing_is_waited_for_but_what_is_read() {
     let waits_of = |tokens: usize| {
         let waits = Rc::new(Cell::new(0));
-        let mut model = waited_for(&turned_by_hand(), true, None, waits.clone());
+        let mut model =
+            waited_for(&turned_by_hand(), true, BackendLimits::default(), waits.clone());
         let image = SyntheticImage::new().unwrap();
         let options =
             BenchOptions { generate_tokens: tokens, warmup: 0, ..options(&[image.path()], &[]) };
