@@ -148,6 +148,8 @@ impl Bench<'_> {
         self.interruptible(|bench| {
             let clock = bench.model.executor().clock().clone();
             bench.model.forget()?;
+            // As an answer does, so that the cache is not moved while it grows.
+            bench.model.executor().reserve(tokens, 1)?;
             let vocab = bench.model.facts().llm.vocab_size;
             let mut sampler = Sampler::new(SamplingOptions::greedy(), vocab)?;
             let mut chooser = Chooser::new(bench.model.executor());
