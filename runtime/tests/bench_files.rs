@@ -137,7 +137,10 @@ fn several_files_have_a_column_each_and_no_verdict() {
     let table = text(&output.stdout);
     assert!(table.lines().any(|line| line.starts_with('|') && line.contains(" RTX |")), "{table}");
     let json = files.bench(&["compare", "fast.json", "slow.json", "rtx.json", "--format", "json"]);
-    assert_eq!(json.status.code(), Some(2));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["results"].as_array().unwrap().len(), 3, "{json}");
+    let prompt = &json["metrics"][0];
+    assert_eq!((&prompt["name"], &prompt["values"][1]["count"]), (&"pp64".into(), &10.into()));
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub(crate) struct CompareArgs {
     /// The least change that counts, in percent
     #[arg(long, value_name = "PERCENT", default_value = "3", value_parser = percent, allow_hyphen_values = true)]
     pub(crate) threshold: f64,
-    /// How to print it; JSON is for two files
+    /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: CompareFormat,
 }

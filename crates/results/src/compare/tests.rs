@@ -256,6 +256,60 @@ fn several_results_have_a_column_each() {
 }
 
 #[test]
+fn rows_are_in_groups_in_an_order_of_their_own() {
+    let (mut a, b) = (testing::result(), testing::result());
+    // The first result has less, and in another order.
+    a.generation.remove(0);
+    a.generation[0].depth_tokens = 512;
+    a.answers.clear();
+    a.memory.weights_bytes = None;
+    let table = side_by_side([a, b]);
+    let text = table.to_text();
+    let rows: Vec<&str> = text
+        .lines()
+        .map(|line| line.split("  ").next().unwrap())
+        .skip_while(|n| *n != "first token")
+        .collect();
+    let tokens = |name: &str| -> Vec<String> {
+        ["p50", "p90", "p95", "p99", "max"].map(|p| format!("{name} inter token {p}")).into()
+    };
+    let expected: Vec<String> = [
+        vec!["first token".to_owned(), "answer tokens".to_owned()],
+        ["decode image", "preprocess", "copy", "vision", "connector", "splice", "prefill"]
+            .iter()
+            .chain(&["first sample", "residual"])
+            .map(|part| format!("first token {part}"))
+            .collect(),
+        ["pp64", "tg4", "tg4 @ d512", "tg4 @ d1024"].map(str::to_owned).into(),
+        ["tg4", "tg4 @ d512", "tg4 @ d1024", "answer"].map(tokens).concat(),
+        ["process to first token", "process to first answer", "ready", "first token"]
+            .iter()
+            .chain(&["first answer"])
+            .map(|part| format!("cold start from storage {part}"))
+            .collect(),
+        ["weights", "cache", "peak process", "peak device", "device process"]
+            .map(|kind| format!("memory {kind}"))
+            .into(),
+        ["image", "token", "idle", "idle after", "image above idle", "token above idle"]
+            .map(|kind| format!("energy {kind}"))
+            .into(),
+    ]
+    .concat();
+    assert_eq!(rows, expected);
+    let json: serde_json::Value = serde_json::from_str(&table.to_json()).unwrap();
+    assert_eq!(json["results"].as_array().unwrap().len(), 2);
+    let metrics = json["metrics"].as_array().unwrap();
+    let find = |name: &str| metrics.iter().find(|metric| metric["name"] == name).unwrap();
+    let deep = find("tg4 @ d1024 inter_token");
+    assert_eq!(deep["values"][0], serde_json::Value::Null);
+    assert_eq!((&deep["unit"], &deep["group"]), (&"nanoseconds".into(), &"inter_token".into()));
+    assert!(deep["values"][1]["p95"].as_f64() <= deep["values"][1]["p99"].as_f64());
+    assert_eq!(find("energy.idle")["values"][1]["mean"], 5.0);
+    assert_eq!(json["facts"][0]["name"], "library");
+    assert!(json["warnings"].is_array());
+}
+
+#[test]
 fn a_column_of_another_model_is_warned_about_and_its_name_stays_text() {
     let (a, mut b) = (testing::result(), testing::result());
     b.model.name = "x\u{1b}[2J <b>".to_owned();

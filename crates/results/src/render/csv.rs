@@ -3,10 +3,10 @@
 
 use super::escape::presentable;
 use super::label;
-use crate::metric::metrics;
+use crate::metric;
 use crate::schema::BenchResult;
 
-const COLUMNS: [&str; 23] = [
+const COLUMNS: [&str; 25] = [
     "time",
     "version",
     "commit",
@@ -30,6 +30,8 @@ const COLUMNS: [&str; 23] = [
     "p50",
     "p99",
     "max",
+    "p90",
+    "p95",
 ];
 
 /// A result as CSV after RFC 4180, with a heading. Units are those of the `unit` column; what is
@@ -51,7 +53,7 @@ pub fn to_csv(result: &BenchResult) -> String {
         environment.threads.map(|threads| threads.to_string()).unwrap_or_default(),
     ];
     let mut text = line(&COLUMNS.map(str::to_owned));
-    for metric in metrics(result) {
+    for metric in metric::all(result) {
         let Some(summary) = metric.summary() else { continue };
         let known = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         let mut cells = identity.to_vec();
@@ -67,6 +69,8 @@ pub fn to_csv(result: &BenchResult) -> String {
             summary.p50.to_string(),
             summary.p99.to_string(),
             summary.max.to_string(),
+            summary.p90.to_string(),
+            summary.p95.to_string(),
         ]);
         text += &line(&cells);
     }
@@ -98,6 +102,27 @@ mod tests {
         for line in text.lines() {
             assert_eq!(line.split(',').count(), COLUMNS.len(), "{line}");
         }
+    }
+
+    #[test]
+    fn latencies_of_all_tokens_have_every_percentile() {
+        let mut result = testing::result();
+        result.generation[0].tokens = 201;
+        result.generation[0].repetitions_inter_token_ns = vec![(0..=200).collect()];
+        let text = to_csv(&result);
+        let cells = |line: &str| -> Vec<String> { line.split(',').map(str::to_owned).collect() };
+        let heading = cells(text.lines().next().unwrap());
+        let row = text.lines().find(|line| line.contains(",tg201 inter_token,ns,201,")).unwrap();
+        let row = cells(row);
+        let cell = |name: &str| &row[heading.iter().position(|column| column == name).unwrap()];
+        for (name, value) in
+            [("p50", "100"), ("p90", "180"), ("p95", "190"), ("p99", "198"), ("max", "200")]
+        {
+            assert_eq!(cell(name), value, "{name}");
+        }
+        assert_eq!(cell("interval_low"), "");
+        assert!(text.contains(",first_token.residual,ns,3,"), "{text}");
+        assert!(text.contains(",energy.idle,watts,1,5,"), "{text}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode> {
         let text = match args.format {
             CompareFormat::Table => table.to_text(),
             CompareFormat::Md => table.to_markdown(),
-            CompareFormat::Json => bail!("--format json is for two files"),
+            CompareFormat::Json => table.to_json(),
         };
         console::print_line(text.trim_end())?;
         return Ok(ExitCode::SUCCESS);
