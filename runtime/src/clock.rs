@@ -7,17 +7,31 @@ use std::time::{Duration, Instant};
 /// Tells the time that has passed since some moment: the system's steady clock, or one that a test
 /// turns by hand. Clones tell the same time.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
+pub struct Clock {
+    now: Arc<dyn Fn() -> Duration + Send + Sync>,
+    sleep: Arc<dyn Fn(Duration) + Send + Sync>,
+}
 
 impl Clock {
     /// A clock that asks `time`, which must not go back.
     pub fn new(time: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Clock(Arc::new(time))
+        Clock { now: Arc::new(time), sleep: Arc::new(std::thread::sleep) }
+    }
+
+    /// The same clock, on which time is let pass by `sleep`.
+    #[must_use]
+    pub fn sleeping(self, sleep: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        Clock { sleep: Arc::new(sleep), ..self }
     }
 
     /// Time since some moment.
     pub fn now(&self) -> Duration {
-        (self.0)()
+        (self.now)()
+    }
+
+    /// Lets time pass.
+    pub fn sleep(&self, time: Duration) {
+        (self.sleep)(time);
     }
 
     /// Time since `start`, which this clock has told.

@@ -77,7 +77,7 @@ pub struct Model {
 impl Model {
     /// Opens a bundle or a folder of engines, on the backend that it is for: checks its manifest and
     /// the sizes of its files, and loads the language model. The vision tower is loaded with the
-    /// first image.
+    /// first image, or by [`Model::load_vision`].
     ///
     /// # Errors
     /// [`Error::Bundle`], [`Error::NoBackend`], [`Error::Processor`] for its tokenizer,
@@ -113,7 +113,19 @@ impl Model {
         self.tokenizer.as_ref()
     }
 
-    /// Time that opening took.
+    /// Loads what images need, unless it is loaded: a model that is to be asked about images is ready
+    /// only then.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub fn load_vision(&mut self) -> Result<(), Error> {
+        let start = Instant::now();
+        self.generator.executor().load(Phase::EncodeImages)?;
+        self.load = self.load.saturating_add(start.elapsed());
+        Ok(())
+    }
+
+    /// Time that opening took, and [`Model::load_vision`].
     pub fn load_time(&self) -> Duration {
         self.load
     }

@@ -6,13 +6,49 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use cumo_results::BenchResult;
-use cumo_results::schema::{Device, Prefill};
+use cumo_results::schema::{Answer, ColdStart, Device, FirstToken, Generation, Memory, Prefill};
 
 /// A result of ten repetitions of a prompt that take `factor` as long.
 fn result(factor: u64) -> BenchResult {
     let repetitions_ns = (0..10).map(|index| factor * (1_000_000 + index * 1000)).collect();
     let prefill = vec![Prefill { tokens: 64, depth_tokens: 0, repetitions_ns }];
     BenchResult { prefill, ..BenchResult::default() }
+}
+
+/// A result with every kind of metric, whose times are `factor` as long.
+fn whole(repetitions: u64, factor: u64) -> BenchResult {
+    let times = |ns: u64| (0..repetitions).map(move |index| factor * (ns + index * ns / 1000));
+    let answer = |total_ns| Answer {
+        first_token: FirstToken {
+            total_ns,
+            prefill_ns: Some(total_ns - 1),
+            ..FirstToken::default()
+        },
+        inter_token_ns: vec![factor * 1_000_000; 3],
+    };
+    let mut result = BenchResult {
+        answers: times(9_000_000).map(answer).collect(),
+        prefill: vec![Prefill {
+            tokens: 64,
+            depth_tokens: 0,
+            repetitions_ns: times(5_000_000).collect(),
+        }],
+        generation: vec![Generation {
+            tokens: 4,
+            depth_tokens: 0,
+            repetitions_inter_token_ns: times(1_000_000).map(|ns| vec![ns; 4]).collect(),
+        }],
+        cold_starts: vec![ColdStart { ready_ns: 30_000_000, ..ColdStart::default() }; 3],
+        memory: Memory {
+            weights_bytes: Some(1 << 30),
+            cache_bytes: Some(1 << 20),
+            peak_process_bytes: Some(1 << 31),
+            ..Memory::default()
+        },
+        ..BenchResult::default()
+    };
+    result.configuration.prompt_tokens = 64;
+    result
 }
 
 struct Files(tempfile::TempDir);
@@ -63,6 +99,34 @@ fn a_regression_is_exit_code_1_and_its_reverse_0() {
 }
 
 #[test]
+fn whole_results_that_nothing_can_be_said_of_are_exit_code_2() {
+    let files = Files::new();
+    let write = |name: &str, result: &BenchResult| result.write(&files.path(name)).unwrap();
+    write("once.json", &whole(1, 1));
+    write("once-slow.json", &whole(1, 5));
+    write("many.json", &whole(10, 1));
+    // Other work: another prompt, other lengths.
+    let mut other = whole(10, 5);
+    other.configuration.prompt_tokens = 32;
+    other.prefill[0].tokens = 32;
+    other.generation[0].depth_tokens = 8;
+    write("other.json", &other);
+    for pair in [["once.json", "once-slow.json"], ["many.json", "other.json"]] {
+        let output = files.bench(&["compare", pair[0], pair[1]]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let table = text(&output.stdout);
+        assert!(table.contains("Nothing was judged") && !table.contains("No regr"), "{table}");
+        assert!(text(&output.stderr).contains("no metric of the model's work"), "{output:?}");
+    }
+    // The same with repetitions.
+    write("many-slow.json", &whole(10, 5));
+    let slower = files.bench(&["compare", "many.json", "many-slow.json"]);
+    assert_eq!(slower.status.code(), Some(1), "{slower:?}");
+    let same = files.bench(&["compare", "many.json", "many.json"]);
+    assert_eq!(same.status.code(), Some(0), "{same:?}");
+}
+
+#[test]
 fn several_files_have_a_column_each_and_no_verdict() {
     let files = Files::new();
     let mut device = result(20);
@@ -73,7 +137,10 @@ fn several_files_have_a_column_each_and_no_verdict() {
     let table = text(&output.stdout);
     assert!(table.lines().any(|line| line.starts_with('|') && line.contains(" RTX |")), "{table}");
     let json = files.bench(&["compare", "fast.json", "slow.json", "rtx.json", "--format", "json"]);
-    assert_eq!(json.status.code(), Some(2));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["results"].as_array().unwrap().len(), 3, "{json}");
+    let prompt = &json["metrics"][0];
+    assert_eq!((&prompt["name"], &prompt["values"][1]["count"]), (&"pp64".into(), &10.into()));
 }
 
 #[test]

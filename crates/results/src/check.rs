@@ -184,6 +184,7 @@ fn configuration(result: &BenchResult, check: &mut Check) {
         memory.cache_bytes,
         memory.peak_process_bytes,
         memory.peak_device_bytes,
+        memory.device_process_bytes,
     ] {
         check.count("memory", value);
     }
@@ -288,8 +289,10 @@ fn check_energy(energy: &Energy, check: &mut Check) {
         check.that(!counted || span.count > 0, || format!("energy.{what}: a count of 0"));
         check.count("energy.count", span.count);
     };
-    if let Some(idle) = &energy.idle {
-        span("idle", idle, false);
+    for (what, idle) in [("idle", &energy.idle), ("idle_after", &energy.idle_after)] {
+        if let Some(idle) = idle {
+            span(what, idle, false);
+        }
     }
     for image in &energy.images {
         span("images", image, true);

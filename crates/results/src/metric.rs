@@ -17,6 +17,8 @@ pub enum Unit {
     Bytes,
     /// Energy.
     Joules,
+    /// Power.
+    Watts,
 }
 
 impl Unit {
@@ -32,6 +34,7 @@ impl Unit {
             Unit::TokensPerSecond => "tokens_per_second",
             Unit::Bytes => "bytes",
             Unit::Joules => "joules",
+            Unit::Watts => "watts",
         }
     }
 }
@@ -48,6 +51,9 @@ pub enum Group {
     Prefill,
     /// A `tg` row.
     Generation,
+    /// The time from token to token, of all tokens of all repetitions. They depend on each other,
+    /// so that they have no interval, and are not compared.
+    InterToken,
     /// Starts of new processes.
     ColdStart,
     /// Memory.
@@ -63,6 +69,9 @@ pub struct Metric {
     pub key: String,
     /// The work it belongs to.
     pub group: Group,
+    /// Where it stands within its group, whatever else a result has: depth and tokens of `pp` and
+    /// `tg` rows, else a number.
+    pub place: [u64; 2],
     /// What its numbers are.
     pub unit: Unit,
     /// One number a repetition, in their order; one number for what was read once.
@@ -72,7 +81,9 @@ pub struct Metric {
 impl Metric {
     /// The samples in a few numbers; none where there are none.
     pub fn summary(&self) -> Option<Summary> {
-        Summary::of(&self.samples)
+        let summary = Summary::of(&self.samples)?;
+        let interval = summary.interval.filter(|_| self.group != Group::InterToken);
+        Some(Summary { interval, ..summary })
     }
 }
 
@@ -94,9 +105,11 @@ pub fn metrics(result: &BenchResult) -> Vec<Metric> {
     let mut list = Vec::new();
     throughput(result, &mut list);
     first_token(&result.answers, &mut list);
+    let mut place = 0;
     let mut add = |key: &str, group, unit, samples: Vec<f64>| {
+        place += 1;
         if !samples.is_empty() {
-            list.push(Metric { key: key.to_owned(), group, unit, samples });
+            list.push(Metric { key: key.to_owned(), group, place: [place, 0], unit, samples });
         }
     };
     for (kind, dropped, kernels_found) in kinds_of_start() {
@@ -107,6 +120,8 @@ pub fn metrics(result: &BenchResult) -> Vec<Metric> {
             let samples = starts.clone().filter_map(time).map(|ns| ns as f64).collect();
             add(&format!("{kind}.{part}"), Group::ColdStart, Unit::Nanoseconds, samples);
         };
+        times("process_to_first_token", ColdStart::to_first_token_ns);
+        times("process_to_first_answer", ColdStart::to_first_answer_ns);
         times("ready", |start| Some(start.ready_ns));
         times("first_token", |start| start.first_token_ns);
         times("first_answer", |start| start.first_answer_ns);
@@ -117,6 +132,7 @@ pub fn metrics(result: &BenchResult) -> Vec<Metric> {
         ("memory.cache", memory.cache_bytes),
         ("memory.peak_process", memory.peak_process_bytes),
         ("memory.peak_device", memory.peak_device_bytes),
+        ("memory.device_process", memory.device_process_bytes),
     ] {
         let samples = bytes.map(|bytes| bytes as f64).into_iter().collect();
         add(key, Group::Memory, Unit::Bytes, samples);
@@ -130,6 +146,54 @@ pub fn metrics(result: &BenchResult) -> Vec<Metric> {
     list
 }
 
+/// What describes a result further, and is not compared: the time from token to token over all
+/// tokens, what no part of the time to the first token covers, and power at rest with the energy
+/// above it.
+pub fn descriptions(result: &BenchResult) -> Vec<Metric> {
+    let mut list = Vec::new();
+    let mut add = |key: String, group, place, unit, samples: Vec<f64>| {
+        if !samples.is_empty() {
+            list.push(Metric { key, group, place, unit, samples });
+        }
+    };
+    for row in &result.generation {
+        let key = format!("{} inter_token", test_name("tg", row.tokens, row.depth_tokens));
+        let place = [row.depth_tokens, row.tokens];
+        add(key, Group::InterToken, place, Unit::Nanoseconds, row.inter_token_ns());
+    }
+    let answers = result.answers.iter();
+    let tokens = answers.clone().flat_map(|answer| &answer.inter_token_ns);
+    let tokens = tokens.map(|ns| *ns as f64).collect();
+    let key = "answer.inter_token".to_owned();
+    add(key, Group::InterToken, [u64::MAX; 2], Unit::Nanoseconds, tokens);
+    let residuals = answers.map(|answer| answer.first_token.residual_ns()).collect();
+    let key = format!("{FIRST_TOKEN}.residual");
+    add(key, Group::FirstTokenPart, [u64::MAX; 2], Unit::Nanoseconds, residuals);
+    let Some(energy) = &result.energy else { return list };
+    let watts =
+        |span: &Option<EnergySpan>| span.as_ref().and_then(EnergySpan::watts).into_iter().collect();
+    let mut place = 100;
+    let mut add = |key: &str, unit, samples| {
+        place += 1;
+        add(key.to_owned(), Group::Energy, [place, 0], unit, samples);
+    };
+    add("energy.idle", Unit::Watts, watts(&energy.idle));
+    add("energy.idle_after", Unit::Watts, watts(&energy.idle_after));
+    if let Some(idle) = energy.idle_watts() {
+        let above = |spans: &[EnergySpan]| {
+            spans.iter().filter_map(|span| span.joules_each_above(idle)).collect()
+        };
+        add("energy.image_above_idle", Unit::Joules, above(&energy.images));
+        add("energy.token_above_idle", Unit::Joules, above(&energy.tokens));
+    }
+    list
+}
+
+/// [`metrics`] and, behind them, [`descriptions`].
+pub fn all(result: &BenchResult) -> Vec<Metric> {
+    [metrics(result), descriptions(result)].concat()
+}
+
 /// `pp` and `tg` rows, and for each `tg` row the latency that one token in a hundred is over.
 fn throughput(result: &BenchResult, list: &mut Vec<Metric>) {
     for row in &result.prefill {
@@ -137,6 +201,7 @@ fn throughput(result: &BenchResult, list: &mut Vec<Metric>) {
         list.push(Metric {
             key: test_name("pp", row.tokens, row.depth_tokens),
             group: Group::Prefill,
+            place: [row.depth_tokens, row.tokens],
             unit: Unit::TokensPerSecond,
             samples: row.repetitions_ns.iter().map(rate).collect(),
         });
@@ -146,6 +211,7 @@ fn throughput(result: &BenchResult, list: &mut Vec<Metric>) {
         list.push(Metric {
             key: name.clone(),
             group: Group::Generation,
+            place: [row.depth_tokens, row.tokens],
             unit: Unit::TokensPerSecond,
             samples: row.tokens_per_second(),
         });
@@ -157,6 +223,7 @@ fn throughput(result: &BenchResult, list: &mut Vec<Metric>) {
         list.push(Metric {
             key: format!("{name} p99"),
             group: Group::Generation,
+            place: [row.depth_tokens, row.tokens],
             unit: Unit::Nanoseconds,
             samples: p99.collect(),
         });
@@ -171,6 +238,7 @@ fn first_token(answers: &[Answer], list: &mut Vec<Metric>) {
     list.push(Metric {
         key: FIRST_TOKEN.to_owned(),
         group: Group::Answer,
+        place: [0, 0],
         unit: Unit::Nanoseconds,
         samples: answers.iter().map(|answer| answer.first_token.total_ns as f64).collect(),
     });
@@ -182,6 +250,7 @@ fn first_token(answers: &[Answer], list: &mut Vec<Metric>) {
             list.push(Metric {
                 key: format!("{FIRST_TOKEN}.{}", name.replace(' ', "_")),
                 group: Group::FirstTokenPart,
+                place: [index as u64, 0],
                 unit: Unit::Nanoseconds,
                 samples,
             });
@@ -192,6 +261,7 @@ fn first_token(answers: &[Answer], list: &mut Vec<Metric>) {
         list.push(Metric {
             key: "answer.tokens".to_owned(),
             group: Group::Answer,
+            place: [1, 0],
             unit: Unit::TokensPerSecond,
             samples,
         });
@@ -271,6 +341,43 @@ mod tests {
     }
 
     #[test]
+    fn the_latency_of_a_row_is_the_99th_percentile_of_each_repetition() {
+        let mut result = testing::result();
+        // 1 to 101 ms: the percentile is the 100th of them, the median the 51st.
+        let times = |factor: u64| (1..=101).map(|ms| factor * ms * 1_000_000).collect();
+        result.generation[0].tokens = 101;
+        result.generation[0].repetitions_inter_token_ns = vec![times(1), times(2)];
+        let metrics = metrics(&result);
+        let p99 = metrics.iter().find(|metric| metric.key == "tg101 p99").unwrap();
+        assert_eq!(p99.samples, [100e6, 200e6]);
+    }
+
+    #[test]
+    fn descriptions_are_of_all_tokens_and_of_what_no_part_covers() {
+        let mut result = testing::result();
+        result.generation[0].repetitions_inter_token_ns = vec![vec![1, 2], vec![3, 4]];
+        result.energy.as_mut().unwrap().idle_after =
+            Some(EnergySpan { joules: 12.0, duration_ns: 4_000_000_000, count: 0 });
+        let list = descriptions(&result);
+        let find = |key: &str| list.iter().find(|metric| metric.key == key).unwrap();
+        let tokens = find("tg4 inter_token");
+        assert_eq!(tokens.samples, [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(tokens.summary().unwrap().interval, None);
+        assert_eq!(find("answer.inter_token").samples.len(), 9);
+        let residuals: Vec<f64> =
+            result.answers.iter().map(|answer| answer.first_token.residual_ns()).collect();
+        assert_eq!(find("first_token.residual").samples, residuals);
+        // 25 J in 5 s before, 12 J in 4 s after: the lower one counts.
+        assert_eq!(find("energy.idle").samples, [5.0]);
+        assert_eq!(find("energy.idle_after").samples, [3.0]);
+        assert_eq!(find("energy.image_above_idle").samples, [12.5 - 3.0 * 0.9; 3]);
+        assert_eq!(find("energy.token_above_idle").samples, [(40.0 - 9.0) / 64.0; 3]);
+        // They are not compared.
+        assert!(metrics(&result).iter().all(|metric| list.iter().all(|l| l.key != metric.key)));
+        assert_eq!(all(&result).len(), metrics(&result).len() + list.len());
+    }
+
+    #[test]
     fn energy_is_told_for_each_image_and_token() {
         assert_eq!(metric("energy.image").samples, [12.5; 3]);
         assert_eq!(metric("energy.token").samples, [0.625; 3]);
@@ -298,6 +405,17 @@ mod tests {
                 ("cold_start.from_storage.ready".to_owned(), vec![900.0]),
                 ("cold_start.cached.ready".to_owned(), vec![300.0, 310.0]),
             ]
+        );
+        let whole = ColdStart {
+            first_token_ns: Some(20),
+            first_answer_ns: Some(70),
+            ..start(900, Some(true))
+        };
+        let whole = samples(vec![whole]);
+        let from = |part: &str, ns| (format!("cold_start.from_storage.{part}"), vec![ns]);
+        assert_eq!(
+            whole[..2],
+            [from("process_to_first_token", 920.0), from("process_to_first_answer", 970.0)]
         );
         let unknown = vec![start(900, None), start(300, None)];
         assert_eq!(samples(unknown), [("cold_start.ready".to_owned(), vec![900.0, 300.0])]);

@@ -32,6 +32,7 @@ pub(crate) fn result() -> BenchResult {
             cache_bytes: Some(134_217_728),
             peak_process_bytes: Some(700_000_000),
             peak_device_bytes: Some(15_200_000_000),
+            device_process_bytes: Some(15_700_000_000),
         },
         expert_load: vec![ExpertLoad {
             part: "vision".to_owned(),
@@ -42,6 +43,7 @@ pub(crate) fn result() -> BenchResult {
             sensor: "INA3221 VDD_IN".to_owned(),
             scope: "module".to_owned(),
             idle: Some(EnergySpan { joules: 25.0, duration_ns: 5_000_000_000, count: 0 }),
+            idle_after: Some(EnergySpan { joules: 26.0, duration_ns: 5_000_000_000, count: 0 }),
             images: vec![EnergySpan { joules: 12.5, duration_ns: 900_000_000, count: 1 }; 3],
             tokens: vec![EnergySpan { joules: 40.0, duration_ns: 3_000_000_000, count: 64 }; 3],
         }),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::check;
 use crate::error::Error;
 use crate::json::to_json;
-use crate::metric::{Metric, Unit, metrics};
+use crate::metric::{self, Metric, Unit};
 use crate::read::MAX_BYTES;
 use crate::schema::BenchResult;
 use crate::statistics::Summary;
@@ -39,7 +39,7 @@ impl BenchResult {
         let described = |metric: Metric| {
             Some(Described { summary: metric.summary()?, name: metric.key, unit: metric.unit })
         };
-        let summary = metrics(self).into_iter().filter_map(described).collect();
+        let summary = metric::all(self).into_iter().filter_map(described).collect();
         to_json(&Written { result: self, summary })
     }
 

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cumo_bundle::Phase;
 use cumo_results::schema;
 
 use super::{Bench, nanoseconds};
@@ -21,7 +20,7 @@ impl Bench<'_> {
         self.progress.begin("question", warmup + repetitions);
         if !self.options.images.is_empty() {
             // No repetition is to load the vision tower, also where nothing warms up.
-            self.model.executor().load(Phase::EncodeImages)?;
+            self.model.load_vision()?;
         }
         let mut answers = Vec::with_capacity(repetitions);
         for repetition in 0..warmup + repetitions {

@@ -12,14 +12,19 @@ use crate::sampling::{Sampler, SamplingOptions};
 
 impl Bench<'_> {
     /// Why nothing can be measured at a depth; none where it can.
-    pub(super) fn depth_problem(&self, depth: usize) -> Option<String> {
+    pub(super) fn depth_problem(&mut self, depth: usize) -> Option<String> {
         let context = self.model.facts().llm.context_length;
         let new = self.options.prompt_tokens.max(self.options.generate_tokens).max(1);
         let needed = depth.saturating_add(new);
+        let of_engines = self.model.executor().limits().cache == Some(context);
         (needed > context).then(|| {
-            format!(
-                "with {new} new tokens it needs {needed} positions, the model's context has {context}"
-            )
+            let who = match of_engines {
+                true => format!(
+                    "the engines were built for {context} (cumo-export engine --max-context {needed}, where the model has room)"
+                ),
+                false => format!("the model's context has {context}"),
+            };
+            format!("with {new} new tokens it needs {needed} positions, {who}")
         })
     }
 

@@ -29,7 +29,7 @@ use crate::cancel::CancelToken;
 use crate::error::Error;
 use crate::model::Model;
 
-pub use energy::ENERGY_SPAN;
+pub use energy::{ENERGY_SPAN, Rest};
 pub use environment::{build_commit, conditions, environment};
 pub use experts::expert_load;
 pub use facts::{image_facts, model_facts, weights_bytes};
@@ -93,7 +93,7 @@ impl<'a> Bench<'a> {
         self.model
     }
 
-    /// Measures times, memory and energy, and puts them into `result`. What could not be measured
+    /// Measures times and memory, and puts them into `result`. What could not be measured
     /// is in its notes.
     ///
     /// # Errors
@@ -175,11 +175,14 @@ impl<'a> Bench<'a> {
     /// Memory after everything that was timed.
     fn memory(&mut self, result: &mut BenchResult) {
         let executor = self.model.executor();
-        let device = executor.backend().device;
+        let backend = executor.backend();
+        let card = environment::card_of(&backend);
         result.memory.weights_bytes = Some(weights_bytes(executor.manifest()));
         result.memory.cache_bytes = Some(executor.cache_bytes() as u64);
         result.memory.peak_process_bytes = crate::machine::peak_memory_bytes();
-        result.memory.peak_device_bytes = device.map(|device| device.peak_bytes);
+        result.memory.peak_device_bytes = backend.device.map(|device| device.peak_bytes);
+        result.memory.device_process_bytes =
+            card.and_then(|card| card.process_bytes(std::process::id()));
     }
 }
 

@@ -56,7 +56,8 @@ Of two files the second is held against the first, metric by metric, with the 95
 change (Welch's t over repetitions). A change counts where it is no chance (5 % for all rows \
 together, after Holm) and larger than the threshold.
 The exit code is 0 without a regression, 1 with one, 2 where a file cannot be used or no metric of \
-the two could be judged. Of three and more files nothing is judged.")]
+the model's work could be judged: none in common, other work, or one repetition. \
+Of three and more files nothing is judged.")]
 pub(crate) struct CompareArgs {
     /// Results of `cumo bench`; the first is what others are held against
     #[arg(value_name = "FILE", required = true, num_args = 2..)]
@@ -64,7 +65,7 @@ pub(crate) struct CompareArgs {
     /// The least change that counts, in percent
     #[arg(long, value_name = "PERCENT", default_value = "3", value_parser = percent, allow_hyphen_values = true)]
     pub(crate) threshold: f64,
-    /// How to print it; JSON is for two files
+    /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub(crate) format: CompareFormat,
 }

@@ -30,9 +30,9 @@ pub(crate) struct MeasureArgs {
         value_parser = whole::<usize>
     )]
     pub(crate) depth: Vec<usize>,
-    /// New processes that answer once each; before the first, the bundle's files are dropped from
-    /// the page cache where the system does that
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<usize>)]
+    /// New processes that answer once each; before every other one, the first among them, the
+    /// bundle's files are dropped from the page cache where the system does that
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = whole::<usize>)]
     pub(crate) cold_starts: usize,
     /// Count the choices of experts with this bundle of the same model [default: the measured one,
     /// unless it was exported with `--no-choices`]

@@ -85,6 +85,9 @@ fn answer(
     // Before images are encoded, which may take long.
     Prompt::new(&ids, images.len(), model.facts())?;
     options.sampling.check(model.facts().llm.vocab_size)?;
+    if !args.image.is_empty() {
+        model.load_vision()?;
+    }
     let cancel = interrupt.token();
     let (images, image_times) = model.encode_sources(images, cancel)?;
     let answering = interrupt.answering();

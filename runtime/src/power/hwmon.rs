@@ -1,6 +1,7 @@
 //! Power monitors of Jetson boards: INA3221 on Orin, INA238 on Thor, through Linux' `hwmon`.
 
 use super::{PowerSensor, Read, Reading};
+use crate::clock::Clock;
 use crate::machine::Root;
 
 /// Rails that carry all that the module, or the board, takes.
@@ -40,6 +41,7 @@ pub(super) fn find(root: Root) -> Result<PowerSensor, Option<String>> {
                 name,
                 scope: scope.to_owned(),
                 reading: reading(root, rails),
+                clock: Clock::default(),
             });
         }
     }
@@ -50,6 +52,7 @@ pub(super) fn find(root: Root) -> Result<PowerSensor, Option<String>> {
             name: format!("INA3221 {}", AGX_ORIN.join(" + ")),
             scope: "the module's four rails together, without what its converters lose".to_owned(),
             reading: reading(root, of_agx),
+            clock: Clock::default(),
         });
     }
     let known: Vec<&str> = rails.iter().map(|rail| rail.label.as_str()).collect();

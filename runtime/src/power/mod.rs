@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::backend::DeviceFacts;
+use crate::clock::Clock;
 use crate::machine::Root;
 
 /// How often a power monitor is read. Those of Jetson boards convert for some milliseconds.
@@ -58,6 +59,8 @@ pub struct PowerSensor {
     name: String,
     scope: String,
     reading: Reading,
+    /// What times the span of a counter.
+    clock: Clock,
 }
 
 /// Energy that some work took.
@@ -90,6 +93,7 @@ impl PowerSensor {
                         name: "NVML total energy consumption".to_owned(),
                         scope: format!("the whole card {}", device.name),
                         reading: Reading::Energy(read),
+                        clock: Clock::default(),
                     });
                 }
                 Err(card) => Some(match why {
@@ -117,9 +121,9 @@ impl PowerSensor {
         let vanished = |reason| PowerError::Vanished { sensor: name.clone(), reason };
         let (made, energy) = match &mut self.reading {
             Reading::Energy(read) => {
-                let (before, start) = (read(), Instant::now());
+                let (before, start) = (read(), self.clock.now());
                 let made = work();
-                let duration = start.elapsed();
+                let duration = self.clock.since(start);
                 let joules = before.and_then(|before| Ok(read()? - before));
                 (made, joules.map(|joules| EnergyOf { joules, duration }))
             }
@@ -147,8 +151,13 @@ impl PowerSensor {
             given += 1;
             if given > readings { Err("as asked".to_owned()) } else { Ok(given as f64) }
         });
+        Self::counter(read, Clock::default())
+    }
+
+    /// A counter of joules by a clock of a test's.
+    pub(crate) fn counter(read: Read, clock: Clock) -> Self {
         let (name, scope) = ("test".to_owned(), "all".to_owned());
-        PowerSensor { name, scope, reading: Reading::Energy(read) }
+        PowerSensor { name, scope, reading: Reading::Energy(read), clock }
     }
 }
 
@@ -207,7 +216,8 @@ mod tests {
     use crate::machine::testing::Board;
 
     fn sensor(reading: Reading) -> PowerSensor {
-        PowerSensor { name: "test".to_owned(), scope: "all".to_owned(), reading }
+        let (name, scope) = ("test".to_owned(), "all".to_owned());
+        PowerSensor { name, scope, reading, clock: Clock::default() }
     }
 
     fn constant(watts: f64) -> Reading {

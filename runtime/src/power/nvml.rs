@@ -11,10 +11,13 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::Read;
-use api::{Api, Device, GetKind, GetNumber};
+use api::{Api, Device, GetKind, GetNumber, ProcessInfo};
 
 /// More bytes than any name or version that NVML gives (`NVML_DEVICE_NAME_V2_BUFFER_SIZE` is 96).
 const TEXT_BYTES: usize = 128;
+
+/// The most processes of a card that are looked through.
+const MOST_PROCESSES: usize = 1024;
 
 /// Kinds of clocks (`nvmlClockType_t`): their numbers and what results call them.
 const CLOCKS: [(c_int, &str); 2] = [(1, "gpu"), (2, "memory")];
@@ -196,6 +199,21 @@ impl Card {
         self.number(self.nvml.api.power_limit).ok().map(|milliwatts| f64::from(milliwatts) * 1e-3)
     }
 
+    /// The card's memory that a process has, in bytes, with what the driver keeps for it, where the
+    /// card tells: it does not know processes by the numbers that they have in a namespace.
+    pub fn process_bytes(&self, process: u32) -> Option<u64> {
+        let list = self.nvml.api.processes?;
+        let mut infos = vec![ProcessInfo::default(); MOST_PROCESSES];
+        let mut count = MOST_PROCESSES as c_uint;
+        // SAFETY: the handle is NVML's, which is initialised; there is room for as many processes as
+        // said, of the type that the function writes.
+        self.nvml.check(unsafe { list(self.device.0, &mut count, infos.as_mut_ptr()) }).ok()?;
+        let own = infos.iter().take(count as usize).filter(|info| info.pid == process);
+        let known = own.map(|info| info.used_bytes).filter(|bytes| *bytes != u64::MAX);
+        // On a card that is divided, a part each.
+        known.reduce(u64::saturating_add)
+    }
+
     /// The driver's version, where it tells.
     pub fn driver(&self) -> Option<String> {
         let version = self.text(|bytes, size| {
@@ -346,6 +364,23 @@ mod tests {
         0
     }
 
+    unsafe extern "C" fn processes(
+        _: Device,
+        count: *mut c_uint,
+        infos: *mut ProcessInfo,
+    ) -> c_int {
+        let all = [(7, 1_000), (8, 20), (9, u64::MAX), (8, 3)];
+        // SAFETY: the caller gives a pointer to a number, and has room for as many processes.
+        unsafe {
+            assert!(*count as usize >= all.len());
+            *count = all.len() as c_uint;
+            for (index, (pid, used_bytes)) in all.into_iter().enumerate() {
+                *infos.add(index) = ProcessInfo { pid, used_bytes, ..ProcessInfo::default() };
+            }
+        }
+        0
+    }
+
     fn api() -> Api {
         Api {
             init,
@@ -363,6 +398,7 @@ mod tests {
             max_clock: of_kind,
             throttle_reasons: reasons,
             power_limit: limit,
+            processes: Some(processes),
             _library: None,
         }
     }
@@ -378,6 +414,8 @@ mod tests {
         let reasons = card.throttling().unwrap();
         assert_eq!(reasons, ["power cap", "hardware thermal slowdown"]);
         assert_eq!(card.power_limit(), Some(250.0));
+        let of_processes = [7, 8, 9, 10].map(|process| card.process_bytes(process));
+        assert_eq!(of_processes, [Some(1_000), Some(23), None, None]);
         assert_eq!((card.driver(), card.cuda()), (Some("580.65.06".into()), Some("13.1".into())));
         drop(card);
         assert_eq!(INITIALISED.load(Ordering::SeqCst), 0);
@@ -430,6 +468,9 @@ mod tests {
             999
         }
         drop(card);
+        let old = Card::of(Api { processes: None, ..api() }, "One card", None).unwrap();
+        assert_eq!(old.process_bytes(7), None);
+        drop(old);
         let failing = Api { init: fails, ..api() };
         assert_eq!(Card::of(failing, "One card", None).err().unwrap(), "NVML: NVML's error 999");
         assert_eq!(INITIALISED.load(Ordering::SeqCst), 0);

@@ -23,7 +23,7 @@ pub(super) struct Card {
 const DEVICE_FILES: [&str; 5] =
     ["/dev/nvidiactl", "/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg"];
 
-/// Whether there may be a GPU, also where [`card`] does not know it.
+/// Whether there may be a GPU, also where `nvidia-smi` does not know it.
 pub(super) fn may_be_there() -> bool {
     DEVICE_FILES.iter().any(|file| Path::new(file).exists())
 }

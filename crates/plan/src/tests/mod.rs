@@ -337,3 +337,25 @@ fn the_text_of_a_plan() {
     }
     assert_eq!(text, std::fs::read_to_string(path).unwrap(), "CUMO_RENEW_SNAPSHOTS=1 renews it");
 }
+
+#[test]
+fn onnx_runtime_is_given_sixteen_crops_at_a_time_and_engines_all() {
+    let activations = |target, scales: &[usize], images: u64| {
+        let mut facts = mistral_7b_facts();
+        facts.vision.scales = scales.to_vec();
+        facts.vision.image_tokens = 4;
+        // The same prompt, of more or fewer images.
+        let prompt_tokens = Some(200 - 4 * images);
+        let plan = on("rtx-4090", &facts, &Request { images, prompt_tokens, ..Request::default() });
+        assert_eq!(plan.request.prompt_positions, 200);
+        of(&plan, target, FloatType::F16).activations_bytes
+    };
+    for (scales, images) in [(&[1][..], 16), (&[2], 4), (&[1, 3], 1), (&[4], 1), (&[5], 1)] {
+        let at = |target, images| activations(target, scales, images);
+        let most = at(Target::OrtCpu, images);
+        assert_eq!(at(Target::OrtCpu, images + 1), most, "{scales:?}");
+        assert!(at(Target::OrtCpu, images - 1) < most, "{scales:?}");
+        let engines = at(Target::Tensorrt, images);
+        assert!(at(Target::Tensorrt, images + 1) > engines, "{scales:?}");
+    }
+}

@@ -109,3 +109,31 @@ fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
     let error = plan.with_result(&subject, &result).unwrap_err().to_string();
     assert_eq!(error, "the result is of `another`, not of `cumo-mistral-7b`");
 }
+
+#[test]
+fn a_prompt_is_bounded_with_the_positions_of_its_images() {
+    let subject = Subject::of_model(&mistral_7b_facts()).unwrap();
+    let plan = on("agx-orin-64gb", &mistral_7b_facts(), &Request { images: 2, ..request() });
+    let bound = of(&plan, Target::Tensorrt, FloatType::F16).bounds.as_ref().unwrap().prefill;
+    let prefill_ns = Some((2e6 * bound.unwrap().milliseconds).round() as u64);
+    let part = ModelPart { weights: "f16".to_owned(), ..ModelPart::default() };
+    let mut result = cumo_results::BenchResult {
+        model: Model {
+            name: "cumo-mistral-7b".to_owned(),
+            target: "tensorrt".to_owned(),
+            parts: [("llm".to_owned(), part)].into(),
+            ..Model::default()
+        },
+        answers: vec![Answer {
+            first_token: FirstToken { prefill_ns, ..FirstToken::default() },
+            ..Answer::default()
+        }],
+        ..cumo_results::BenchResult::default()
+    };
+    result.configuration.prompt_tokens = plan.request.prompt_tokens;
+    result.configuration.images = vec![Image::default(); 2];
+    let measured = plan.with_result(&subject, &result).unwrap().measured.unwrap();
+    let prefill = measured.stages.iter().find(|stage| stage.stage.starts_with("prefill")).unwrap();
+    assert_eq!(prefill.stage, format!("prefill, {} positions", 2 * 576 + 64));
+    assert!((prefill.share - 0.5).abs() < 1e-6, "{prefill:?}");
+}

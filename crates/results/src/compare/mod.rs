@@ -77,6 +77,8 @@ pub struct Comparison {
 pub struct Row {
     /// The metric's name.
     pub name: String,
+    /// The work it belongs to.
+    pub group: Group,
     /// Its unit.
     pub unit: Unit,
     /// Repetitions of the first and the second result.
@@ -146,9 +148,12 @@ impl Comparison {
         self.rows.iter().filter(|row| row.verdict.is_regression())
     }
 
-    /// How many metrics were judged: those of which both results have enough of the same work.
+    /// How many metrics of the model's work were judged: those of which both results have enough
+    /// repetitions of the same work. Memory, which is read once, and starts of processes are not
+    /// among them: two results are not alike for being as large.
     pub fn judged(&self) -> usize {
-        self.rows.iter().filter(|row| row.verdict.is_judged()).count()
+        let of_work = |row: &&Row| !matches!(row.group, Group::Memory | Group::ColdStart);
+        self.rows.iter().filter(of_work).filter(|row| row.verdict.is_judged()).count()
     }
 
     /// As JSON, with a line break at its end.
@@ -199,9 +204,14 @@ impl Comparison {
             1 => "1 metric".to_owned(),
             many => format!("{many} metrics"),
         };
+        let judged = self.rows.iter().filter(|row| row.verdict.is_judged()).count();
         let mut text = match (self.judged(), self.regressions().count()) {
-            (0, _) => "Nothing was judged.".to_owned(),
-            (judged, regressions) => format!(
+            (0, 0) if judged == 0 => "Nothing was judged.".to_owned(),
+            (0, 0) => {
+                "Nothing was judged but memory and starts, which say nothing of the model's speed."
+                    .to_owned()
+            }
+            (_, regressions) => format!(
                 "{} in {}: what is worse by more than {} and beyond noise (Welch's t, 5 % for all rows together).",
                 match regressions {
                     0 => "No regression".to_owned(),
@@ -250,6 +260,7 @@ fn row(metric: &Metric, other: &Metric) -> Option<Row> {
     let welch = Welch::of(&metric.samples, &other.samples);
     Some(Row {
         name: metric.key.clone(),
+        group: metric.group,
         unit: metric.unit,
         repetitions: [first.count, second.count],
         first: first.mean,

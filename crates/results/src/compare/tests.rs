@@ -121,6 +121,37 @@ fn one_repetition_decides_nothing() {
 }
 
 #[test]
+fn memory_and_starts_alone_are_no_verdict() {
+    let once = |factor: u64| {
+        let mut result = testing::result();
+        result.answers.truncate(1);
+        result.answers[0].first_token.total_ns *= factor;
+        for row in &mut result.prefill {
+            row.repetitions_ns = vec![row.repetitions_ns[0] * factor];
+        }
+        for row in &mut result.generation {
+            row.repetitions_inter_token_ns.truncate(1);
+        }
+        let energy = result.energy.as_mut().unwrap();
+        energy.images.truncate(1);
+        energy.tokens.truncate(1);
+        // As many starts as show noise.
+        result.cold_starts = vec![result.cold_starts[0]; 2];
+        result
+    };
+    let comparison = compare(&once(1), &once(5));
+    assert_eq!((comparison.judged(), comparison.regressions().count()), (0, 0));
+    let text = comparison.to_text();
+    assert!(text.contains("Nothing was judged but memory and starts"), "{text}");
+    assert!(!text.contains("No regression"), "{text}");
+    // That memory grew is a regression all the same.
+    let mut larger = once(1);
+    larger.memory.peak_process_bytes = larger.memory.peak_process_bytes.map(|bytes| 2 * bytes);
+    let text = compare(&once(1), &larger).to_text();
+    assert!(text.contains("1 regression in "), "{text}");
+}
+
+#[test]
 fn metrics_of_one_file_are_named_and_nothing_in_common_is_no_verdict() {
     let (mut a, mut b) = (noisy(1, 1.0, 0.01), noisy(2, 1.0, 0.01));
     b.generation.pop();
@@ -193,8 +224,8 @@ fn other_models_prompts_and_images_are_warned_about() {
     assert_eq!(comparison.regressions().count(), 0);
     let not_judged = comparison.rows.iter().filter(|row| row.verdict == Verdict::OtherWork).count();
     assert!(text.contains(&format!("Not judged: {not_judged} metrics, of other work.")), "{text}");
-    let judged = comparison.rows.iter().filter(|row| row.verdict.is_judged()).count();
-    assert_eq!(comparison.judged(), judged);
+    // What is left: `pp` and `tg` rows, the latter's latencies, and energy.
+    assert_eq!(comparison.judged(), 1 + 2 * 2 + 2);
     assert!(comparison.to_markdown().starts_with("**Warning:** other bundles"));
 }
 
@@ -222,6 +253,60 @@ fn several_results_have_a_column_each() {
     }
     let energy = text.lines().find(|line| line.starts_with("energy token")).unwrap();
     assert_eq!(energy.matches("0.6250 ± 0.0000 J").count(), 2, "{energy}");
+}
+
+#[test]
+fn rows_are_in_groups_in_an_order_of_their_own() {
+    let (mut a, b) = (testing::result(), testing::result());
+    // The first result has less, and in another order.
+    a.generation.remove(0);
+    a.generation[0].depth_tokens = 512;
+    a.answers.clear();
+    a.memory.weights_bytes = None;
+    let table = side_by_side([a, b]);
+    let text = table.to_text();
+    let rows: Vec<&str> = text
+        .lines()
+        .map(|line| line.split("  ").next().unwrap())
+        .skip_while(|n| *n != "first token")
+        .collect();
+    let tokens = |name: &str| -> Vec<String> {
+        ["p50", "p90", "p95", "p99", "max"].map(|p| format!("{name} inter token {p}")).into()
+    };
+    let expected: Vec<String> = [
+        vec!["first token".to_owned(), "answer tokens".to_owned()],
+        ["decode image", "preprocess", "copy", "vision", "connector", "splice", "prefill"]
+            .iter()
+            .chain(&["first sample", "residual"])
+            .map(|part| format!("first token {part}"))
+            .collect(),
+        ["pp64", "tg4", "tg4 @ d512", "tg4 @ d1024"].map(str::to_owned).into(),
+        ["tg4", "tg4 @ d512", "tg4 @ d1024", "answer"].map(tokens).concat(),
+        ["process to first token", "process to first answer", "ready", "first token"]
+            .iter()
+            .chain(&["first answer"])
+            .map(|part| format!("cold start from storage {part}"))
+            .collect(),
+        ["weights", "cache", "peak process", "peak device", "device process"]
+            .map(|kind| format!("memory {kind}"))
+            .into(),
+        ["image", "token", "idle", "idle after", "image above idle", "token above idle"]
+            .map(|kind| format!("energy {kind}"))
+            .into(),
+    ]
+    .concat();
+    assert_eq!(rows, expected);
+    let json: serde_json::Value = serde_json::from_str(&table.to_json()).unwrap();
+    assert_eq!(json["results"].as_array().unwrap().len(), 2);
+    let metrics = json["metrics"].as_array().unwrap();
+    let find = |name: &str| metrics.iter().find(|metric| metric["name"] == name).unwrap();
+    let deep = find("tg4 @ d1024 inter_token");
+    assert_eq!(deep["values"][0], serde_json::Value::Null);
+    assert_eq!((&deep["unit"], &deep["group"]), (&"nanoseconds".into(), &"inter_token".into()));
+    assert!(deep["values"][1]["p95"].as_f64() <= deep["values"][1]["p99"].as_f64());
+    assert_eq!(find("energy.idle")["values"][1]["mean"], 5.0);
+    assert_eq!(json["facts"][0]["name"], "library");
+    assert!(json["warnings"].is_array());
 }
 
 #[test]

@@ -43,8 +43,8 @@ impl Verdict {
         match (self, unit) {
             (Verdict::Better, Unit::Nanoseconds | Unit::TokensPerSecond) => "faster",
             (Verdict::Worse, Unit::Nanoseconds | Unit::TokensPerSecond) => "SLOWER",
-            (Verdict::Better, Unit::Bytes | Unit::Joules) => "less",
-            (Verdict::Worse, Unit::Bytes | Unit::Joules) => "MORE",
+            (Verdict::Better, Unit::Bytes | Unit::Joules | Unit::Watts) => "less",
+            (Verdict::Worse, Unit::Bytes | Unit::Joules | Unit::Watts) => "MORE",
             (Verdict::WithinNoise | Verdict::Single, _) => "within noise",
             (Verdict::BelowThreshold, _) => "below threshold",
             (Verdict::Undecided, _) => "one repetition",

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 
 use super::escape::presentable;
 use super::label;
-use crate::metric::{metrics, test_name};
+use crate::metric::{self, test_name};
 use crate::schema::BenchResult;
 use crate::statistics::Summary;
 
 /// The last seven are llama-bench's, under its names, of `pp` and `tg` rows.
-const COLUMNS: [&str; 30] = [
+const COLUMNS: [&str; 32] = [
     "time",
     "version",
     "commit",
@@ -34,6 +34,8 @@ const COLUMNS: [&str; 30] = [
     "p50",
     "p99",
     "max",
+    "p90",
+    "p95",
     "n_prompt",
     "n_gen",
     "n_depth",
@@ -86,7 +88,7 @@ pub fn to_csv(result: &BenchResult) -> String {
     ];
     let tests = tests(result);
     let mut text = line(&COLUMNS.map(str::to_owned));
-    for metric in metrics(result) {
+    for metric in metric::all(result) {
         let Some(summary) = metric.summary() else { continue };
         let known = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         let test = tests.get(&metric.key).map(|test| (test, Summary::of(&test.times_ns)));
@@ -103,6 +105,8 @@ pub fn to_csv(result: &BenchResult) -> String {
             summary.p50.to_string(),
             summary.p99.to_string(),
             summary.max.to_string(),
+            summary.p90.to_string(),
+            summary.p95.to_string(),
         ]);
         if let Some((test, Some(times))) = test {
             cells.extend(test.tokens.map(|tokens| tokens.to_string()));
@@ -140,6 +144,27 @@ mod tests {
         for line in text.lines() {
             assert_eq!(line.split(',').count(), COLUMNS.len(), "{line}");
         }
+    }
+
+    #[test]
+    fn latencies_of_all_tokens_have_every_percentile() {
+        let mut result = testing::result();
+        result.generation[0].tokens = 201;
+        result.generation[0].repetitions_inter_token_ns = vec![(0..=200).collect()];
+        let text = to_csv(&result);
+        let cells = |line: &str| -> Vec<String> { line.split(',').map(str::to_owned).collect() };
+        let heading = cells(text.lines().next().unwrap());
+        let row = text.lines().find(|line| line.contains(",tg201 inter_token,ns,201,")).unwrap();
+        let row = cells(row);
+        let cell = |name: &str| &row[heading.iter().position(|column| column == name).unwrap()];
+        for (name, value) in
+            [("p50", "100"), ("p90", "180"), ("p95", "190"), ("p99", "198"), ("max", "200")]
+        {
+            assert_eq!(cell(name), value, "{name}");
+        }
+        assert_eq!(cell("interval_low"), "");
+        assert!(text.contains(",first_token.residual,ns,3,"), "{text}");
+        assert!(text.contains(",energy.idle,watts,1,5,"), "{text}");
     }
 
     #[test]

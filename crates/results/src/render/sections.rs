@@ -190,7 +190,13 @@ fn others(metrics: &[Metric]) -> Table {
     for metric in metrics.iter().filter(wanted) {
         let Some(summary) = metric.summary() else { continue };
         let value = summary_in_unit(metric.unit, &summary);
-        table.row([metric_name(&metric.key), value, summary.count.to_string()]);
+        let beside = match metric.key.as_str() {
+            "memory.peak_device" => " (allocated here)",
+            "memory.device_process" => " (all of the process, by NVML)",
+            _ => "",
+        };
+        let name = metric_name(&metric.key) + beside;
+        table.row([name, value, summary.count.to_string()]);
     }
     table
 }
@@ -199,9 +205,11 @@ fn energy(energy: Option<&Energy>) -> Table {
     let columns = ["what", "J, mean ± sd", "J above idle", "W, mean", "spans"];
     let Some(energy) = energy else { return Table::new("", columns) };
     let mut table = Table::new(&format!("Energy ({}: {})", energy.sensor, energy.scope), columns);
-    let idle = energy.idle.as_ref().and_then(|idle| idle.watts());
-    if let Some(watts) = idle {
-        table.row(["idle", "", "", &number(watts), "1"]);
+    let idle = energy.idle_watts();
+    for (what, span) in [("idle, before", &energy.idle), ("idle, after", &energy.idle_after)] {
+        if let Some(watts) = span.and_then(|span| span.watts()) {
+            table.row([what, "", "", &number(watts), "1"]);
+        }
     }
     for (what, spans) in [("an image", &energy.images), ("a token", &energy.tokens)] {
         let each: Vec<f64> = spans.iter().filter_map(|span| span.joules_each()).collect();
@@ -224,7 +232,8 @@ fn energy(energy: Option<&Energy>) -> Table {
 
 /// Each router's tokens by expert, as shares.
 fn expert_load(result: &BenchResult) -> Table {
-    let columns = ["router", "tokens", "most / mean", "share of each expert"];
+    // A token is a choice for each expert that it is sent to.
+    let columns = ["router", "choices", "most / mean", "share of each expert"];
     let mut table = Table::new("Expert load", columns).ending_in_words();
     for load in &result.expert_load {
         let tokens: f64 = load.tokens_per_expert.iter().map(|tokens| *tokens as f64).sum();
@@ -262,6 +271,7 @@ pub(crate) fn in_unit(unit: Unit, value: f64) -> String {
         Unit::TokensPerSecond => format!("{value:.2} t/s"),
         Unit::Bytes => bytes(value),
         Unit::Joules => format!("{} J", number(value)),
+        Unit::Watts => format!("{} W", number(value)),
     }
 }
 
@@ -277,6 +287,7 @@ pub(crate) fn summary_in_unit(unit: Unit, summary: &Summary) -> String {
             format!("{} {name}", with_deviation(mean / size, deviation / size))
         }
         Unit::Joules => format!("{} J", with_deviation(mean, deviation)),
+        Unit::Watts => format!("{} W", with_deviation(mean, deviation)),
     }
 }
 
@@ -317,6 +328,64 @@ mod tests {
         }
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
         assert!(to_markdown(&testing::result()).contains("### Time to first token, ms"));
+    }
+
+    /// The cells of the row that begins with a name, in the table of a title.
+    fn cells(result: &BenchResult, title: &str, name: &str) -> Vec<String> {
+        let text = to_markdown(result);
+        let table = text.split("### ").find(|table| table.starts_with(title)).unwrap();
+        let row = |line: &str| -> Vec<String> {
+            line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
+        };
+        table.lines().map(row).find(|cells| cells[0] == name).unwrap()
+    }
+
+    #[test]
+    fn percentiles_stand_below_their_names() {
+        let mut result = testing::result();
+        result.generation[0].tokens = 201;
+        let times = (0..=200_u64).map(|ms| ms * 1_000_000).collect();
+        result.generation[0].repetitions_inter_token_ns = vec![times];
+        let title = "Inter-token latency";
+        assert_eq!(
+            cells(&result, title, "test")[2..],
+            ["p50", "p90", "p95", "p99", "max"].map(str::to_owned)
+        );
+        assert_eq!(
+            cells(&result, title, "tg201")[2..],
+            ["100.0", "180.0", "190.0", "198.0", "200.0"].map(str::to_owned)
+        );
+    }
+
+    #[test]
+    fn parts_have_their_own_share_of_the_whole() {
+        let first_token = FirstToken {
+            total_ns: 100_000_000,
+            vision_ns: Some(70_000_000),
+            prefill_ns: Some(29_000_000),
+            ..FirstToken::default()
+        };
+        let answers = vec![Answer { first_token, inter_token_ns: Vec::new() }];
+        let result = BenchResult { answers, ..BenchResult::default() };
+        for (part, share) in [
+            ("vision", "70.0 %"),
+            ("prefill", "29.0 %"),
+            ("residual", "1.0 %"),
+            ("total", "100.0 %"),
+        ] {
+            assert_eq!(cells(&result, "Time to first token", part)[6], share, "{part}");
+        }
+    }
+
+    #[test]
+    fn energy_is_beside_both_rests_and_above_the_lower_one() {
+        // 25 J and 26 J in 5 s; 12.5 J in 0.9 s; 40 J for 64 tokens in 3 s.
+        let result = testing::result();
+        let cells = |name: &str| cells(&result, "Energy", name)[1..4].join(" / ");
+        assert_eq!(cells("idle, before"), " /  / 5.000");
+        assert_eq!(cells("idle, after"), " /  / 5.200");
+        assert_eq!(cells("an image"), "12.50 ± 0.00 / 8.000 / 13.89");
+        assert_eq!(cells("a token"), "0.6250 ± 0.0000 / 0.3906 / 13.33");
     }
 
     #[test]

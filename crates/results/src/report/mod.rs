@@ -22,14 +22,21 @@ const STYLE: &str = include_str!("style.css");
 
 /// The page of named results, in their order. Text from the files is shown as text, whatever it is.
 pub fn to_html(results: &[(String, BenchResult)]) -> String {
-    let labels = labels(results);
-    let mut body = heading(results);
+    let (shared, labels) = without_shared(&labels(results));
+    let mut body = heading(results, shared.as_deref());
     body += &warnings(results, &labels);
     body += &figure(
         "Time to first token",
         stages::plot(results, &labels),
         "From the request, which names image files, to the first token: the mean of all repetitions, by stage. Grey at the end is what no stage covers.",
     );
+    if results.len() > 1 {
+        body += &figure(
+            "Shares of the time to first token",
+            stages::shares(results, &labels),
+            "The same, each bar as long as the others: the share of each stage, and behind the bar the whole.",
+        );
+    }
     body += &figure(
         "Inter-token latency",
         distribution::plot(results, &labels),
@@ -56,7 +63,19 @@ pub fn to_html(results: &[(String, BenchResult)]) -> String {
     )
 }
 
-fn heading(results: &[(String, BenchResult)]) -> String {
+/// What all labels begin with, whole words between commas alone, and the labels without it: names are
+/// cut where there is no room, which is not to be where they differ.
+fn without_shared(labels: &[String]) -> (Option<String>, Vec<String>) {
+    let parts: Vec<Vec<&str>> = labels.iter().map(|label| label.split(", ").collect()).collect();
+    let least = parts.iter().map(Vec::len).min().unwrap_or(0);
+    let is_shared = |index: &usize| parts.iter().all(|part| part[*index] == parts[0][*index]);
+    // Something is left of each.
+    let shared = (0..least.saturating_sub(1)).take_while(is_shared).count();
+    let all = parts.first().filter(|_| shared > 0).map(|first| first[..shared].join(", "));
+    (all, parts.iter().map(|parts| parts[shared..].join(", ")).collect())
+}
+
+fn heading(results: &[(String, BenchResult)], shared: Option<&str>) -> String {
     let mut models: Vec<&str> = results.iter().map(|(_, result)| &*result.model.name).collect();
     models.sort_unstable();
     models.dedup();
@@ -64,8 +83,9 @@ fn heading(results: &[(String, BenchResult)]) -> String {
         1 => "1 result".to_owned(),
         count => format!("{count} results"),
     };
+    let shared = shared.map(|shared| format!(" of {}", html(shared))).unwrap_or_default();
     format!(
-        "<h1>cumo bench: {}</h1>\n<p class=\"dim\">{count}; made by cumo-results {}</p>\n",
+        "<h1>cumo bench: {}</h1>\n<p class=\"dim\">{count}{shared}; made by cumo-results {}</p>\n",
         html(&models.join(", ")),
         env!("CARGO_PKG_VERSION")
     )

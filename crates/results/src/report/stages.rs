@@ -6,16 +6,52 @@ use crate::render::number::milliseconds;
 use crate::schema::{BenchResult, FirstToken};
 use crate::statistics::Summary;
 
-/// The bars; none where no result has answers.
+/// Bars as long as the times; none where no result has answers.
 pub(super) fn plot(results: &[(String, BenchResult)], labels: &[String]) -> Option<String> {
+    drawn(results, labels, Length::Time)
+}
+
+/// Bars of one length: what is a sliver beside another result's seconds is seen.
+pub(super) fn shares(results: &[(String, BenchResult)], labels: &[String]) -> Option<String> {
+    drawn(results, labels, Length::Share)
+}
+
+/// What the length of a stage is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// Its time, in nanoseconds.
+    Time,
+    /// Its percentage of the whole.
+    Share,
+}
+
+impl Length {
+    fn of(self, ns: f64, bar: &Bar) -> f64 {
+        match self {
+            Length::Time => ns,
+            Length::Share => 100.0 * ns / bar.total,
+        }
+    }
+
+    /// As it stands in the bar.
+    fn words(self, ns: f64, bar: &Bar) -> String {
+        match self {
+            Length::Time => milliseconds(ns),
+            Length::Share => format!("{:.0} %", self.of(ns, bar)),
+        }
+    }
+}
+
+fn drawn(results: &[(String, BenchResult)], labels: &[String], length: Length) -> Option<String> {
     let bars: Vec<(&String, Bar)> = labels
         .iter()
         .zip(results)
         .filter_map(|(label, (_, r))| Some((label, Bar::of(r)?)))
+        .filter(|(_, bar)| bar.total > 0.0)
         .collect();
     let most = bars
         .iter()
-        .map(|(_, bar)| bar.total)
+        .map(|(_, bar)| length.of(bar.total, bar))
         .fold(None, |a: Option<f64>, b| Some(a.unwrap_or(b).max(b)))?;
     // Room for the total behind the longest bar.
     let scale = Scale::from_zero(most, [0.0, WIDTH - 90.0]);
@@ -30,13 +66,20 @@ pub(super) fn plot(results: &[(String, BenchResult)], labels: &[String]) -> Opti
         let x = scale.at(tick);
         svg.line([x, top], [x, height], "grid");
         let anchor = if x < 10.0 { Anchor::Start } else { Anchor::Middle };
-        svg.text([x, height + 16.0], anchor, "t dim", &super::tick(tick / 1e6));
+        let unit = if length == Length::Time { 1e6 } else { 1.0 };
+        svg.text([x, height + 16.0], anchor, "t dim", &super::tick(tick / unit));
     }
-    svg.text([WIDTH, height + 32.0], Anchor::End, "t dim", "milliseconds");
+    let (unit, title) = match length {
+        Length::Time => ("milliseconds", "Time to the first token by stage, a bar for each result"),
+        Length::Share => {
+            ("percent", "Share of the time to the first token by stage, a bar for each result")
+        }
+    };
+    svg.text([WIDTH, height + 32.0], Anchor::End, "t dim", unit);
     for (index, (label, bar)) in bars.iter().enumerate() {
-        draw(&mut svg, top + 50.0 * index as f64, label, bar, &scale);
+        draw(&mut svg, top + 50.0 * index as f64, label, bar, (&scale, length));
     }
-    Some(svg.finish(height + 40.0, "Time to the first token by stage, a bar for each result"))
+    Some(svg.finish(height + 40.0, title))
 }
 
 /// A result's means, in nanoseconds.
@@ -61,18 +104,18 @@ impl Bar {
     }
 }
 
-fn draw(svg: &mut Svg, y: f64, label: &str, bar: &Bar, scale: &Scale) {
+fn draw(svg: &mut Svg, y: f64, label: &str, bar: &Bar, (scale, length): (&Scale, Length)) {
     svg.text([0.0, y + 14.0], Anchor::Start, "t strong", &shortened(label, WIDTH * 0.9));
     let mut start = 0.0;
     for (index, (name, ns)) in bar.stages.iter().enumerate() {
         // Parts that are more than the whole leave a residual below nothing, which has no length.
-        let end = start + ns.max(0.0);
+        let end = start + length.of(ns.max(0.0), bar);
         let (from, to) = (scale.at(start), scale.at(end));
         if *ns > 0.0 {
             let percent = 100.0 * ns / bar.total;
             let title = format!("{name}: {} ms, {percent:.1} %", milliseconds(*ns));
             svg.rect([from, y + 20.0, to - from, 22.0], &format!("stage{index}"), &title);
-            let inside = milliseconds(*ns);
+            let inside = length.words(*ns, bar);
             if text_width(&inside) + 12.0 < to - from {
                 let middle = f64::midpoint(from, to);
                 svg.text([middle, y + 35.5], Anchor::Middle, &format!("t on{index}"), &inside);
@@ -80,7 +123,7 @@ fn draw(svg: &mut Svg, y: f64, label: &str, bar: &Bar, scale: &Scale) {
         }
         start = end;
     }
-    let end = scale.at(start.max(bar.total));
+    let end = scale.at(start.max(length.of(bar.total, bar)));
     let total = format!("{} ms", milliseconds(bar.total));
     svg.text([end + 6.0, y + 35.5], Anchor::Start, "t strong", &total);
 }

@@ -7,7 +7,7 @@ use super::bounded;
 /// A process from its start to its first answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ColdStart {
-    /// From the start of the process until it could take a question, in nanoseconds.
+    /// From the start of the process until all that the answer needs was loaded, in nanoseconds.
     pub ready_ns: u64,
     /// From then to the first token of the first answer, in nanoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,6 +22,18 @@ pub struct ColdStart {
     /// nothing is compiled as a model runs, or nothing is kept of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernels_found: Option<bool>,
+}
+
+impl ColdStart {
+    /// From the start of the process to the first token, in nanoseconds.
+    pub fn to_first_token_ns(&self) -> Option<u64> {
+        Some(self.ready_ns.saturating_add(self.first_token_ns?))
+    }
+
+    /// From the start of the process to the last token, in nanoseconds.
+    pub fn to_first_answer_ns(&self) -> Option<u64> {
+        Some(self.ready_ns.saturating_add(self.first_answer_ns?))
+    }
 }
 
 /// One repetition: the question with its images, answered.

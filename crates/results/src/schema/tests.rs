@@ -28,6 +28,7 @@ fn name(pointer: &str) -> String {
     [
         ("environment.during.", "environment.before."),
         ("environment.after.", "environment.before."),
+        ("energy.idle_after.", "energy.idle."),
         ("energy.images.", "energy.idle."),
         ("energy.tokens.", "energy.idle."),
     ]

@@ -1,7 +1,7 @@
 //! Starts of new processes: this program again, which opens the model and answers once.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -41,24 +41,56 @@ pub(super) fn starts(
         return Ok(());
     }
     bars.begin("cold start", args.cold_starts);
-    let bytes = folder_bytes(&args.work.model.model);
-    for number in 0..args.cold_starts {
-        let asked = number == 0 && drop_cached(&args.work.model.model);
-        let program = std::env::current_exe().context("finding this program")?;
-        let mut command = Command::new(program);
+    let folder = &args.work.model.model;
+    let program = std::env::current_exe().context("finding this program")?;
+    let start = || {
+        let mut command = Command::new(&program);
         command.args(arguments(&args.work, images));
-        let (mut start, read) = start(&mut command, cancel)?;
-        // Whether the kernel did as it was asked shows in what the process had to read.
-        let dropped = asked && read.is_some_and(|read| read >= bytes / 2);
-        start.page_cache_dropped = (!asked || read.is_some()).then_some(dropped);
-        if number == 0 {
-            result.notes.push(page_cache(asked, dropped, read));
-        }
-        result.cold_starts.push(start);
-        bars.step();
-    }
+        start(|| piped(&mut command).spawn(), cancel)
+    };
+    let started = alternating(
+        args.cold_starts,
+        folder_bytes(folder),
+        || drop_cached(folder),
+        || {
+            let started = start();
+            bars.step();
+            started
+        },
+    )?;
+    result.notes.push(page_cache(&started));
+    result.cold_starts.extend(started.iter().map(|started| started.times));
     result.notes.extend(kernels(&result.cold_starts));
     Ok(())
+}
+
+/// A process that has answered.
+#[derive(Debug, Clone, Copy)]
+struct Started {
+    times: ColdStart,
+    /// Whether the system was asked to drop the bundle's files before.
+    asked: bool,
+    /// The bytes that the process read from storage, where the system tells.
+    read: Option<u64>,
+}
+
+/// So many processes; before every other one, the first among them, the files of `bytes` are
+/// dropped from the page cache, into which that process then reads them for the next one.
+fn alternating(
+    count: usize,
+    bytes: u64,
+    mut drop_cached: impl FnMut() -> bool,
+    mut start: impl FnMut() -> Result<(ColdStart, Option<u64>)>,
+) -> Result<Vec<Started>> {
+    let one = |number: usize| {
+        let asked = number.is_multiple_of(2) && drop_cached();
+        let (mut times, read) = start()?;
+        // Whether the kernel did as it was asked shows in what the process had to read.
+        let dropped = asked && read.is_some_and(|read| read >= bytes / 2);
+        times.page_cache_dropped = (!asked || read.is_some()).then_some(dropped);
+        Ok(Started { times, asked, read })
+    };
+    (0..count).map(one).collect()
 }
 
 /// What starts had to compile, where that is known.
@@ -72,29 +104,37 @@ fn kernels(starts: &[ColdStart]) -> Option<String> {
     }
 }
 
-fn page_cache(asked: bool, dropped: bool, read: Option<u64>) -> String {
-    let megabytes = read.map(|read| read as f64 * 1e-6);
+fn page_cache(started: &[Started]) -> String {
+    let asked: Vec<&Started> = started.iter().filter(|started| started.asked).collect();
+    let dropped = asked.iter().filter(|started| started.times.page_cache_dropped == Some(true));
+    let (asked, dropped, all) = (asked.len(), dropped.count(), started.len());
+    let read = started.iter().filter(|started| started.asked).filter_map(|started| started.read);
+    let megabytes = read.max().map(|read| read as f64 * 1e-6);
     match (asked, dropped, megabytes) {
-        (true, true, Some(read)) => format!(
-            "the first new process read {read:.1} MB from storage, as the bundle's files were dropped from the page cache before it, but not this program and its libraries; the others found them there"
+        (0, ..) => "new processes may have found the bundle in the page cache: it was not dropped".to_owned(),
+        (_, _, None) => "whether new processes found the bundle in the page cache is not known: the kernel was asked to drop it, and does not tell what was read".to_owned(),
+        (_, 0, Some(read)) => format!(
+            "new processes found the bundle in the page cache: the kernel was asked to drop it before {asked} of {all}, and none of them read more than {read:.1} MB from storage"
         ),
-        (true, false, Some(read)) => format!(
-            "new processes found the bundle in the page cache: the kernel was asked to drop it, and the first process read {read:.1} MB from storage"
+        (_, _, Some(read)) => format!(
+            "{dropped} of {all} new processes read up to {read:.1} MB from storage, as the bundle's files were dropped from the page cache before them, but not this program and its libraries; the others found them there"
         ),
-        (true, ..) => "whether the first new process found the bundle in the page cache is not known: the kernel was asked to drop it, and does not tell what was read".to_owned(),
-        (false, ..) => "new processes may have found the bundle in the page cache: it was not dropped".to_owned(),
     }
 }
 
-/// One process; with its time, the bytes that it read from storage, where the system tells.
-fn start(command: &mut Command, cancel: &CancelToken) -> Result<(ColdStart, Option<u64>)> {
+/// Nothing to read, and what it says kept.
+fn piped(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped())
+}
+
+/// One process; with its time from before it is made, the bytes that it read from storage, where
+/// the system tells.
+fn start(
+    spawn: impl FnOnce() -> io::Result<Child>,
+    cancel: &CancelToken,
+) -> Result<(ColdStart, Option<u64>)> {
     let begin = Instant::now();
-    let mut process = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("starting this program anew")?;
+    let mut process = spawn().context("starting this program anew")?;
     let lines = listen(&mut process)?;
     let complaint = complaint(&mut process)?;
     let mut said = Said::default();
@@ -217,8 +257,13 @@ impl Said {
 /// The new process: opens the model, answers, and says when.
 pub(super) fn first_answer(args: &WorkArgs) -> Result<ExitCode> {
     let mut model = Model::open(&args.model.model, &args.model.options())?;
-    console::print_line(READY)?;
     let images = args.image.clone();
+    if !images.is_empty() {
+        model.load_vision()?;
+    }
+    // Weights may be on their way to a device.
+    model.executor().finish()?;
+    console::print_line(READY)?;
     let cancel = CancelToken::new();
     let options = GenerateOptions {
         max_new_tokens: args.generate_tokens.max(1),
@@ -347,16 +392,75 @@ mod tests {
         let (sender, done) = mpsc::channel();
         thread::spawn(move || {
             let mut shell = Command::new("sh");
-            let started = start(shell.args(["-c", script]), &CancelToken::new());
+            shell.args(["-c", script]);
+            let started = start(|| piped(&mut shell).spawn(), &CancelToken::new());
             sender.send(started.map_err(|error| error.to_string())).unwrap();
         });
         let (start, read) = done.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
         assert!(start.ready_ns > 0 && start.first_answer_ns.is_some(), "{start:?}");
         assert_eq!((start.first_token_ns, read), (None, Some(5)));
         let mut shell = Command::new("sh");
-        let error =
-            super::start(shell.args(["-c", "echo no model >&2; exit 3"]), &CancelToken::new());
+        shell.args(["-c", "echo no model >&2; exit 3"]);
+        let error = super::start(|| piped(&mut shell).spawn(), &CancelToken::new());
         let error = error.unwrap_err().to_string();
         assert!(error.contains("exit status: 3") && error.ends_with("no model"), "{error}");
+    }
+
+    /// As a machine whose page cache is `cached` and whose files have 1,000 bytes.
+    fn starts_on(drops: bool, tells: bool, count: usize) -> Vec<Started> {
+        let cached = std::cell::Cell::new(true);
+        let drop_cached = || {
+            cached.set(!drops);
+            true
+        };
+        let start = || {
+            let read = if cached.replace(true) { 0 } else { 900 };
+            Ok((ColdStart::default(), tells.then_some(read)))
+        };
+        alternating(count, 1_000, drop_cached, start).unwrap()
+    }
+
+    #[test]
+    fn every_other_start_reads_from_storage_beginning_with_the_first() {
+        let flags = |started: &[Started]| -> Vec<Option<bool>> {
+            started.iter().map(|started| started.times.page_cache_dropped).collect()
+        };
+        let started = starts_on(true, true, 5);
+        assert_eq!(flags(&started), [true, false, true, false, true].map(Some));
+        let note = page_cache(&started);
+        assert!(note.starts_with("3 of 5 new processes read up to 0.0 MB"), "{note}");
+        // A kernel that does not do as it is asked, and one that does not tell.
+        let kept = starts_on(false, true, 3);
+        assert_eq!(flags(&kept), [Some(false); 3]);
+        assert!(page_cache(&kept).contains("asked to drop it before 2 of 3"), "{kept:?}");
+        let unknown = starts_on(true, false, 3);
+        assert_eq!(flags(&unknown), [None, Some(false), None]);
+        assert!(page_cache(&unknown).contains("is not known"), "{unknown:?}");
+        let never = alternating(2, 1, || false, || Ok((ColdStart::default(), Some(5)))).unwrap();
+        assert_eq!(flags(&never), [Some(false); 2]);
+        assert!(page_cache(&never).contains("it was not dropped"), "{never:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_time_that_making_the_process_takes_is_in_the_start() {
+        let slow = || {
+            thread::sleep(Duration::from_millis(300));
+            piped(Command::new("sh").args(["-c", "echo ready"])).spawn()
+        };
+        let (start, _) = start(slow, &CancelToken::new()).unwrap();
+        assert!(start.ready_ns >= 300_000_000, "{start:?}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn files_that_are_dropped_are_all_files_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!drop_cached(folder.path()), "no file");
+        std::fs::write(folder.path().join("weights"), [1; 5000]).unwrap();
+        std::fs::write(folder.path().join("graph"), [1; 70]).unwrap();
+        std::fs::create_dir(folder.path().join("folder")).unwrap();
+        assert!(drop_cached(folder.path()));
+        assert_eq!(folder_bytes(folder.path()), 5070);
     }
 }

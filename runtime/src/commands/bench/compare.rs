@@ -16,7 +16,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode> {
         let text = match args.format {
             CompareFormat::Table => table.to_text(),
             CompareFormat::Md => table.to_markdown(),
-            CompareFormat::Json => bail!("--format json is for two files"),
+            CompareFormat::Json => table.to_json(),
         };
         console::print_line(text.trim_end())?;
         return Ok(ExitCode::SUCCESS);
@@ -29,11 +29,13 @@ pub(super) fn run(args: &CompareArgs) -> Result<ExitCode> {
         CompareFormat::Json => comparison.to_json(),
     };
     console::print_line(text.trim_end())?;
+    if comparison.regressions().count() > 0 {
+        return Ok(ExitCode::FAILURE);
+    }
     if comparison.judged() == 0 {
         bail!(
-            "the results have no metric that can be judged: nothing of the same work in both, with repetitions"
+            "the results have no metric of the model's work that can be judged: nothing of the same work in both, with two repetitions or more (--repetitions)"
         );
     }
-    let worse = comparison.regressions().count() > 0;
-    Ok(if worse { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(ExitCode::SUCCESS)
 }

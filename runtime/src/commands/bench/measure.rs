@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use cumo_processor::ImageLimits;
-use cumo_results::schema::{Conditions, MAX_ROWS, MAX_SAMPLES};
+use cumo_results::schema::{Conditions, Energy, MAX_ROWS, MAX_SAMPLES};
 use cumo_results::{BenchResult, check_writable, render};
 use cumo_runtime::backend::BackendError;
-use cumo_runtime::bench::{self, Bench, BenchOptions, ENERGY_SPAN, SyntheticImage};
+use cumo_runtime::bench::{self, Bench, BenchOptions, ENERGY_SPAN, Rest, SyntheticImage};
 use cumo_runtime::machine::Machine;
-use cumo_runtime::power::PowerSensor;
+use cumo_runtime::power::{PowerError, PowerSensor};
 use cumo_runtime::{Error, Model};
 
 use super::super::console;
@@ -93,6 +93,9 @@ fn measure(args: &MeasureArgs, interrupt: &Interrupt) -> Result<BenchResult> {
     drop(working);
 
     let mut model = Model::open(&args.work.model.model, &args.work.model.options())?;
+    if !images.paths.is_empty() {
+        model.load_vision()?;
+    }
     let working = interrupt.answering();
     let executor = model.executor();
     result.model = bench::model_facts(&args.work.model.model, executor.manifest())?;
@@ -109,11 +112,12 @@ fn measure(args: &MeasureArgs, interrupt: &Interrupt) -> Result<BenchResult> {
         ..args.work.options(images.paths.clone())
     };
     let mut measuring = Bench::new(&mut model, &options, interrupt.token(), &mut bars);
+    let power = Power::at_rest(&mut measuring)?;
     let (measured, during) = bench::watched(&machine, &backend, || measuring.run(&mut result));
     measured?;
     result.environment.during = during;
     result.environment.after = bench::conditions(&machine, &backend, Some(&throttling)).0;
-    energy(&mut measuring, &mut result)?;
+    power.measure(&mut measuring, &mut result)?;
     let question = measuring.question();
     experts(args, &mut model, &images.paths, &question, interrupt, &mut result)?;
     bars.finish();
@@ -174,17 +178,44 @@ fn note_machine(machine: &Machine, result: &mut BenchResult) -> Option<f64> {
     load
 }
 
-fn energy(bench: &mut Bench<'_>, result: &mut BenchResult) -> Result<()> {
-    let device = bench.model().executor().backend().device;
-    let measured = match PowerSensor::find(device.as_ref()) {
-        Ok(mut sensor) => bench.energy(&mut sensor, ENERGY_SPAN)?,
-        Err(error) => Err(error),
-    };
-    match measured {
-        Ok(energy) => result.energy = Some(energy),
-        Err(error) => result.notes.push(format!("energy was not measured: {error}")),
+/// A power sensor, and what it told before the model's first work.
+struct Power(Result<(PowerSensor, Rest), PowerError>);
+
+impl Power {
+    fn at_rest(bench: &mut Bench<'_>) -> Result<Self> {
+        let device = bench.model().executor().backend().device;
+        Ok(Power(match PowerSensor::find(device.as_ref()) {
+            Ok(mut sensor) => {
+                let rest = bench.rest(&mut sensor, ENERGY_SPAN)?;
+                rest.map(|rest| (sensor, rest))
+            }
+            Err(error) => Err(error),
+        }))
     }
-    Ok(())
+
+    /// Energy of work, beside that of the machine at rest before and after.
+    fn measure(self, bench: &mut Bench<'_>, result: &mut BenchResult) -> Result<()> {
+        let measured = match self.0 {
+            Ok((mut sensor, before)) => {
+                bench.energy(&mut sensor, ENERGY_SPAN)?.map(|measured| (before, measured))
+            }
+            Err(error) => Err(error),
+        };
+        match measured {
+            Ok((before, (energy, after))) => {
+                result.energy = Some(Energy { idle: Some(before.span), ..energy });
+                for (rest, when) in [(before, "before the work"), (after, "after the work")] {
+                    if !rest.is_settled {
+                        result.notes.push(format!(
+                            "the machine's power still fell when its rest {when} was measured: energy above idle is more than told"
+                        ));
+                    }
+                }
+            }
+            Err(error) => result.notes.push(format!("energy was not measured: {error}")),
+        }
+        Ok(())
+    }
 }
 
 /// Why there is no load of experts.

@@ -11,6 +11,20 @@ pub(super) type Device = *mut c_void;
 pub(super) type GetNumber<T> = unsafe extern "C" fn(Device, *mut T) -> c_int;
 pub(super) type GetKind = unsafe extern "C" fn(Device, c_int, *mut c_uint) -> c_int;
 
+/// A process on a card, as the versions 2 and 3 of the function below have it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ProcessInfo {
+    pub(super) pid: c_uint,
+    /// All bits set where it is not known.
+    pub(super) used_bytes: c_ulonglong,
+    pub(super) gpu_instance: c_uint,
+    pub(super) compute_instance: c_uint,
+}
+
+/// The processes of a card: takes how many there is room for, and gives how many there are.
+pub(super) type GetProcesses = unsafe extern "C" fn(Device, *mut c_uint, *mut ProcessInfo) -> c_int;
+
 /// The functions that are called, with the types of `nvml.h`.
 pub(super) struct Api {
     pub(super) init: unsafe extern "C" fn() -> c_int,
@@ -30,6 +44,8 @@ pub(super) struct Api {
     pub(super) throttle_reasons: GetNumber<c_ulonglong>,
     /// Milliwatts.
     pub(super) power_limit: GetNumber<c_uint>,
+    /// None where the driver is older than 450.
+    pub(super) processes: Option<GetProcesses>,
     /// Keeps the functions loaded; none for those of a test.
     pub(super) _library: Option<Library>,
 }
@@ -58,6 +74,9 @@ impl Api {
                 max_clock: function(&library, c"nvmlDeviceGetMaxClockInfo")?,
                 throttle_reasons: function(&library, c"nvmlDeviceGetCurrentClocksThrottleReasons")?,
                 power_limit: function(&library, c"nvmlDeviceGetEnforcedPowerLimit")?,
+                processes: function(&library, c"nvmlDeviceGetComputeRunningProcesses_v3")
+                    .or_else(|_| function(&library, c"nvmlDeviceGetComputeRunningProcesses_v2"))
+                    .ok(),
                 _library: Some(library),
             })
         }

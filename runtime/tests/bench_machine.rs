@@ -1,0 +1,94 @@
+//! What `cumo bench` keeps of the machine, from outside, on the sample.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use cumo_results::BenchResult;
+use cumo_results::schema::Conditions;
+use support::{Bundle, image, text};
+
+/// Says that a test is skipped, past the harness, which keeps what passing tests print.
+fn skip(reason: &str) {
+    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
+}
+
+#[test]
+fn half_of_the_starts_find_the_bundle_dropped_from_the_page_cache() {
+    let bundle = Bundle::new();
+    let file = bundle.beside("r.json");
+    let mut bench = bundle.cumo("bench");
+    bench.args(["--image", &image(0), "--cold-starts", "4", "--repetitions", "1", "--warmup", "0"]);
+    let output = bench.args(["--gen", "4", "--depth", "0", "-o"]).arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let result = BenchResult::read(&file).unwrap();
+    let flags: Vec<_> = result.cold_starts.iter().map(|start| start.page_cache_dropped).collect();
+    assert_eq!(flags.len(), 4);
+    assert_eq!((flags[1], flags[3]), (Some(false), Some(false)));
+    for start in &result.cold_starts {
+        // An answer cannot be before its first token, nor either before the process was ready.
+        let whole = [start.to_first_token_ns().unwrap(), start.to_first_answer_ns().unwrap()];
+        assert!(start.ready_ns < whole[0] && whole[0] < whole[1], "{start:?}");
+    }
+    match (flags[0], flags[2]) {
+        (Some(true), Some(true)) => {
+            assert!(result.notes.iter().any(|note| note.starts_with("2 of 4 new processes read")));
+        }
+        _ => skip(&format!("this system does not drop files from its page cache: {flags:?}")),
+    }
+}
+
+fn temperature(zone: &Path, celsius: u32) {
+    fs::write(zone.join("temp"), format!("{celsius}000\n")).unwrap();
+}
+
+/// The program sees another `/sys`, in a namespace of its own, where the system lets a user do that.
+#[test]
+fn the_machines_state_is_kept_from_before_during_and_after() {
+    let bundle = Bundle::new();
+    let sys = bundle.beside("sys");
+    let zone = sys.join("class/thermal/thermal_zone0");
+    fs::create_dir_all(&zone).unwrap();
+    fs::write(zone.join("type"), "oven\n").unwrap();
+    temperature(&zone, 50);
+    let file = bundle.beside("r.json");
+    let script = "mount --bind \"$1\" /sys || exit 77; shift; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(&sys);
+    command.args([env!("CARGO_BIN_EXE_cumo"), "bench", "--model"]).arg(bundle.beside("bundle"));
+    command.args(["--repetitions", "60", "--warmup", "0", "--gen", "128", "--no-image"]);
+    command.args(["--cold-starts", "0", "--depth", "0", "-o"]).arg(&file);
+    let mut child = match command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => return skip(&format!("there is no `unshare`: {error}")),
+    };
+    let mut said = Vec::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap) {
+        match line.as_str() {
+            "measuring: question" => temperature(&zone, 70),
+            "measuring: depth 0" => temperature(&zone, 60),
+            _ => {}
+        }
+        said.push(line);
+    }
+    let status = child.wait().unwrap();
+    if status.code() == Some(77) || said.iter().any(|line| line.starts_with("unshare:")) {
+        return skip(&format!("this system lets nobody mount another /sys: {said:?}"));
+    }
+    assert!(status.success(), "{said:?}");
+    let result = BenchResult::read(&file).unwrap();
+    let celsius = |state: &Conditions| -> Vec<(String, f64)> {
+        state.temperatures.iter().map(|t| (t.sensor.clone(), t.celsius)).collect()
+    };
+    let states = result.environment.moments().map(|(_, state)| celsius(state));
+    let oven = |celsius| vec![("oven".to_owned(), celsius)];
+    assert_eq!(states, [oven(50.0), oven(70.0), oven(60.0)]);
+    assert!(result.environment.after.load_average.is_some());
+    assert_eq!(result.energy, None);
+    let note = "energy was not measured: this machine has no power sensor";
+    assert!(result.notes.iter().any(|said| said.starts_with(note)), "{:?}", result.notes);
+}
