@@ -16,7 +16,7 @@ use std::time::Duration;
 use cumo_bundle::{Bundle, Dtype, Manifest, Phase, names};
 
 use crate::activations::{Activations, Placed};
-use crate::backend::{Action, Backend, BackendFacts, BackendLimits, Interrupt};
+use crate::backend::{Action, Backend, BackendFacts, BackendLimits, Interrupt, StepId};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::error::Error;

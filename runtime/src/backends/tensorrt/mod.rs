@@ -154,7 +154,6 @@ impl TensorrtBackend {
         for engine in &loaded {
             ledger.take(loaded::constant_bytes(engines, &engine.entry));
         }
-        let mut notes = Vec::new();
         let kernels = rows::kernels(engines, &options, &toolkit, &mut notes)?;
         let Toolkit { runtime, device, library } = toolkit;
         let block = runtime.buffer(activation_bytes).map_err(during("allocating activations"))?;
