@@ -190,6 +190,14 @@ fn engines_are_verified_file_by_file_and_a_missing_device_is_told() {
     let said = text(&doctor.stdout);
     assert!(said.contains("TensorRT rtx  0.0.0.1"), "{said}");
     assert!(said.contains("device 0    Stand-in (8.9), 8.0 GiB"), "{said}");
+    assert!(said.contains("\nEngines of TensorRT rtx can run"), "{said}");
+
+    // A board has no ONNX Runtime.
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_cumo"));
+    doctor.args(["doctor", "--json"]).envs(engines.stand_in.variables());
+    let json = succeeded(doctor.env("ORT_DYLIB_PATH", "/nowhere").output().unwrap());
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&report["runs_bundles"], &report["runs_engines"]), (&false.into(), &true.into()));
 
     let mut run = engines.cumo("run", "engines");
     let output = run.args(["--prompt", "Hi", "--device", "2"]).output().unwrap();
