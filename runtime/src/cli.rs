@@ -226,7 +226,7 @@ pub(crate) struct VerifyArgs {
 
 On a Jetson it names board, JetPack, TensorRT, power mode, clocks, temperatures, throttling and \
 swap.
-The exit code is 0 where models can run on the CPU.")]
+The exit code is 0 where bundles or engines can run.")]
 pub(crate) struct DoctorArgs {
     /// Look at the machine whose /proc, /sys, /etc and so on lie below this folder
     #[arg(long, value_name = "DIR")]

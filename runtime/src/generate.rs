@@ -100,7 +100,9 @@ impl GenerateTimes {
         self.decode.checked_div(u32::try_from(self.decode_passes).ok()?)
     }
 
-    /// Mean time from one token to the next that is not spent in graphs: sampling, binding, text.
+    /// Mean time from one token to the next that is not spent in graphs: sampling, binding, text. On
+    /// a device, all but putting the graphs on it, unless stages are waited for:
+    /// [`Executor::measured`].
     pub fn overhead_per_token(&self) -> Option<Duration> {
         let overhead = self.decode.saturating_sub(self.decode_graphs.graphs());
         overhead.checked_div(u32::try_from(self.decode_passes).ok()?)

@@ -79,11 +79,12 @@ fn verify_gives_json_where_the_manifest_is_at_fault_too() {
 fn a_missing_library_says_what_to_do() {
     let output = cumo(&["doctor", "--json"])
         .env("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so")
+        .env("CUMO_TRT_SHIM", "/nowhere")
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["runs_on_cpu"], false);
+    assert_eq!((&report["runs_bundles"], &report["runs_engines"]), (&false.into(), &false.into()));
     assert!(report["missing"][0]["what"].as_str().unwrap().contains("/nowhere/"));
     assert!(report["missing"][0]["mend"].as_str().unwrap().contains("ORT_DYLIB_PATH"));
     assert!(report["processor"]["logical_cores"].as_u64().unwrap() >= 1);
@@ -97,7 +98,9 @@ fn a_library_that_was_cut_off_is_told_and_does_not_end_the_program() {
     let whole = fs::read(library).unwrap();
     for length in [0, 1000, whole.len() / 2] {
         fs::write(&cut, &whole[..length]).unwrap();
-        let output = cumo(&["doctor", "--json"]).env("ORT_DYLIB_PATH", &cut).output().unwrap();
+        let mut doctor = cumo(&["doctor", "--json"]);
+        doctor.env("ORT_DYLIB_PATH", &cut).env("CUMO_TRT_SHIM", "/nowhere");
+        let output = doctor.output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         let what = report["missing"][0]["what"].as_str().unwrap();

@@ -190,12 +190,52 @@ fn engines_are_verified_file_by_file_and_a_missing_device_is_told() {
     let said = text(&doctor.stdout);
     assert!(said.contains("TensorRT rtx  0.0.0.1"), "{said}");
     assert!(said.contains("device 0    Stand-in (8.9), 8.0 GiB"), "{said}");
+    assert!(said.contains("\nEngines of TensorRT rtx can run"), "{said}");
+
+    // A board has no ONNX Runtime.
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_cumo"));
+    doctor.args(["doctor", "--json"]).envs(engines.stand_in.variables());
+    let json = succeeded(doctor.env("ORT_DYLIB_PATH", "/nowhere").output().unwrap());
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&report["runs_bundles"], &report["runs_engines"]), (&false.into(), &true.into()));
 
     let mut run = engines.cumo("run", "engines");
     let output = run.args(["--prompt", "Hi", "--device", "2"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     assert!(said.contains("there is no device 2, only device 0"), "{said}");
+}
+
+#[test]
+fn stages_have_the_time_until_the_device_has_ended_them() {
+    let engines = Engines::new();
+    let settings = Settings { execution_milliseconds: 20.0, is_traced: true, ..Settings::default() };
+    engines.stand_in.set(&settings).unwrap();
+    let waits = || {
+        let trace = engines.stand_in.trace();
+        trace.iter().filter(|line| line.ends_with(": synchronize")).count()
+    };
+    let run = |options: &[&str]| {
+        let mut run = engines.cumo("run", "engines");
+        run.args(["--image", &image(0), "--prompt", "How many?", "--ignore-eos", "-n", "3"]);
+        let before = waits();
+        let output = run.args(options).output().unwrap();
+        (text(&output.stderr), waits() - before, succeeded(output))
+    };
+    let (_, waits_without, _) = run(&[]);
+    let (said, waits_with, json) = run(&["--json", "--timings"]);
+    let answer: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let of = |stage: &str| answer["milliseconds"][stage].as_f64().unwrap();
+    for stage in ["vision", "connector", "prefill", "per_token"] {
+        assert!(of(stage) >= 20.0, "{stage}: {answer}");
+    }
+    let parts = of("image") + of("vision") + of("connector") + of("prefill");
+    assert!(parts <= of("first_token"), "{answer}");
+    // What this program does while the device works takes no time of its own.
+    assert_eq!(answer["milliseconds"]["overhead_per_token"], serde_json::Value::Null);
+    assert!(said.contains(" ms a token)"), "{said}");
+    assert!(waits_without > 0 && waits_without < waits_with, "{waits_without} {waits_with}");
+    engines.nothing_is_wrong();
 }
 
 #[test]

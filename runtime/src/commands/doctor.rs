@@ -24,7 +24,10 @@ struct Report {
     #[serde(flatten)]
     board: BoardReport,
     missing: Vec<Missing>,
-    runs_on_cpu: bool,
+    /// Whether bundles can run, on ONNX Runtime.
+    runs_bundles: bool,
+    /// Whether folders of engines can run, on TensorRT; none where it was not looked for.
+    runs_engines: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,7 +55,10 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
             console::print_line(&console::presentable(&for_people(&report, args.root.is_some())))?
         }
     }
-    Ok(if report.runs_on_cpu { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match report.runs_bundles || report.runs_engines == Some(true) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// What a machine has; of one whose files lie elsewhere, not the libraries that this program would
@@ -72,9 +78,10 @@ fn examine(machine: &Machine, is_elsewhere: bool) -> Report {
         version: env!("CARGO_PKG_VERSION"),
         processor: machine.processor(),
         memory: machine.memory(),
-        runs_on_cpu: onnxruntime.is_some(),
+        runs_bundles: onnxruntime.is_some(),
         onnxruntime,
         nvidia,
+        runs_engines: (!is_elsewhere).then(|| doctor_tensorrt::runs_engines(&tensorrt)),
         tensorrt,
         kept_kernels: if is_elsewhere { None } else { doctor_tensorrt::kernels() },
         board: BoardReport::of(machine),
@@ -151,11 +158,20 @@ fn for_people(report: &Report, is_elsewhere: bool) -> String {
     for missing in &report.missing {
         lines.push(format!("\nmissing: {}\nmended by: {}", missing.what, missing.mend));
     }
-    lines.push(match report.runs_on_cpu {
-        true => "\nModels can run on the CPU.".to_owned(),
-        false => "\nModels cannot run yet.".to_owned(),
+    lines.push(format!("\n{}", bundles_verdict(report)));
+    lines.push(match report.runs_engines {
+        None => "Engines: TensorRT is not looked for with --root.".to_owned(),
+        Some(_) => doctor_tensorrt::verdict(&report.tensorrt),
     });
     lines.join("\n")
+}
+
+fn bundles_verdict(report: &Report) -> &'static str {
+    match report.runs_bundles {
+        true => "Bundles can run, on the CPU.",
+        false if cfg!(feature = "ort") => "Bundles cannot run: ONNX Runtime is missing.",
+        false => "Bundles cannot run: this program was built without ONNX Runtime.",
+    }
 }
 
 fn join<T: AsRef<str>>(words: &[T]) -> String {

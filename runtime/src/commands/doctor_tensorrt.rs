@@ -15,6 +15,12 @@ pub(super) struct TensorrtReport {
     missing: Vec<String>,
 }
 
+impl TensorrtReport {
+    fn runs_engines(&self) -> bool {
+        self.path.is_some() && !self.devices.is_empty()
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct DeviceReport {
     device: usize,
@@ -90,6 +96,33 @@ pub(super) fn find() -> Vec<TensorrtReport> {
 #[cfg(not(feature = "tensorrt"))]
 pub(super) fn find() -> Vec<TensorrtReport> {
     Vec::new()
+}
+
+/// Whether engines of some flavour can run.
+pub(super) fn runs_engines(found: &[TensorrtReport]) -> bool {
+    found.iter().any(TensorrtReport::runs_engines)
+}
+
+/// Which engines can run; otherwise what is missing for it.
+pub(super) fn verdict(found: &[TensorrtReport]) -> String {
+    let names = |is_meant: fn(&TensorrtReport) -> bool| {
+        let meant = found.iter().filter(|it| is_meant(it));
+        meant.map(|it| it.flavour).collect::<Vec<_>>().join(", ")
+    };
+    let (running, libraries) = (names(TensorrtReport::runs_engines), names(|it| it.path.is_some()));
+    let without_plugin = names(|it| it.runs_engines() && it.plugin.is_none());
+    match (running.as_str(), libraries.as_str(), without_plugin.as_str()) {
+        ("", _, _) if cfg!(not(feature = "tensorrt")) => {
+            "Engines cannot run: this program was built without TensorRT.".to_owned()
+        }
+        ("", "", _) => "Engines cannot run: TensorRT or its shim is missing.".to_owned(),
+        ("", libraries, _) => format!("Engines cannot run: TensorRT {libraries} has no device."),
+        (running, _, "") => format!("Engines of TensorRT {running} can run."),
+        (running, _, without) => format!(
+            "Engines of TensorRT {running} can run; of {without} only those without nodes of \
+             CumoMoE's plugin, which is missing."
+        ),
+    }
 }
 
 /// A line a flavour that is there, and one a device.
@@ -197,6 +230,54 @@ mod tests {
                 "  looked in: /lib",
             ]
         );
+    }
+
+    #[cfg(feature = "tensorrt")]
+    #[test]
+    fn engines_run_where_a_tensorrt_has_a_device() {
+        let report = |flavour, is_there: bool, has_plugin: bool, has_device: bool| {
+            let device = || DeviceReport {
+                device: 0,
+                name: "Orin".to_owned(),
+                compute_capability: 87,
+                total_bytes: 8 << 30,
+            };
+            TensorrtReport {
+                flavour,
+                version: is_there.then(|| "1.7".to_owned()),
+                path: is_there.then(|| "/lib/x.so".into()),
+                plugin: has_plugin.then(|| "/lib/plugin.so".into()),
+                devices: has_device.then(device).into_iter().collect(),
+                missing: Vec::new(),
+            }
+        };
+        let cases: [(&[TensorrtReport], bool, &str); 5] = [
+            (&[], false, "Engines cannot run: TensorRT or its shim is missing."),
+            (
+                &[report("rtx", false, false, false)],
+                false,
+                "Engines cannot run: TensorRT or its shim is missing.",
+            ),
+            (
+                &[report("rtx", true, true, false), report("10", false, false, false)],
+                false,
+                "Engines cannot run: TensorRT rtx has no device.",
+            ),
+            (
+                &[report("rtx", false, false, false), report("10", true, true, true)],
+                true,
+                "Engines of TensorRT 10 can run.",
+            ),
+            (
+                &[report("rtx", true, false, true), report("10", true, true, true)],
+                true,
+                "Engines of TensorRT rtx, 10 can run; of rtx only those without nodes of CumoMoE's \
+                 plugin, which is missing.",
+            ),
+        ];
+        for (found, runs, says) in cases {
+            assert_eq!((runs_engines(found), verdict(found).as_str()), (runs, says));
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! `cumo run`: one question, one answer.
 
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use cumo_processor::{Message, Tokenizer};
 use cumo_runtime::{
-    Answer, FinishReason, GenerateOptions, ImageSource, ImageTimes, LogProbs, Model, Prompt,
+    Answer, Event, FinishReason, GenerateOptions, ImageSource, LogProbs, Model, Prompt,
     TokenLogProb, question_text,
 };
 use serde::Serialize;
@@ -89,17 +90,26 @@ fn answer(
         model.load_vision()?;
     }
     let cancel = interrupt.token();
+    // Where a device works behind this program, a stage has its time only where it is waited for.
+    // Tokens behind the first come as fast as without times.
+    let measured = model.executor().measured();
+    measured.store(args.json || args.timings, Ordering::Relaxed);
     let (images, image_times) = model.encode_sources(images, cancel)?;
     let answering = interrupt.answering();
     let mut printer = AnswerPrinter::new(model.tokenizer().is_some(), cancel);
     let answer = model.generate(&ids, &images, options, cancel, &mut |event| {
+        if let Event::Token(_) = event {
+            measured.store(false, Ordering::Relaxed);
+        }
         if !args.json {
             printer.event(event);
         }
     })?;
     drop(answering);
+    let is_behind = model.executor().backend().device.is_some();
+    let times = Milliseconds::new(model.load_time(), &image_times, &answer.times, is_behind);
     if args.json {
-        console::print_json(&report(&answer, model, &image_times))?;
+        console::print_json(&report(&answer, model, times))?;
     } else {
         printer.finish()?;
     }
@@ -107,7 +117,6 @@ fn answer(
     model.keep_compiled();
     model.take_notes().iter().for_each(|note| console::note(note));
     if args.timings {
-        let times = Milliseconds::new(model.load_time(), &image_times, &answer.times);
         console::note(&format!(
             "{} prompt tokens ({} of images), {} answer tokens; {}",
             answer.prompt_tokens,
@@ -122,7 +131,7 @@ fn answer(
     })
 }
 
-fn report<'a>(answer: &'a Answer, model: &'a Model, images: &ImageTimes) -> Report<'a> {
+fn report<'a>(answer: &'a Answer, model: &'a Model, milliseconds: Milliseconds) -> Report<'a> {
     Report {
         text: answer.text.as_deref(),
         tokens: &answer.tokens,
@@ -132,7 +141,7 @@ fn report<'a>(answer: &'a Answer, model: &'a Model, images: &ImageTimes) -> Repo
         seed: answer.seed,
         max_new_tokens: answer.max_new_tokens,
         logprobs: answer.logprobs.iter().map(|p| token_report(p, model.tokenizer())).collect(),
-        milliseconds: Milliseconds::new(model.load_time(), images, &answer.times),
+        milliseconds,
     }
 }
 

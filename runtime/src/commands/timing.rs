@@ -25,11 +25,20 @@ pub(crate) struct Milliseconds {
     /// Mean time from one token to the next; none where there is one token at most.
     per_token: Option<f64>,
     /// Of `per_token`, what is not spent in the model's graphs: sampling, binding, text, printing.
+    /// None where a device runs the graphs behind this program, which does all that meanwhile.
     overhead_per_token: Option<f64>,
 }
 
 impl Milliseconds {
-    pub(crate) fn new(load: Duration, images: &ImageTimes, answer: &GenerateTimes) -> Self {
+    /// `is_behind`: whether graphs run behind the program that times them. The stages were waited
+    /// for, then; the tokens behind the first were not.
+    pub(crate) fn new(
+        load: Duration,
+        images: &ImageTimes,
+        answer: &GenerateTimes,
+        is_behind: bool,
+    ) -> Self {
+        let overhead = if is_behind { None } else { answer.overhead_per_token() };
         let image = images.decode + images.preprocess;
         let before = image + images.copy + images.vision + images.connector;
         Milliseconds {
@@ -41,7 +50,7 @@ impl Milliseconds {
             first_token: answer.first_token.map(|time| milliseconds(before + time)),
             decode: milliseconds(answer.decode),
             per_token: answer.per_token().map(milliseconds),
-            overhead_per_token: answer.overhead_per_token().map(milliseconds),
+            overhead_per_token: overhead.map(milliseconds),
         }
     }
 
@@ -54,9 +63,14 @@ impl Milliseconds {
         if let Some(first_token) = self.first_token {
             line += &format!(", first token after {first_token:.1} ms");
         }
-        if let (Some(per_token), Some(overhead)) = (self.per_token, self.overhead_per_token) {
-            line +=
-                &format!(" ({per_token:.3} ms a token, {overhead:.4} ms of it outside the graphs)");
+        match (self.per_token, self.overhead_per_token) {
+            (Some(per_token), Some(overhead)) => {
+                line += &format!(
+                    " ({per_token:.3} ms a token, {overhead:.4} ms of it outside the graphs)"
+                );
+            }
+            (Some(per_token), None) => line += &format!(" ({per_token:.3} ms a token)"),
+            (None, _) => {}
         }
         line
     }
