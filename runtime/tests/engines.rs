@@ -209,7 +209,8 @@ fn engines_are_verified_file_by_file_and_a_missing_device_is_told() {
 #[test]
 fn stages_have_the_time_until_the_device_has_ended_them() {
     let engines = Engines::new();
-    let settings = Settings { execution_milliseconds: 20.0, is_traced: true, ..Settings::default() };
+    let settings =
+        Settings { execution_milliseconds: 20.0, is_traced: true, ..Settings::default() };
     engines.stand_in.set(&settings).unwrap();
     let waits = || {
         let trace = engines.stand_in.trace();

@@ -361,14 +361,14 @@ CUMO_TRT_API cumo_trt_status* cumo_trt_engine_inspect(const cumo_trt_engine* eng
 /*
  * Gives the runtime of an engine the kernels that RTX compiled in an earlier process: contexts that
  * need one of them do not compile it again. Comes before the first context of the runtime. The
- * bytes are those of cumo_trt_runtime_compiled_kernels and become code: that nobody altered them is the
- * caller's care. They may be freed afterwards. CUMO_TRT_CODE_RUN where RTX refuses them, as those of
- * another device, driver or version of RTX, and the runtime is as before;
+ * bytes are those of cumo_trt_runtime_compiled_kernels and become code: that nobody altered them is
+ * the caller's care. They may be freed afterwards. CUMO_TRT_CODE_RUN where RTX refuses them, as
+ * those of another device, driver or version of RTX, and the runtime is as before;
  * CUMO_TRT_CODE_UNSUPPORTED by other flavours, whose engines hold their kernels.
  */
 CUMO_TRT_API cumo_trt_status* cumo_trt_engine_load_compiled_kernels(cumo_trt_engine* engine,
-                                                           const void* kernels,
-                                                           size_t kernels_bytes);
+                                                                    const void* kernels,
+                                                                    size_t kernels_bytes);
 
 /*
  * The kernels that the runtime has: those that were given and those that its contexts compiled so
@@ -377,7 +377,7 @@ CUMO_TRT_API cumo_trt_status* cumo_trt_engine_load_compiled_kernels(cumo_trt_eng
  * flavours.
  */
 CUMO_TRT_API cumo_trt_status* cumo_trt_runtime_compiled_kernels(cumo_trt_runtime* runtime,
-                                                       cumo_trt_blob** out);
+                                                                cumo_trt_blob** out);
 
 CUMO_TRT_API void cumo_trt_engine_free(cumo_trt_engine* engine);
 
