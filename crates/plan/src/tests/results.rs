@@ -66,6 +66,7 @@ fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
         cache_bytes: Some(cache),
         peak_process_bytes: Some(700),
         peak_device_bytes: Some(2 * own.weights_bytes),
+        device_process_bytes: None,
     };
     let planned = plan.clone().with_result(&subject, &result).unwrap();
     let [weights, cached, device, process] = memory_of(&planned).try_into().unwrap();

@@ -285,7 +285,7 @@ fn rows_are_in_groups_in_an_order_of_their_own() {
         ["process to first token", "process to first answer", "ready", "first token"]
             .iter()
             .chain(&["first answer"])
-            .map(|part| format!("cold start from storage {part}"))
+            .map(|part| format!("cold start from storage kernels compiled {part}"))
             .collect(),
         ["weights", "cache", "peak process", "peak device", "device process"]
             .map(|kind| format!("memory {kind}"))

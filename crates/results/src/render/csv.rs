@@ -182,7 +182,7 @@ mod tests {
         let cells = |metric: &str| -> Vec<String> {
             let of_it = |line: &&str| line.contains(&format!(",{metric},tokens_per_second,"));
             let line = text.lines().find(of_it).unwrap();
-            line.split(',').skip(23).map(str::to_owned).collect()
+            line.split(',').skip(COLUMNS.len() - 7).map(str::to_owned).collect()
         };
         // 40.0, 40.8 and 41.6 ms for 64 tokens.
         let prompt = cells("pp64");
