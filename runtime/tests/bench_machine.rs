@@ -42,6 +42,24 @@ fn half_of_the_starts_find_the_bundle_dropped_from_the_page_cache() {
     }
 }
 
+#[test]
+fn a_new_process_is_ready_when_all_is_loaded_that_the_answer_needs() {
+    let bundle = Bundle::new();
+    // A tower that cannot be loaded.
+    bundle.change("vision.onnx", |bytes| bytes.fill(0xff));
+    let answer = |images: &[&str]| {
+        let mut cumo = Command::new(env!("CARGO_BIN_EXE_cumo"));
+        cumo.args(["bench", "first-answer", "--model"]).arg(bundle.beside("bundle"));
+        cumo.args(["--gen", "2"]).args(images).output().unwrap()
+    };
+    let seeing = answer(&["--image", &image(0)]);
+    assert!(!seeing.status.success() && seeing.stdout.is_empty(), "{seeing:?}");
+    assert!(text(&seeing.stderr).contains("vision"), "{seeing:?}");
+    let blind = answer(&["--no-image"]);
+    assert!(blind.status.success(), "{blind:?}");
+    assert!(text(&blind.stdout).starts_with("ready\nfirst token\nanswered\n"), "{blind:?}");
+}
+
 fn temperature(zone: &Path, celsius: u32) {
     fs::write(zone.join("temp"), format!("{celsius}000\n")).unwrap();
 }

@@ -125,8 +125,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Encodes the images over and over, each time to its end, so that none is under way that is not
-    /// counted; says how many there were.
+    /// Encodes the images over and over; says how many there were. Encoding waits for its end, so
+    /// that none is under way that is not counted.
     fn encode_for(&mut self, span: Duration) -> Result<u64, Error> {
         let clock = self.model.executor().clock().clone();
         let (start, mut count) = (clock.now(), 0);
@@ -134,7 +134,6 @@ impl Bench<'_> {
             let (embeds, _) = self.model.encode_images(&self.options.images, self.cancel)?;
             self.check_cancelled()?;
             count += embeds.len() as u64;
-            self.model.executor().finish()?;
             self.model.release_images(embeds);
         }
         Ok(count)
