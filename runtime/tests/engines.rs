@@ -209,7 +209,8 @@ fn engines_are_verified_file_by_file_and_a_missing_device_is_told() {
 #[test]
 fn stages_have_the_time_until_the_device_has_ended_them() {
     let engines = Engines::new();
-    let settings = Settings { execution_milliseconds: 20.0, is_traced: true, ..Settings::default() };
+    let settings =
+        Settings { execution_milliseconds: 20.0, is_traced: true, ..Settings::default() };
     engines.stand_in.set(&settings).unwrap();
     let waits = || {
         let trace = engines.stand_in.trace();
@@ -263,6 +264,8 @@ fn ctrl_c_in_a_prompt_ends_between_two_pieces() {
     assert_eq!(answer["finish_reason"], "cancelled");
     assert_eq!(answer["tokens"], serde_json::json!([]));
     assert!(interrupted.elapsed() < Duration::from_secs(3), "{:?}", interrupted.elapsed());
+    let pieces = engines.stand_in.trace().iter().filter(|line| executes(line)).count();
+    assert!(pieces < 15, "all pieces were put on the device before the first was done");
     engines.nothing_is_wrong();
 }
 
