@@ -262,6 +262,8 @@ fn a_long_prompt_goes_through_in_chunks_and_can_be_cancelled_between_them() {
     let sizes: Vec<usize> =
         seen.borrow().runs.iter().filter(|run| run.0 == "llm").map(|run| run.1).collect();
     assert_eq!(sizes, [PREFILL_CHUNK, PREFILL_CHUNK, 10]);
+    // Each piece, of an embedding and the model, is waited for: a device works behind its caller.
+    assert_eq!(seen.borrow().waits, [2, 4, 6]);
 }
 
 #[test]

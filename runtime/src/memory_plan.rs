@@ -79,20 +79,36 @@ impl fmt::Display for MemoryPlan {
             size(self.total),
             size(self.missing().unwrap_or(0)),
         )?;
+        if weights >= self.free {
+            return write!(f, "The weights alone do not fit: {SMALLER}");
+        }
         // What no shorter context and no fewer images make room for.
         if weights.saturating_add(library) >= self.free {
-            return f.write_str(
-                "The weights alone do not fit: export in a smaller precision, or stop programs \
-                 that use the device",
-            );
+            return write!(f, "Weights and what TensorRT takes do not fit: {SMALLER}");
         }
-        write!(
-            f,
-            "Build engines with a shorter --max-context (now {}), a shorter --max-prompt (now {}) \
-             or fewer --max-images (now {}), export in a smaller precision, or stop programs that \
-             use the device",
-            self.max_context, self.max_prompt, self.max_images
-        )
+        match self.shorter() {
+            None => write!(f, "What helps: {SMALLER}"),
+            Some(shorter) => write!(f, "Build engines with {shorter}, {SMALLER}"),
+        }
+    }
+}
+
+/// What helps whatever the sizes of the engines are.
+const SMALLER: &str = "export in a smaller precision, or stop programs that use the device";
+
+impl MemoryPlan {
+    /// The options of sizes that can be less than they are now.
+    fn shorter(&self) -> Option<String> {
+        let sizes = [
+            ("a shorter --max-context", self.max_context),
+            ("a shorter --max-prompt", self.max_prompt),
+            ("fewer --max-images", self.max_images),
+        ];
+        let sizes = sizes.into_iter().filter(|(_, now)| *now > 1);
+        let mut sizes: Vec<String> =
+            sizes.map(|(option, now)| format!("{option} (now {now})")).collect();
+        let last = sizes.pop()?;
+        Some(if sizes.is_empty() { last } else { format!("{} or {last}", sizes.join(", ")) })
     }
 }
 
@@ -148,6 +164,32 @@ mod tests {
         let text = plan(4 << 30).to_string();
         assert!(text.contains("weights alone do not fit"), "{text}");
         assert!(!text.contains("--max-context"), "{text}");
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_less_are_not_named() {
+        let sizes = |max_context, max_prompt, max_images| {
+            MemoryPlan { max_context, max_prompt, max_images, ..plan(9 << 30) }.to_string()
+        };
+        let text = sizes(4096, 2048, 1);
+        let advice = "Build engines with a shorter --max-context (now 4096) or a shorter \
+                      --max-prompt (now 2048), export in a smaller precision";
+        assert!(text.contains(advice) && !text.contains("--max-images"), "{text}");
+        let text = sizes(4096, 1, 1);
+        assert!(text.contains("with a shorter --max-context (now 4096), export in"), "{text}");
+        let text = sizes(1, 1, 1);
+        assert!(text.contains("What helps: export in a smaller precision"), "{text}");
+    }
+
+    #[test]
+    fn weights_that_fit_are_not_said_not_to() {
+        let needed = MemoryUse { weights: 5 << 20, ..plan(0).needed };
+        let text = MemoryPlan { needed, ..plan(67 << 20) }.to_string();
+        assert!(!text.contains("weights alone") && !text.contains("--max-"), "{text}");
+        assert!(text.contains("Weights and what TensorRT takes do not fit: export"), "{text}");
+        // With more free, a shorter context does help.
+        let text = MemoryPlan { needed, ..plan(70 << 20) }.to_string();
+        assert!(text.contains("Build engines with a shorter --max-context"), "{text}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What is refused when a folder of engines is opened, and with which words.
 
 use std::fs;
+use std::path::Path;
 
 use cumo_bundle::names::MANIFEST_FILE;
 use cumo_export::MoeKind;
-use cumo_runtime::backend::BackendError;
+use cumo_runtime::backend::{BackendError, MemoryPlan};
 use cumo_runtime::{CancelToken, Error};
 use cumo_standin::{DeviceSettings, Settings};
 
@@ -95,6 +96,60 @@ fn a_cut_file_of_weights_is_named() {
     assert!(error.contains(&says), "{error}");
 }
 
+/// A device of 8 GiB, of which other programs leave so many bytes.
+fn left(bytes: u64, is_integrated: bool) -> Settings {
+    let device = DeviceSettings { is_integrated, ..DeviceSettings::default() };
+    let used_elsewhere_bytes = device.total_bytes - bytes;
+    Settings {
+        device: Some(DeviceSettings { used_elsewhere_bytes, ..device }),
+        ..Settings::default()
+    }
+}
+
+/// What a folder of engines needs and does not find.
+fn plan(setup: &Setup, folder: &Path) -> MemoryPlan {
+    let error = setup.open_at(folder).err().unwrap();
+    let Error::Backend(BackendError::DeviceMemory(plan)) = error else { panic!("{error}") };
+    setup.nothing_is_wrong();
+    *plan
+}
+
+#[test]
+fn what_other_programs_have_of_a_device_is_not_free() {
+    let golden = golden("mistral-moe");
+    let bytes = (64 << 20) + 2_100_000;
+    let setup = Setup::with(&golden, MoeKind::Plugin, &left(bytes, false));
+    let plan = plan(&setup, &setup.engines.path());
+    assert_eq!((plan.free, plan.total), (bytes, 8 << 30));
+    // What the system would give back counts where host and device share their memory.
+    let setup = Setup::with(&golden, MoeKind::Plugin, &left(bytes, true));
+    let mut model = setup.open().unwrap();
+    assert!(answer(&mut model, &golden.prompts["text_only"].input_ids, &[], 2).is_ok());
+    setup.finish(model);
+}
+
+#[test]
+fn activations_that_the_folder_does_not_tell_are_counted_when_the_engines_are_loaded() {
+    let golden = golden("mistral-moe");
+    let setup = Setup::with(&golden, MoeKind::Plugin, &left(64 << 20, false));
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("engines");
+    setup.engines.copy_to(&copy);
+    let manifest = copy.join(MANIFEST_FILE);
+    let mut json: serde_json::Value =
+        serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    for engine in json["engines"].as_array_mut().unwrap() {
+        engine["figures"]["activation_bytes"] = serde_json::Value::Null;
+    }
+    fs::write(&manifest, json.to_string()).unwrap();
+    let unloaded = plan(&setup, &copy);
+    assert_eq!(unloaded.needed.activations, 0);
+    let enough = unloaded.needed.total() + unloaded.reserve;
+    let setup = Setup::with(&golden, MoeKind::Plugin, &left(enough, false));
+    let loaded = plan(&setup, &copy);
+    assert!(loaded.needed.activations > 0, "{loaded:?}");
+}
+
 #[test]
 fn a_model_that_does_not_fit_is_refused_with_what_is_missing_before_it_is_allocated() {
     let golden = golden("mistral-moe");
@@ -105,12 +160,7 @@ fn a_model_that_does_not_fit_is_refused_with_what_is_missing_before_it_is_alloca
     answer(&mut model, &golden.prompts["two_images"].input_ids, &images, 8).unwrap();
     let device = model.executor().backend().device.unwrap();
     let counted = setup.finish(model).peak_bytes;
-    // What is counted is what is there, of buffers and block; engines are counted as they load.
-    assert!(device.peak_bytes >= counted, "{} of {counted}", device.peak_bytes);
-    let entries = setup.engines.path().read_dir().unwrap().map(|entry| entry.unwrap());
-    let is_engine = |entry: &fs::DirEntry| entry.path().extension().is_some_and(|e| e == "engine");
-    let engines = entries.filter(is_engine).map(|entry| entry.metadata().unwrap().len());
-    let engines: u64 = engines.sum();
+    assert_eq!(device.peak_bytes, counted);
 
     // Weights and contexts fit, and not all of the rest.
     let total_bytes = (64 << 20) + 2_100_000;
@@ -121,12 +171,18 @@ fn a_model_that_does_not_fit_is_refused_with_what_is_missing_before_it_is_alloca
     let Error::Backend(BackendError::DeviceMemory(plan)) = &error else { panic!("{error}") };
     assert!(plan.missing().is_some() && plan.free <= total_bytes);
     let needed = plan.needed;
-    // The plan is not short of what a request of the largest sizes took.
-    assert!(needed.total() + engines >= counted, "{needed:?} and {engines} for {counted}");
+    // What a request of the largest sizes took, to the byte.
+    assert_eq!(needed.total(), counted, "{needed:?}");
     assert!(needed.weights > 0 && needed.cache > 0 && needed.buffers > 0, "{needed:?}");
     let text = error.to_string();
     for part in ["are missing", "--max-context (now 256)", "--max-images (now 2)", "precision"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     setup.nothing_is_wrong();
+
+    let exactly = needed.total() + plan.reserve;
+    let on = |bytes| Setup::with(&golden, MoeKind::Plugin, &left(bytes, false));
+    assert!(on(exactly).open().is_ok());
+    let setup = on(exactly - 1);
+    assert_eq!(self::plan(&setup, &setup.engines.path()).missing(), Some(1));
 }

@@ -122,6 +122,27 @@ fn a_pass_that_was_interrupted_before_it_ran_is_recorded_only_when_it_has_run() 
     assert_eq!(setup.stand_in.summary().unwrap().captures, 1);
 }
 
+#[test]
+fn memory_that_is_released_is_the_devices_again_though_a_recorded_pass_had_it() {
+    let settings = Settings { is_traced: true, ..Settings::default() };
+    let setup = Setup::with(&golden("mistral-dense"), MoeKind::Plugin, &settings);
+    let mut lookups = Lookups::new(&setup);
+    let [three, four] = [3, 4].map(|id| lookups.id(id));
+    lookups.bind(0, three);
+    lookups.bind(1, four);
+    for _ in 0..3 {
+        lookups.run();
+    }
+    let before = setup.stand_in.trace();
+    assert!(before.iter().any(|line| line.contains("launch a graph")), "{before:#?}");
+    lookups.backend.release(four);
+    let after = setup.stand_in.trace();
+    let freed = after[before.len()..].iter().filter(|line| line.starts_with("free 0x")).count();
+    assert_eq!(freed, 1, "{:#?}", &after[before.len()..]);
+    drop(lookups);
+    setup.nothing_is_wrong();
+}
+
 /// A shape for one sequence of one position.
 fn shape(value: &Value) -> Vec<usize> {
     let size = |dim: &Dim| if let Dim::Fixed(size) = dim { *size } else { 1 };

@@ -19,6 +19,8 @@ use crate::backend::{
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) allocations: usize,
+    /// Bytes that were allocated and not released.
+    pub(crate) live_bytes: usize,
     pub(crate) releases: usize,
     /// Files that were mapped.
     pub(crate) maps: Vec<PathBuf>,
@@ -32,6 +34,8 @@ pub(crate) struct Seen {
     pub(crate) is_device: bool,
     /// The run of this index fails.
     pub(crate) fail_at: Option<usize>,
+    /// How many graphs had run, each time that all was waited for.
+    pub(crate) waits: Vec<usize>,
     /// Copies that were asked for.
     pub(crate) copies: usize,
     /// The copy of this index fails.
@@ -216,6 +220,7 @@ impl Backend for HostBackend {
 
     fn allocate(&mut self, bytes: usize) -> Result<Buffer, BackendError> {
         self.seen.borrow_mut().allocations += 1;
+        self.seen.borrow_mut().live_bytes += bytes;
         self.buffers.push(Some(vec![0; bytes]));
         Ok(Buffer(self.buffers.len() as u64 - 1))
     }
@@ -229,8 +234,12 @@ impl Backend for HostBackend {
     }
 
     fn release(&mut self, buffer: Buffer) {
-        self.seen.borrow_mut().releases += 1;
-        assert!(self.buffers[buffer.0 as usize].take().is_some(), "given back twice");
+        let memory = self.buffers[buffer.0 as usize].take().expect("given back twice");
+        let mut seen = self.seen.borrow_mut();
+        seen.releases += 1;
+        if !self.mapped.contains(&buffer) {
+            seen.live_bytes -= memory.len();
+        }
     }
 
     fn write(&mut self, buffer: Buffer, offset: usize, bytes: &[u8]) -> Result<(), BackendError> {
@@ -351,6 +360,13 @@ impl Backend for HostBackend {
             "head" => self.head(step),
             _ => self.llm(step),
         }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), BackendError> {
+        let mut seen = self.seen.borrow_mut();
+        let runs = seen.runs.len();
+        seen.waits.push(runs);
         Ok(())
     }
 

@@ -102,12 +102,18 @@ impl Device {
         }
     }
 
+    /// Bytes that are free.
+    pub(crate) fn free_bytes(&self, state: &State) -> u64 {
+        let DeviceSettings { total_bytes, used_elsewhere_bytes, .. } = self.facts;
+        total_bytes.saturating_sub(used_elsewhere_bytes).saturating_sub(state.memory.used_bytes)
+    }
+
     /// Counts an allocation of `bytes` of device memory.
     ///
     /// # Errors
     /// There is not so much, or it is the one that is to fail.
     pub(crate) fn allocation(&self, state: &mut State, bytes: u64, what: &str) -> Result<()> {
-        let free = self.facts.total_bytes.saturating_sub(state.memory.used_bytes);
+        let free = self.free_bytes(state);
         let allocations = {
             let mut count = self.journal.count();
             count.allocations += 1;

@@ -45,6 +45,8 @@ pub struct DeviceSettings {
     pub is_integrated: bool,
     /// Its memory in bytes.
     pub total_bytes: u64,
+    /// What other programs have of it, in bytes.
+    pub used_elsewhere_bytes: u64,
     /// Its place on the PCI bus; empty: it has none.
     pub pci_bus_id: String,
 }
@@ -75,6 +77,7 @@ impl Default for DeviceSettings {
             multiprocessors: 8,
             is_integrated: false,
             total_bytes: 8 << 30,
+            used_elsewhere_bytes: 0,
             pci_bus_id: "0000:01:00.0".to_owned(),
         }
     }

@@ -69,6 +69,19 @@ fn a_stream_keeps_what_it_works_on_until_it_was_waited_for() {
 }
 
 #[test]
+fn a_write_is_waited_for_and_lets_go_of_what_the_stream_worked_on() {
+    let runtime = runtime();
+    let stream = runtime.stream().unwrap();
+    stream.fill(&runtime.buffer(8).unwrap(), 1).unwrap();
+    let written = runtime.buffer(4).unwrap();
+    assert_eq!(freed(), [""; 0]);
+    stream.write(&written, &[0; 4]).unwrap();
+    assert_eq!(freed(), ["buffer_free"], "the one that was filled");
+    drop(written);
+    assert_eq!(freed(), ["buffer_free"]);
+}
+
+#[test]
 fn a_dropped_stream_waits_before_it_lets_go() {
     let runtime = runtime();
     let stream = runtime.stream().unwrap();

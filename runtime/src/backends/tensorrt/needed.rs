@@ -34,14 +34,19 @@ pub(super) fn needed(
     for phase in Phase::ALL {
         for step in manifest.plan.steps(phase) {
             let Some(graph) = manifest.graphs.get(&step.graph) else { continue };
-            let bindings = [(&graph.inputs, &step.inputs), (&graph.outputs, &step.outputs)];
-            for (values, bound) in bindings {
-                for value in values {
-                    if let Some(Binding::Weight(name)) = bound.get(&value.name) {
+            for value in &graph.inputs {
+                match step.inputs.get(&value.name) {
+                    Some(Binding::Weight(name)) => {
                         files.extend(manifest.weights.get(name).map(|weight| &weight.file));
-                    } else if let Some(binding) = bound.get(&value.name) {
-                        tensors.add(manifest, &step.graph, value, binding)?;
                     }
+                    // The cache itself.
+                    Some(Binding::Cache(_)) | None => {}
+                    Some(binding) => tensors.add(manifest, &step.graph, value, binding)?,
+                }
+            }
+            for value in &graph.outputs {
+                if let Some(binding) = step.outputs.get(&value.name) {
+                    tensors.add(manifest, &step.graph, value, binding)?;
                 }
             }
         }
@@ -114,21 +119,37 @@ impl Tensors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Form, bundle};
+    use crate::testing::{CONTEXT, Form, bundle, generator};
+    use cumo_bundle::{Dim, Dtype};
 
     #[test]
     fn a_plan_is_counted_as_the_executor_allocates() {
         for form in Form::ALL {
             let bundle = bundle(form);
-            let needed = needed(&bundle.manifest, 2, 8, 32).unwrap();
-            let copies = if form == Form::Append { 2 } else { 1 };
-            let slots = if form.is_layered() { 2 } else { 1 };
-            assert_eq!(needed.cache, copies * slots * 2 * 32 * 4, "{form:?}");
-            // 12 pixels, 3 rows of features and of embeddings, and these again, waiting.
-            let images = 2 * (12 + 3 + 3 + 3) * 4;
-            let tokens = 8 * (8 + 4 + 8) + 32 * 4;
-            assert!(needed.buffers >= images + tokens, "{form:?}: {}", needed.buffers);
+            let needed = needed(&bundle.manifest, 2, 8, CONTEXT).unwrap();
+            let (mut generator, seen) = generator(form);
+            let executor = generator.executor();
+            executor.reserve(CONTEXT, 8).unwrap();
+            assert_eq!(needed.cache, executor.cache_bytes() as u64, "{form:?}");
+            let images = executor.encode_images(&[0.0; 2 * 12]).unwrap();
+            let live = seen.borrow().live_bytes as u64;
+            assert_eq!(needed.cache + needed.buffers, live, "{form:?}");
+            // Two images of three rows wait for their question.
+            let waiting = image_bytes(&bundle.manifest, images.len());
+            assert_eq!(waiting, 2 * 3 * 4);
         }
+    }
+
+    #[test]
+    fn a_tensor_that_graphs_see_in_different_sizes_has_the_largest() {
+        let manifest = bundle(Form::Append).manifest;
+        let mut tensors = Tensors { sizes: Sizes::default(), largest: BTreeMap::new() };
+        for rows in [3, 7, 5] {
+            let value =
+                Value { name: "x".to_owned(), dtype: Dtype::F32, shape: vec![Dim::Fixed(rows)] };
+            tensors.add(&manifest, "g", &value, &Binding::Activation("t".to_owned())).unwrap();
+        }
+        assert_eq!(tensors.bytes(), 7 * 4);
     }
 
     #[test]

@@ -69,6 +69,7 @@ impl Backend for TensorrtBackend {
         drop(self.stream.synchronize());
         let addresses = place.address()..place.address() + place.bytes().max(1);
         for (index, step) in self.steps.iter_mut().enumerate() {
+            // A recorded pass keeps its memory.
             if step.uses(&addresses) {
                 self.recorder.forget(StepId(index));
             }

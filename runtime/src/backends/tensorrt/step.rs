@@ -112,7 +112,8 @@ impl Step {
         Some((engine, self.contexts.get(&engine)?.version))
     }
 
-    /// Lets go of memory, where something is bound to it or a context has it.
+    /// Lets go of memory, where something is bound to it or a context has it. Passes that were
+    /// recorded with it are forgotten elsewhere: they keep it.
     pub(super) fn let_go(&mut self, buffer: Buffer, addresses: &Range<u64>) {
         for tensor in self.inputs.iter_mut().chain(&mut self.outputs) {
             if tensor.bound.as_ref().is_some_and(|bound| bound.buffer == buffer) {
@@ -126,7 +127,6 @@ impl Step {
                 if given.as_ref().is_some_and(|(at, _)| addresses.contains(at)) {
                     context.context.unset_tensor(name);
                     *given = None;
-                    context.version += 1;
                 }
             }
         }

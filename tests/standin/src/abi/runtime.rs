@@ -72,12 +72,11 @@ pub unsafe extern "C" fn cumo_trt_runtime_memory(
     guard(|| {
         let runtime = objects::get::<Runtime, _>(runtime)?;
         let device = &runtime.device;
-        let used = device.call(|| "memory".to_owned())?.memory.used_bytes;
-        let total = device.facts.total_bytes;
+        let free = device.free_bytes(&*device.call(|| "memory".to_owned())?);
         // SAFETY: the header.
-        unsafe { give(free_bytes, total.saturating_sub(used)) }?;
+        unsafe { give(free_bytes, free) }?;
         // SAFETY: the header.
-        unsafe { give(total_bytes, total) }
+        unsafe { give(total_bytes, device.facts.total_bytes) }
     })
 }
 
