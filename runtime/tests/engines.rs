@@ -264,8 +264,6 @@ fn ctrl_c_in_a_prompt_ends_between_two_pieces() {
     assert_eq!(answer["finish_reason"], "cancelled");
     assert_eq!(answer["tokens"], serde_json::json!([]));
     assert!(interrupted.elapsed() < Duration::from_secs(3), "{:?}", interrupted.elapsed());
-    let pieces = engines.stand_in.trace().iter().filter(|line| executes(line)).count();
-    assert!(pieces < 15, "all pieces were put on the device before the first was done");
     engines.nothing_is_wrong();
 }
 
