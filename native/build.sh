@@ -184,7 +184,7 @@ if [ "$test" = yes ]; then
     run cmake --build "$build" --parallel "$jobs" --target device_test
     run "$build/kernels/device_test" "$source/emulation/cases.txt"
 fi
-# Both are copied before one is put in its place: a program finds the old pair or the new one.
+# Both are copied before one is put in its place: what can fail has then been done.
 shim=libcumo_trt_$flavour.so
 installing=$place/.installing
 run rm -rf "$installing"

@@ -108,14 +108,18 @@ fn all(pieces: &Receiver<Vec<u8>>, status: Option<ExitStatus>) -> Vec<u8> {
 /// # Errors
 /// The program cannot be started, exits with another code than 0, or prints what is not UTF-8.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot start `{}`", program(command)))?;
-    if !output.status.success() {
-        bail!("`{}` failed ({})", line(command), output.status);
+    let what = format!("cannot start `{}`", program(command));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = command.spawn().context(what)?;
+    let stdout = drain(child.stdout.take());
+    let status = wait(&mut child)?;
+    match status {
+        Some(status) if status.success() => {}
+        Some(status) => bail!("`{}` failed ({status})", line(command)),
+        None => bail!("`{}` was stopped: {}", line(command), time_limit::OVER),
     }
-    String::from_utf8(output.stdout).with_context(|| format!("output of `{}`", line(command)))
+    let stdout = all(&stdout, status);
+    String::from_utf8(stdout).with_context(|| format!("output of `{}`", line(command)))
 }
 
 /// Prints the command, runs it with its output passed through, and gives its standard output and exit
@@ -187,8 +191,10 @@ mod tests {
         assert_eq!(watch(&mut shell(script)).unwrap(), ("before\n".to_owned(), TIME_IS_UP));
         let output = capture(&mut shell(script)).unwrap();
         assert_eq!((&output.stdout[..], output.status), (&b"before\n"[..], None));
-        let error = run(&mut shell("sleep 5")).unwrap_err().to_string();
-        assert_eq!(error, "`sh -c sleep 5` was stopped: its time was up");
+        for error in [run(&mut shell("sleep 5")), read(&mut shell("sleep 5")).map(drop)] {
+            let error = error.unwrap_err().to_string();
+            assert_eq!(error, "`sh -c sleep 5` was stopped: its time was up");
+        }
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     }
 }

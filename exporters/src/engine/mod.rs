@@ -86,7 +86,6 @@ fn build(options: &EngineOptions, progress: &dyn EngineProgress) -> Result<Engin
     // before a checkpoint is exported, which takes a while.
     let source = Source::open(options)?;
     job::limits(&source.manifest, &options.sizes)?;
-    // Before the export of a checkpoint, which takes a while.
     let store = Store::open(options.cache.as_deref(), &options.output)?;
     let mut toolkit = Toolkit::open(options)?;
     let source = source.with_weights(options, progress)?;

@@ -73,8 +73,9 @@ pub struct EnergyOf {
 }
 
 impl PowerSensor {
-    /// The sensor for work on this device, or where there is none on this machine's processor: the board's power monitors where it has some, as a Jetson does, whose GPU is part
-    /// of what they measure; else NVML's counter for a card.
+    /// The sensor for work on this device, or where there is none on this machine's processor: the
+    /// board's power monitors where it has some, as a Jetson does, whose GPU is part of what they
+    /// measure; else NVML's counter for a card.
     ///
     /// # Errors
     /// [`PowerError::NoSensor`].

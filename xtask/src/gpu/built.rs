@@ -114,7 +114,7 @@ fn parse_executable(messages: &str) -> Option<PathBuf> {
     messages.lines().rev().find_map(message)
 }
 
-/// Copies a program and leaves what was there if it is the same: one that runs cannot be written.
+/// Puts a copy of a program in its place in one step: one that runs cannot be written, but replaced.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
     let folder = to.parent().context("a program lies in a folder")?;
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;

@@ -73,8 +73,8 @@ pub(crate) struct OnDevice {
     pub(crate) is_built: bool,
 }
 
-/// How long a quick run may take where nothing else is said: two of ten minutes are for starting the
-/// machine and carrying things.
+/// How long the parts of a quick run may take where nothing else is said; programs and kernels are
+/// built before.
 const QUICK_MINUTES: f64 = 8.0;
 
 impl OnDevice {
