@@ -12,7 +12,7 @@
  *  - Handles are opaque and owned by the caller from the call that gave them; each has a _free,
  *    which takes NULL. What a handle was made from must be freed after it: library < builder <
  *    network; library < runtime < engine < context; runtime < buffer, stream, event, graph,
- * kernels.
+ *    kernels.
  *  - Texts are UTF-8 and end with a NUL. Texts that are given out belong to the handle that was
  *    asked, until it is freed. Options and the arrays in them are read during the call only.
  *  - A library, a runtime and an engine may be used by several threads at once. A builder with its
@@ -361,14 +361,14 @@ CUMO_TRT_API cumo_trt_status* cumo_trt_engine_inspect(const cumo_trt_engine* eng
 /*
  * Gives the runtime of an engine the kernels that RTX compiled in an earlier process: contexts that
  * need one of them do not compile it again. Comes before the first context of the runtime. The
- * bytes are those of cumo_trt_runtime_compiled_kernels and become code: that nobody altered them is the
- * caller's care. They may be freed afterwards. CUMO_TRT_CODE_RUN where RTX refuses them, as those of
- * another device, driver or version of RTX, and the runtime is as before;
+ * bytes are those of cumo_trt_runtime_compiled_kernels and become code: that nobody altered them is
+ * the caller's care. They may be freed afterwards. CUMO_TRT_CODE_RUN where RTX refuses them, as
+ * those of another device, driver or version of RTX, and the runtime is as before;
  * CUMO_TRT_CODE_UNSUPPORTED by other flavours, whose engines hold their kernels.
  */
 CUMO_TRT_API cumo_trt_status* cumo_trt_engine_load_compiled_kernels(cumo_trt_engine* engine,
-                                                           const void* kernels,
-                                                           size_t kernels_bytes);
+                                                                    const void* kernels,
+                                                                    size_t kernels_bytes);
 
 /*
  * The kernels that the runtime has: those that were given and those that its contexts compiled so
@@ -377,7 +377,7 @@ CUMO_TRT_API cumo_trt_status* cumo_trt_engine_load_compiled_kernels(cumo_trt_eng
  * flavours.
  */
 CUMO_TRT_API cumo_trt_status* cumo_trt_runtime_compiled_kernels(cumo_trt_runtime* runtime,
-                                                       cumo_trt_blob** out);
+                                                                cumo_trt_blob** out);
 
 CUMO_TRT_API void cumo_trt_engine_free(cumo_trt_engine* engine);
 

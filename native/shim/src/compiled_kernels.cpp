@@ -59,7 +59,7 @@ cumo_trt_blob* kernels_of(cumo_trt_runtime& runtime) {
 extern "C" {
 
 cumo_trt_status* cumo_trt_engine_load_compiled_kernels(cumo_trt_engine* engine, const void* kernels,
-                                              size_t kernels_bytes) {
+                                                       size_t kernels_bytes) {
   return guarded([&] {
     required(static_cast<const char*>(kernels), "kernels");
     required(engine, "engine");
