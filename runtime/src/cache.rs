@@ -77,8 +77,8 @@ impl Cache {
     /// Makes room for `capacity` positions, keeping those that are filled.
     ///
     /// # Errors
-    /// [`Error::Backend`] where there is no memory for it; the cache is then as it was, except that
-    /// it may have lost what it held.
+    /// [`Error::Backend`] where there is no memory for it; the cache is then empty and without
+    /// memory.
     pub(crate) fn reserve(
         &mut self,
         backend: &mut dyn Backend,
@@ -112,10 +112,10 @@ impl Cache {
         rung: usize,
     ) -> Result<bool, Error> {
         let pitches = (std::mem::replace(&mut self.rung, rung), rung);
-        if pitches.0 == pitches.1 || self.length == 0 {
+        let mut slots = self.slots.iter().filter(|slot| slot.pitch == Pitch::Rung).peekable();
+        if pitches.0 == pitches.1 || self.length == 0 || slots.peek().is_none() {
             return Ok(false);
         }
-        let mut slots = self.slots.iter().filter(|slot| slot.pitch == Pitch::Rung);
         let moved = slots.try_for_each(|slot| slot.restride(backend, pitches, self.length));
         if moved.is_err() {
             // Some rows were moved and some were not.
@@ -135,7 +135,7 @@ impl Cache {
     /// Forgets the positions behind the first `length`.
     ///
     /// # Errors
-    /// [`Error::Backend`].
+    /// [`Error::Backend`]; the cache is then empty.
     pub(crate) fn truncate(
         &mut self,
         backend: &mut dyn Backend,
@@ -147,8 +147,12 @@ impl Cache {
         let from = std::mem::replace(&mut self.length, length);
         for slot in &mut self.slots {
             // Elsewhere the rest of a row is written over later.
-            if slot.pitch == Pitch::Length {
-                slot.close_gaps(backend, from, length)?;
+            if slot.pitch == Pitch::Length
+                && let Err(error) = slot.close_gaps(backend, from, length)
+            {
+                // Some slots have gaps and some do not.
+                self.length = 0;
+                return Err(error);
             }
         }
         Ok(())
@@ -259,8 +263,9 @@ impl Slot {
     ) -> Result<(), Error> {
         let larger = backend.allocate(self.bytes(capacity))?;
         if let Some(smaller) = self.current.replace(larger) {
-            self.copy_rows(backend, (smaller, from), (larger, to), length)?;
+            let copied = self.copy_rows(backend, (smaller, from), (larger, to), length);
             backend.release(smaller);
+            copied?;
         }
         if self.update == CacheUpdate::Append {
             if let Some(smaller) = self.other.take() {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::handle::KernelsHandle;
+use crate::library::check_plugin;
 use crate::memory::DeviceBuffer;
 use crate::runtime::Runtime;
 use crate::stream::Stream;
@@ -17,6 +18,7 @@ pub struct Kernels {
 
 impl Kernels {
     pub(crate) fn load(runtime: &Runtime, plugins: &Path) -> Result<Self, Error> {
+        check_plugin(plugins)?;
         Ok(Kernels { handle: KernelsHandle::load(runtime.handle.clone(), plugins)? })
     }
 }

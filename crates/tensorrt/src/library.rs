@@ -163,7 +163,7 @@ fn damaged(flavour: Flavour, folder: Option<&Path>) -> Option<String> {
 }
 
 /// Keeps the loader from a file that would end the process.
-fn check_plugin(path: &Path) -> Result<(), Error> {
+pub(crate) fn check_plugin(path: &Path) -> Result<(), Error> {
     cumo_shared_object::check(path)
         .map_err(|fault| Error::Plugin { reason: format!("the plugin {} {fault}", path.display()) })
 }

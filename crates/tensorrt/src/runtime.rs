@@ -160,8 +160,8 @@ impl Runtime {
     /// file does is its maker's promise.
     ///
     /// # Errors
-    /// [`Error::Plugin`] where they are not in it; [`Error::Unsupported`] where the device cannot
-    /// run them.
+    /// [`Error::Plugin`] where they are not in it, or the file is cut off; [`Error::Unsupported`]
+    /// where the device cannot run them.
     pub fn kernels(&self, plugins: &Path) -> Result<Kernels, Error> {
         Kernels::load(self, plugins)
     }

@@ -12,7 +12,7 @@
  *  - Handles are opaque and owned by the caller from the call that gave them; each has a _free,
  *    which takes NULL. What a handle was made from must be freed after it: library < builder <
  *    network; library < runtime < engine < context; runtime < buffer, stream, event, graph,
- * kernels.
+ *    kernels.
  *  - Texts are UTF-8 and end with a NUL. Texts that are given out belong to the handle that was
  *    asked, until it is freed. Options and the arrays in them are read during the call only.
  *  - A library, a runtime and an engine may be used by several threads at once. A builder with its

@@ -254,7 +254,7 @@ impl Executor {
     /// Forgets the cached positions behind the first `length`.
     ///
     /// # Errors
-    /// [`Error::Backend`].
+    /// [`Error::Backend`]; the cache is then empty.
     pub fn truncate(&mut self, length: usize) -> Result<(), Error> {
         self.cache.truncate(self.backend.as_mut(), length)
     }
@@ -264,8 +264,8 @@ impl Executor {
     /// before is made room for now.
     ///
     /// # Errors
-    /// [`Error::Backend`]; the cache is then as before, or empty where it could not be moved for the
-    /// pass.
+    /// [`Error::Backend`]; the cache is then as before, or empty where it could not be moved or made
+    /// larger for the pass.
     pub fn forward(&mut self, positions: &[Position], images: &[ImageEmbeds]) -> Result<(), Error> {
         let (past, sequence) = (self.cache.length(), positions.len());
         let room = self.room[Phase::Decode as usize].sequence;

@@ -121,6 +121,40 @@ fn a_cache_that_could_not_be_moved_is_empty_and_of_use() {
 }
 
 #[test]
+fn a_cache_that_could_not_be_shortened_is_empty_and_of_use() {
+    let (mut generator, backend) = testing::generator(Form::Append);
+    let executor = generator.executor();
+    let mut seen = Vec::new();
+    pass(executor, &mut seen, &[1, 5, 7, 2]);
+    let copies = backend.borrow().copies;
+    backend.borrow_mut().fail_copy = Some(copies);
+    assert!(executor.truncate(2).unwrap_err().to_string().contains("as asked"));
+    assert_eq!(executor.cached(), 0);
+    seen.clear();
+    pass(executor, &mut seen, &[4, 3, 2]);
+}
+
+#[test]
+fn a_cache_that_could_not_be_made_larger_leaves_no_memory_behind() {
+    for form in Form::ALL {
+        let (mut generator, backend) = testing::generator(form);
+        let executor = generator.executor();
+        executor.reserve(LADDER[0], 4).unwrap();
+        let mut seen = Vec::new();
+        pass(executor, &mut seen, &[1, 5]);
+        let held = || backend.borrow().allocations - backend.borrow().releases;
+        let (before, copies) = (held(), backend.borrow().copies);
+        backend.borrow_mut().fail_copy = Some(copies);
+        assert!(executor.reserve(LADDER[1], 4).is_err(), "{form:?}");
+        assert_eq!((executor.cached(), executor.capacity()), (0, 0), "{form:?}");
+        executor.reserve(LADDER[1], 4).unwrap();
+        assert_eq!(held(), before, "{form:?}");
+        seen.clear();
+        pass(executor, &mut seen, &[3, 9]);
+    }
+}
+
+#[test]
 fn nothing_is_bound_for_a_token_unless_the_rung_changes() {
     for form in LAYERED {
         let (mut generator, backend) = testing::generator(form);

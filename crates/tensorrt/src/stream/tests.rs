@@ -185,6 +185,19 @@ fn a_graph_keeps_the_rows_and_the_cache_that_it_writes() {
 }
 
 #[test]
+fn kernels_of_a_file_that_is_cut_off_are_refused_before_the_loader_sees_it() {
+    let runtime = runtime();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("libcumo_plugin.so");
+    std::fs::write(&file, b"\x7fELF").unwrap();
+    calls();
+    let Err(error) = runtime.kernels(&file) else { panic!("it is cut off") };
+    assert!(matches!(error, Error::Plugin { .. }), "{error:?}");
+    assert!(error.to_string().contains("libcumo_plugin.so is cut off: it has 4 bytes"), "{error}");
+    assert_eq!(calls(), [""; 0]);
+}
+
+#[test]
 fn rows_outside_of_their_buffers_are_refused_before_the_device_sees_them() {
     let runtime = runtime();
     let stream = runtime.stream().unwrap();
