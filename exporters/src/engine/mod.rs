@@ -85,11 +85,10 @@ fn build(options: &EngineOptions, progress: &dyn EngineProgress) -> Result<Engin
     // What is wrong with the input is told whether TensorRT is there or not, and what is missing
     // before a checkpoint is exported, which takes a while.
     let source = Source::open(options)?;
-    job::limits(&source.manifest, &options.sizes)?;
+    let limits = job::limits(&source.manifest, &options.sizes)?;
     let store = Store::open(options.cache.as_deref(), &options.output)?;
     let mut toolkit = Toolkit::open(options)?;
     let source = source.with_weights(options, progress)?;
-    let limits = job::limits(&source.manifest, &options.sizes)?;
     if source.needs_plugin() {
         toolkit.load_plugin(options)?;
     }

@@ -38,7 +38,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this file that a caller must be compiled for. 2: a device tells its
- * place on the PCI bus; kernels that RTX compiled can be kept. */
+ * place on the PCI bus; kernels that RTX compiled can be kept; rows are written by a kernel. */
 #define CUMO_TRT_ABI_VERSION 2u
 
 /* The longest shape that TensorRT has. */

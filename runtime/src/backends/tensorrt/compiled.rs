@@ -3,10 +3,7 @@
 //! An engine of TensorRT-RTX is no code yet: kernels are compiled when contexts are made and first
 //! run. Other flavours compile as they build, and there is nothing to keep.
 
-use std::fs;
-
-use cumo_bundle::names::MANIFEST_FILE;
-use cumo_bundle::{Engines, TensorrtFlavour};
+use cumo_bundle::{EngineEntry, Engines, TensorrtFlavour};
 use cumo_tensorrt::{Error, Runtime};
 
 use super::TensorrtOptions;
@@ -43,8 +40,7 @@ impl CompiledKernels {
         let Some(folder) = options.kernels.as_ref().filter(|_| is_rtx) else {
             return CompiledKernels::default();
         };
-        let manifest = fs::read(engines.path.join(MANIFEST_FILE)).unwrap_or_default();
-        let mut file = KernelFile::new(folder, &key(&manifest, toolkit));
+        let mut file = KernelFile::new(folder, &key(engines, toolkit));
         let found = file.read().map_err(|error| error.to_string()).and_then(|kernels| {
             let (Some(kernels), Some(first)) = (kernels, loaded.first()) else { return Ok(None) };
             first.engine.load_compiled_kernels(&kernels).map_err(|error| error.to_string())?;
@@ -100,13 +96,17 @@ fn write(file: &mut KernelFile, runtime: &Runtime) -> Result<(), String> {
     file.write(&kernels).map_err(|error: KernelFileError| error.to_string())
 }
 
-/// All that kernels depend on. The manifest has the hash of every engine.
-fn key(manifest: &[u8], toolkit: &Toolkit) -> String {
+/// All that kernels depend on: library, device, driver, and the hashes of the engines that were
+/// opened.
+fn key(engines: &Engines, toolkit: &Toolkit) -> String {
     let (device, library) = (&toolkit.device, &toolkit.library);
     let driver = Machine::this().nvidia_driver().unwrap_or_default();
-    let manifest = String::from_utf8_lossy(manifest);
+    let files = &engines.manifest.files;
+    let hash = |entry: &EngineEntry| Some(files.get(&entry.file)?.sha256.clone());
+    let hashes: Vec<String> = engines.manifest.engines.iter().filter_map(hash).collect();
+    let hashes = hashes.join("\n");
     format!(
-        "{} {}\n{} {}\n{:?} {driver}\n{manifest}",
+        "{} {}\n{} {}\n{:?} {driver}\n{hashes}",
         library.flavour(),
         library.version(),
         device.name,

@@ -253,16 +253,15 @@ impl TensorrtBackend {
             for action in actions {
                 match action {
                     Action::Run(id) => {
-                        if let Some(context) = steps.get_mut(id.0).and_then(Step::ready_context) {
-                            context.enqueue(stream)?;
-                        }
+                        let context = steps.get_mut(id.0).and_then(Step::ready_context);
+                        context.ok_or_else(not_recorded)?.enqueue(stream)?;
                     }
                     Action::WriteRows(write) => {
-                        if let (Some(kernels), Some(rows)) =
-                            (kernels, rows::new_rows(buffers, write))
-                        {
-                            stream.write_rows(kernels, &rows)?;
-                        }
+                        let rows = rows::new_rows(buffers, write);
+                        let (Some(kernels), Some(rows)) = (kernels, rows) else {
+                            return Err(not_recorded());
+                        };
+                        stream.write_rows(kernels, &rows)?;
                     }
                 }
             }
@@ -341,6 +340,11 @@ impl TensorrtBackend {
         self.stream.copy(to, &between)?;
         self.stream.synchronize()
     }
+}
+
+/// A graph without one of its actions would compute something else.
+fn not_recorded() -> cumo_tensorrt::Error {
+    cumo_tensorrt::Error::Internal { reason: "a step that is not ready was to be recorded".into() }
 }
 
 fn no_step() -> BackendError {
