@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Mutex;
 
-use crate::{progress_bar, size};
+use crate::{signals, size};
 
 /// The bar's steps an engine; TensorRT's phases are spread over them.
 const STEPS: u64 = 100;
@@ -29,7 +29,7 @@ struct State {
 impl EngineBar {
     /// A bar on a terminal, lines elsewhere. From now on Ctrl-C and SIGTERM stop the build.
     pub(crate) fn new() -> anyhow::Result<EngineBar> {
-        progress_bar::watch_interrupts()?;
+        signals::watch_interrupts()?;
         let bar = std::io::stderr().is_terminal().then(ProgressBar::no_length);
         Ok(EngineBar { state: Mutex::new(State { bar, begin: 0, outermost: None }) })
     }
@@ -52,7 +52,7 @@ impl Progress for EngineBar {
     fn advance(&self, _bytes: u64) {}
 
     fn interrupted(&self) -> bool {
-        progress_bar::interrupted()
+        signals::interrupted()
     }
 }
 

@@ -7,6 +7,7 @@ mod engine_bar;
 mod explain;
 mod inspect;
 mod progress_bar;
+mod signals;
 mod size;
 
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use cumo_results::presentable;
 
 fn main() -> ExitCode {
     // Without it a limit ends the program, as it would without this line.
-    let _ = progress_bar::survive_size_limits();
+    let _ = signals::survive_size_limits();
     let result = match cli::Cli::parse().command {
         cli::Command::Inspect(arguments) => commands::inspect::run(&arguments),
         cli::Command::Onnx(arguments) => commands::onnx::run(&arguments),

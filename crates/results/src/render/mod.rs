@@ -7,10 +7,12 @@ pub(crate) mod number;
 mod overview;
 pub(crate) mod sections;
 pub(crate) mod table;
+mod unit;
 
 pub use csv::to_csv;
 pub use overview::overview_markdown;
-pub(crate) use sections::{in_unit, metric_name, sections, summary_in_unit};
+pub(crate) use sections::sections;
+pub(crate) use unit::{in_unit, metric_name, summary_in_unit};
 
 use crate::schema::BenchResult;
 
