@@ -7,7 +7,7 @@ use clap::builder::{
     NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, StringValueParser,
     TypedValueParser,
 };
-use clap::{Arg, Args, Command, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use cumo_bundle::{PromptTemplate, Target};
 use cumo_checkpoint::Sources;
 use cumo_export::FloatType;
@@ -313,7 +313,7 @@ impl TypedValueParser for DeviceName {
 
     fn parse_ref(
         &self,
-        command: &Command,
+        command: &clap::Command,
         argument: Option<&Arg>,
         value: &OsStr,
     ) -> Result<String, clap::Error> {
