@@ -1,15 +1,18 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use clap::builder::{
-    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
+    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, StringValueParser,
+    TypedValueParser,
 };
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, Parser, Subcommand, ValueEnum};
 use cumo_bundle::{PromptTemplate, Target};
 use cumo_checkpoint::Sources;
 use cumo_export::FloatType;
 use cumo_export::layered::MoeKind;
+use cumo_plan::Device;
 
 /// Exports CuMo checkpoints to bundles of ONNX graphs, without PyTorch.
 #[derive(Debug, Parser)]
@@ -252,7 +255,14 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "DIR")]
     pub clip: Option<PathBuf>,
     /// A device of the table, or several, which then stand side by side; `list` shows the table.
-    #[arg(long, value_name = "NAME,NAME", conflicts_with = "memory_gb", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "NAME,NAME",
+        conflicts_with = "memory_gb",
+        value_delimiter = ',',
+        value_parser = DeviceName,
+        hide_possible_values = true
+    )]
     pub device: Vec<String>,
     /// The power mode, which every device must have. By default the device's default.
     #[arg(long, value_name = "MODE")]
@@ -270,7 +280,12 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "GB", value_parser = gibibytes)]
     pub reserve_gb: Option<u64>,
     /// Another device: memory that programs can be given, in GiB.
-    #[arg(long, value_name = "GB", allow_negative_numbers = true, requires_all = ["bandwidth_gbs", "f16_tflops"])]
+    #[arg(
+        long,
+        value_name = "GB",
+        allow_negative_numbers = true,
+        requires_all = ["bandwidth_gbs", "f16_tflops"]
+    )]
     pub memory_gb: Option<f64>,
     /// Another device: memory bandwidth, in GB/s.
     #[arg(long, value_name = "GB/S", allow_negative_numbers = true, requires = "memory_gb")]
@@ -287,6 +302,28 @@ pub(crate) struct PlanArguments {
     /// Print JSON instead of tables: one object, of several devices a list of them.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A device's name as it is typed; those of the table are offered to shells that complete words.
+#[derive(Debug, Clone, Copy)]
+struct DeviceName;
+
+impl TypedValueParser for DeviceName {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        // What is no device is told later, with names like it.
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Device::ids().chain(["list"]).map(PossibleValue::new)))
+    }
 }
 
 /// GiB as bytes.

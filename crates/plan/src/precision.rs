@@ -82,7 +82,8 @@ impl Precision {
 
     /// How often the scores of all heads, `heads` with `channels` channels together, are held at
     /// once: as scores and as probabilities where attention is made of operators; once within ONNX
-    /// Runtime's operator; not at all by TensorRT's, where there are kernels for the heads.
+    /// Runtime's operator; not at all by TensorRT's, where there are kernels for the heads. Prompts
+    /// of `tensorrt-10.3` are counted apart.
     pub(crate) fn scores_held(self, heads: u128, channels: u128) -> u128 {
         let head = channels / heads;
         let has_kernels = heads >= 4 && head.is_multiple_of(8) && (16..=256).contains(&head);

@@ -88,7 +88,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Run`] where they are refused, as those of another device, driver or TensorRT-RTX,
-    /// and the runtime is as before; [`Error::Internal`] after the first context; [`Error::Unsupported`] for other flavours than RTX.
+    /// and the runtime is as before; [`Error::Internal`] after the first context;
+    /// [`Error::Unsupported`] for other flavours than RTX.
     pub fn load_compiled_kernels(&self, kernels: &[u8]) -> Result<(), Error> {
         self.handle.load_compiled_kernels(kernels)
     }

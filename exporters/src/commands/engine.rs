@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
-use cumo_bundle::{Bundle, Engines, Target, WeightsFiles, names};
+use cumo_bundle::{Bundle, ENGINES_FORMAT, Engines, Error, FORMAT, Target, WeightsFiles, names};
 use cumo_checkpoint::Sources;
 use cumo_export::engine::{
     Advice, EngineInput, EngineOptions, EngineSummary, Findings, Sizes, WeightsPlace, build_engines,
@@ -28,7 +28,15 @@ pub(crate) fn run(arguments: &EngineArguments) -> anyhow::Result<()> {
 }
 
 fn explain(arguments: &EngineArguments) -> anyhow::Result<String> {
-    let engines = Engines::open(&arguments.input)?;
+    let path = &arguments.input;
+    let engines = Engines::open(path).map_err(|error| match error {
+        Error::EnginesVersion { format, .. } if format == FORMAT => anyhow::anyhow!(
+            "{0}: a bundle, not engines: --explain is for the engines that `cumo-export engine {0} \
+             -o ENGINES` makes of it",
+            path.display()
+        ),
+        other => other.into(),
+    })?;
     let explanation = Explanation::of(&engines, arguments.plugin.as_deref())?;
     Ok(match arguments.json {
         true => serde_json::to_string_pretty(&explanation)? + "\n",
@@ -37,6 +45,16 @@ fn explain(arguments: &EngineArguments) -> anyhow::Result<String> {
 }
 
 fn build(arguments: &EngineArguments, output: &Path) -> anyhow::Result<String> {
+    let path = &arguments.input;
+    if let Err(Error::Version { format, .. }) = Bundle::read_manifest(path)
+        && format == ENGINES_FORMAT
+    {
+        anyhow::bail!(
+            "{0}: engines, not a bundle: give the bundle or checkpoint that they were built of; \
+             `cumo-export engine --explain {0}` says what they are made of",
+            path.display()
+        );
+    }
     let options = options(arguments, output)?;
     let bar = EngineBar::new()?;
     let summary = build_engines(&options, &bar)

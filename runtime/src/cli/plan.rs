@@ -57,7 +57,12 @@ pub(crate) struct PlanArgs {
 #[command(next_help_heading = "Another device")]
 pub(crate) struct CustomArgs {
     /// Memory that programs can be given, in GiB
-    #[arg(long, value_name = "GB", allow_negative_numbers = true, requires_all = ["bandwidth_gbs", "f16_tflops"])]
+    #[arg(
+        long,
+        value_name = "GB",
+        allow_negative_numbers = true,
+        requires_all = ["bandwidth_gbs", "f16_tflops"]
+    )]
     memory_gb: Option<f64>,
     /// Memory bandwidth, in GB/s
     #[arg(long, value_name = "GB/S", allow_negative_numbers = true, requires = "memory_gb")]
