@@ -49,12 +49,30 @@ fn wait(child: &mut Child) -> Result<Option<ExitStatus>> {
             return Ok(Some(status));
         }
         if Instant::now() >= end {
-            child.kill()?;
-            child.wait()?;
+            stop(child)?;
             return Ok(None);
         }
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// How long a program may take to end once it is interrupted.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Interrupts a program as Ctrl-C would, so that it ends its own: `cumo bench` has new processes,
+/// which hold the device. Kills it where it goes on.
+fn stop(child: &mut Child) -> Result<()> {
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    let end = Instant::now() + GRACE;
+    while interrupted.as_ref().is_ok_and(ExitStatus::success) && Instant::now() < end {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(())
 }
 
 /// What a program printed, and how it ended.
@@ -191,10 +209,17 @@ mod tests {
         assert_eq!(watch(&mut shell(script)).unwrap(), ("before\n".to_owned(), TIME_IS_UP));
         let output = capture(&mut shell(script)).unwrap();
         assert_eq!((&output.stdout[..], output.status), (&b"before\n"[..], None));
-        for error in [run(&mut shell("sleep 5")), read(&mut shell("sleep 5")).map(drop)] {
+        for error in [run(&mut shell("exec sleep 5")), read(&mut shell("exec sleep 5")).map(drop)] {
             let error = error.unwrap_err().to_string();
-            assert_eq!(error, "`sh -c sleep 5` was stopped: its time was up");
+            assert_eq!(error, "`sh -c exec sleep 5` was stopped: its time was up");
         }
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_program_whose_time_is_up_is_interrupted_first_and_may_end_its_own() {
+        let _limit = time_limit::for_this_thread(Duration::from_millis(300));
+        let script = "trap 'echo ended; exit 0' INT; sleep 5 & wait";
+        assert_eq!(watch(&mut shell(script)).unwrap(), ("ended\n".to_owned(), TIME_IS_UP));
     }
 }
