@@ -103,6 +103,26 @@ fn every_router_sends_every_token_to_as_many_experts_as_it_should() {
 }
 
 #[test]
+fn routers_that_chose_nothing_have_no_row() {
+    let bundle = Bundle::new();
+    let json =
+        bench(&bundle, &["--no-image", "--cold-starts", "0", "--format", "json", "--depth", "0"]);
+    assert!(json.status.success(), "{}", text(&json.stderr));
+    let result: BenchResult = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(result.expert_load.is_empty(), "{:?}", result.expert_load);
+    assert!(!result.notes.iter().any(|note| note.contains("choices")), "{:?}", result.notes);
+}
+
+#[test]
+fn depths_that_all_lack_room_are_an_error() {
+    let bundle = Bundle::new();
+    let output = bench(&bundle, &["--no-image", "--cold-starts", "0", "-d", "4096"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.contains("--depth 4096: ") && error.contains(" behind it need"), "{error}");
+}
+
+#[test]
 fn without_choices_the_way_to_them_is_told_and_json_and_csv_are_read_by_programs() {
     let bundle = Bundle::without_choices();
     let json =

@@ -68,6 +68,7 @@ pub(crate) fn run(workspace: &Workspace, name: Option<&str>, args: &[String]) ->
             cargo.args(["bench", "--locked", "--package", "cumo-benches", "--bench", name, "--"]);
             cargo.args(args).current_dir(&workspace.root);
             cargo.env(onnxruntime::DYLIB_PATH, onnxruntime::ensure(workspace)?);
+            cargo.env("CUMO_CACHE_DIR", "");
             process::run(&mut cargo)
         }
         Kind::Script => {
@@ -75,6 +76,7 @@ pub(crate) fn run(workspace: &Workspace, name: Option<&str>, args: &[String]) ->
             let mut python = python::with_packages(workspace)?;
             python.arg(workspace.root.join(format!("benches/{name}.py"))).args(args);
             python.env("CUMO_EXPORT", workspace.target.join("release/cumo-export"));
+            python.env("CUMO_CACHE_DIR", "");
             process::run(&mut python)
         }
     }

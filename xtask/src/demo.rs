@@ -60,7 +60,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     for question in &questions {
         let image = sample.join("images").join(&question.image);
         let mut cumo = Command::new(programs.join("cumo"));
-        cumo.env(onnxruntime::DYLIB_PATH, &library);
+        cumo.env(onnxruntime::DYLIB_PATH, &library).env("CUMO_CACHE_DIR", "");
         cumo.arg("run").arg("--model").arg(&bundle).arg("--image").arg(image);
         cumo.args(["--prompt", &question.text, "--temperature", "0", "--json"]);
         let output = process::read(&mut cumo)?;

@@ -45,7 +45,7 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
         cargo.env("CUMO_REQUIRE_TENSORRT", "1");
     }
     println!("== Rust tests");
-    process::run(cargo.env(onnxruntime::DYLIB_PATH, &library))?;
+    process::run(cargo.env(onnxruntime::DYLIB_PATH, &library).env("CUMO_CACHE_DIR", ""))?;
     println!("== the stand-in for TensorRT is not loaded by what is built without tests");
     let mut alone = process::cargo();
     alone.args(["test", "--locked", "-p", "cumo-tensorrt", "--test", "tensorrt", "stand_in"]);

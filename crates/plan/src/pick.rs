@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use cumo_bundle::compute_capability_name;
 use serde::Serialize;
 
-use crate::device::Device;
+use crate::device::{Device, Runs};
 use crate::plan::{Planning, PrecisionPlan, Question, RunsOn};
 use crate::precision::Precision;
 use crate::text;
@@ -76,7 +76,7 @@ pub(crate) fn advice(
     if let Some(images) = fewer_images(planning, smallest.precision, question) {
         advice.push(format!("{} fits with --images {images}", smallest.precision));
     }
-    let devices = larger_devices(smallest.total_bytes);
+    let devices = larger_devices(planning.device, smallest.total_bytes);
     if !devices.is_empty() {
         advice.push(format!("devices with room for it: {}", devices.join(", ")));
     }
@@ -143,11 +143,14 @@ fn fewer_images(planning: &Planning<'_>, precision: Precision, question: &Questi
     (!fits(question.images)).then_some(low)
 }
 
-/// Up to four devices of the table with room for so many bytes, the smallest first.
-fn larger_devices(total_bytes: u64) -> Vec<String> {
+/// Up to four devices of the table with room for so many bytes: those of the device's kind (boards
+/// or cards) before others, the smallest first.
+fn larger_devices(than: &Device, total_bytes: u64) -> Vec<String> {
+    // Of a device that was described nobody knows its kind.
+    let is_other = |device: &Device| than.runs != Runs::All && device.unified != than.unified;
     let room = |device: &Device| device.visible_bytes - device.system_bytes;
     let mut devices: Vec<Device> =
         Device::all().into_iter().filter(|device| room(device) >= total_bytes).collect();
-    devices.sort_by_key(room);
+    devices.sort_by_key(|device| (is_other(device), room(device)));
     devices.into_iter().take(4).map(|device| device.id).collect()
 }

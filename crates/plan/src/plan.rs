@@ -1,5 +1,6 @@
 //! The plan: for every precision what it needs, whether it fits, and its bounds.
 
+use cumo_bundle::EngineLimits;
 use serde::Serialize;
 
 use crate::bounds::{Bounding, Bounds, Units};
@@ -129,6 +130,9 @@ pub struct PrecisionPlan {
     pub missing_bytes: u64,
     /// The longest context that fits, with the same question; none where not even the prompt does.
     pub largest_context: Option<u64>,
+    /// The context that engines were built for; none of what is no engines yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub built_context: Option<u64>,
     /// Its bounds; none where it does not run on the device.
     pub bounds: Option<Bounds>,
 }
@@ -140,6 +144,17 @@ pub struct PartBytes {
     pub part: Part,
     /// Bytes.
     pub bytes: u64,
+}
+
+impl PrecisionPlan {
+    /// The longest context that fits and, of engines, that they were built for.
+    pub(crate) fn longest_context(&self) -> Option<String> {
+        let fits = self.largest_context?;
+        Some(match self.built_context {
+            Some(built) if built <= fits => format!("{built} as built"),
+            _ => fits.to_string(),
+        })
+    }
 }
 
 /// What runs a precision.
@@ -217,6 +232,10 @@ impl Question {
         if context == 0 || context > model {
             return refuse("--context", context, format!("the model has 1 to {model} positions"));
         }
+        let named = match (request.context, built) {
+            (None, Some(built)) if built == context => "the engines' context of",
+            _ => "--context",
+        };
         let image_tokens = subject.sizes.image_tokens();
         let seen = request.images.saturating_mul(image_tokens);
         // A position is left for the answer.
@@ -235,7 +254,7 @@ impl Question {
                     images => format!("{images} images"),
                 }
             );
-            return refuse("--context", context, reason);
+            return refuse(named, context, reason);
         }
         Ok(Question { context, images: request.images, prompt_tokens, prompt_positions })
     }
@@ -289,6 +308,7 @@ impl Planning<'_> {
             fits: in_memory.then_some(missing == 0),
             missing_bytes: if in_memory { missing } else { 0 },
             largest_context: self.largest_context(precision, question).filter(|_| in_memory),
+            built_context: self.limits(precision).map(|limits| limits.max_context as u64),
             bounds,
         }
     }
@@ -316,6 +336,11 @@ impl Planning<'_> {
         self.subject.made.as_ref().filter(|made| made.precision == precision)
     }
 
+    /// What engines that were built take.
+    fn limits(&self, precision: Precision) -> Option<&EngineLimits> {
+        self.made(precision).and_then(|made| made.limits.as_ref())
+    }
+
     fn weights(&self, precision: Precision) -> Vec<PartBytes> {
         let sizes = &self.subject.sizes;
         let of = |(index, part): (usize, Part)| {
@@ -338,7 +363,7 @@ impl Planning<'_> {
     }
 
     fn run(&self, precision: Precision, question: &Question, context: u64) -> Run {
-        let limits = self.made(precision).and_then(|made| made.limits.as_ref());
+        let limits = self.limits(precision);
         let Question { images, prompt_positions, .. } = *question;
         let (images, pass) = match (precision.is_for_engines(), limits) {
             (true, Some(limits)) => {

@@ -66,7 +66,7 @@ fn row(plan: &Plan) -> Vec<String> {
         format!("{}{beside}", row.precision),
         gib(row.total_bytes),
         fits,
-        row.largest_context.map_or_else(none, |context| context.to_string()),
+        row.longest_context().unwrap_or_else(none),
     ]);
     let bounds = row.bounds.as_ref();
     let stage = |bound: Option<Bound>| bound.map_or_else(none, |bound| time(bound.milliseconds));

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use crate::bounds::{Bound, Bounds, Limit};
 use crate::device::Device;
 use crate::measured::Measured;
+use crate::pick::Best;
 use crate::plan::{Plan, PrecisionPlan, RunsOn};
 
 /// Bytes in GiB, with two digits behind the point below 100; what is less than a hundredth of one in
@@ -87,8 +88,10 @@ impl fmt::Display for Plan {
         match &self.best {
             Some(best) if best.fits_request => writeln!(
                 f,
-                "best: {}, a context of {} (up to {} fits)",
-                best.precision, self.request.context, best.context
+                "best: {}, a context of {} ({})",
+                best.precision,
+                self.request.context,
+                room(self, best)
             )?,
             Some(best) => writeln!(
                 f,
@@ -98,6 +101,16 @@ impl fmt::Display for Plan {
             None => f.write_str("best: nothing fits\n")?,
         }
         self.advice.iter().try_for_each(|sentence| writeln!(f, "  {sentence}"))
+    }
+}
+
+/// How much longer a context could be.
+fn room(plan: &Plan, best: &Best) -> String {
+    let built = plan.precisions.iter().find(|row| row.precision == best.precision);
+    match built.and_then(|row| row.built_context) {
+        Some(built) if built == plan.request.context => "as built".to_owned(),
+        Some(built) if built <= best.context => format!("{built} as built"),
+        _ => format!("up to {} fits", best.context),
     }
 }
 
@@ -151,7 +164,11 @@ fn memory(plan: &Plan) -> String {
             None => "on the host".to_owned(),
         };
         let star = if row.held_weights_bytes > row.weights_bytes { "*" } else { "" };
-        let made = if row.made { " (this bundle)" } else { "" };
+        let made = match (row.made, row.built_context) {
+            (false, _) => "",
+            (true, None) => " (this bundle)",
+            (true, Some(_)) => " (these engines)",
+        };
         let beside = if row.runs_on == RunsOn::Processor { " (processor)" } else { "" };
         vec![
             format!("{}{made}{beside}", row.precision),
@@ -160,7 +177,7 @@ fn memory(plan: &Plan) -> String {
             gib(row.activations_bytes),
             gib(row.total_bytes),
             fits,
-            row.largest_context.map_or_else(|| "-".to_owned(), |context| context.to_string()),
+            row.longest_context().unwrap_or_else(|| "-".to_owned()),
         ]
     };
     let rows: Vec<_> = plan.precisions.iter().map(row).collect();

@@ -14,7 +14,8 @@ impl Bench<'_> {
     /// Why nothing can be measured at a depth; none where it can.
     pub(super) fn depth_problem(&mut self, depth: usize) -> Option<String> {
         let context = self.model.facts().llm.context_length;
-        let new = self.options.prompt_tokens.max(self.options.generate_tokens).max(1);
+        let (prompt, tokens) = (self.options.prompt_tokens.max(1), self.options.generate_tokens);
+        let new = prompt.max(tokens);
         let needed = depth.saturating_add(new);
         let of_engines = self.model.executor().limits().cache == Some(context);
         (needed > context).then(|| {
@@ -24,8 +25,22 @@ impl Bench<'_> {
                 ),
                 false => format!("the model's context has {context}"),
             };
-            format!("with {new} new tokens it needs {needed} positions, {who}")
+            let what = match prompt >= tokens {
+                true => format!("a prompt of {prompt} tokens behind it needs"),
+                false => format!("{tokens} tokens behind it need"),
+            };
+            format!("{what} {needed} positions, {who}")
         })
+    }
+
+    /// Why nothing can be measured at any of the depths; none where it can at one of them.
+    pub fn depths_problem(&mut self) -> Option<String> {
+        let mut first = None;
+        for depth in self.options.depths.clone() {
+            let problem = self.depth_problem(depth)?;
+            first.get_or_insert_with(|| format!("--depth {depth}: {problem}"));
+        }
+        first
     }
 
     /// Measures behind `depth` random tokens; no generation where none is asked for.

@@ -44,11 +44,26 @@ impl KernelsReport {
             (None, _) => "none are kept: CUMO_CACHE_DIR is empty, or HOME is not set".to_owned(),
             (Some(folder), 0) => format!("none yet ({})", folder.display()),
             (Some(folder), files) => {
-                let megabytes = self.bytes as f64 * 1e-6;
-                format!("{files} files, {megabytes:.1} MB ({})", folder.display())
+                let (files, size) = (counted(files), size(self.bytes));
+                format!("{files}, {size} ({})", folder.display())
             }
         };
         format!("kept kernels  {kept}")
+    }
+}
+
+fn counted(files: usize) -> String {
+    match files {
+        1 => "1 file".to_owned(),
+        files => format!("{files} files"),
+    }
+}
+
+/// Megabytes, or kilobytes of what is less than one.
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        few if few < 999_950.0 => format!("{:.1} kB", few * 1e-3),
+        many => format!("{:.1} MB", many * 1e-6),
     }
 }
 
@@ -286,6 +301,8 @@ mod tests {
             KernelsReport { folder: folder.map(PathBuf::from), files, bytes }.for_people()
         };
         assert_eq!(report(Some("/c"), 2, 12_340_000), "kept kernels  2 files, 12.3 MB (/c)");
+        assert_eq!(report(Some("/c"), 5, 1_570), "kept kernels  5 files, 1.6 kB (/c)");
+        assert_eq!(report(Some("/c"), 1, 999_960), "kept kernels  1 file, 1.0 MB (/c)");
         assert_eq!(report(Some("/c"), 0, 0), "kept kernels  none yet (/c)");
         assert!(report(None, 0, 0).contains("none are kept"));
     }

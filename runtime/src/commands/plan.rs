@@ -57,6 +57,10 @@ fn subject(path: &Path) -> Result<Subject> {
         Err(Error::Version { format, .. }) if format == ENGINES_FORMAT => {
             Subject::of_engines(&Engines::read_manifest(path)?)
         }
+        Err(error @ Error::NoManifest(_)) if path.join("config.json").is_file() => bail!(
+            "{error}, or plan from the checkpoint with `cumo-export plan {} --device DEVICE`",
+            path.display()
+        ),
         manifest => Subject::of_bundle(&manifest?),
     };
     subject.with_context(|| path.display().to_string())

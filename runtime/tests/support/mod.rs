@@ -69,7 +69,7 @@ impl Bundle {
     pub(crate) fn cumo(&self, command: &str) -> Command {
         let mut cumo = Command::new(env!("CARGO_BIN_EXE_cumo"));
         cumo.arg(command).arg("--model").arg(self.beside("bundle")).stdin(Stdio::piped());
-        cumo.stdout(Stdio::piped()).stderr(Stdio::piped());
+        cumo.stdout(Stdio::piped()).stderr(Stdio::piped()).env("CUMO_CACHE_DIR", "");
         cumo
     }
 

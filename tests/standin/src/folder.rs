@@ -106,10 +106,11 @@ impl StandIn {
         self.folder.join(PLUGIN_FILE)
     }
 
-    /// The variables that lead a program here.
+    /// The variables that lead a program here, with what it keeps of compiled kernels.
     #[must_use]
-    pub fn variables(&self) -> [(&'static str, PathBuf); 3] {
+    pub fn variables(&self) -> [(&'static str, PathBuf); 4] {
         [
+            ("CUMO_CACHE_DIR", self.folder.join("kernels")),
             ("CUMO_TRT_SHIM", self.folder.clone()),
             ("CUMO_TRT_LIBRARY", self.folder.clone()),
             ("CUMO_TRT_PLUGIN", self.plugin()),

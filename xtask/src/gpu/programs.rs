@@ -113,6 +113,8 @@ impl Programs {
     pub(super) fn program(&self, name: &str) -> Command {
         let mut program = Command::new(self.folder.join(name));
         program.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        // Kernels that are kept stay out of the user's folder.
+        program.env("CUMO_CACHE_DIR", self.work.join("kernels"));
         program.stdin(Stdio::null());
         program
     }
@@ -249,6 +251,15 @@ mod tests {
         assert!(why.ends_with("12.0 and later, NVIDIA H200 has 9.0"), "{why}");
         assert_eq!(obstacle(&facts, &device(89, false)), None);
         assert_eq!(obstacle(&facts, &device(90, true)), None);
+    }
+
+    #[test]
+    fn kernels_are_kept_beside_what_the_programs_make() {
+        let programs =
+            Programs::on_stand_in(Path::new("bin"), Path::new("work"), Path::new("lib"), vec![]);
+        let cumo = programs.cumo("run", Path::new("engines"));
+        let folder = cumo.get_envs().find(|(name, _)| *name == "CUMO_CACHE_DIR");
+        assert_eq!(folder.unwrap().1.unwrap(), Path::new("work").join("kernels").as_os_str());
     }
 
     #[test]

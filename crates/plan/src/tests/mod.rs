@@ -4,7 +4,7 @@ mod properties;
 mod results;
 mod shares;
 
-use cumo_bundle::{FloatType, MoeFacts, Target};
+use cumo_bundle::{EngineLimits, FloatType, MoeFacts, Target, TensorrtFacts, TensorrtFlavour};
 
 use crate::testing::{mistral_7b, mistral_7b_facts, mixtral_8x7b, mixtral_8x7b_facts};
 use crate::weights::{held, parameters, read};
@@ -145,29 +145,31 @@ fn a_processor_holds_f16_weights_as_f32_and_a_device_as_they_are() {
     }
 }
 
+/// Engines of Mistral-7B in half precision.
+fn engines(context: usize, target: Target, flavour: TensorrtFlavour, devices: &[u32]) -> Subject {
+    let mut subject = Subject::of_model(&mistral_7b_facts()).unwrap();
+    subject.made = Some(crate::subject::Made {
+        precision: Precision { target, dtype: FloatType::F16 },
+        weights: [1 << 20; 4],
+        limits: Some(EngineLimits {
+            max_context: context,
+            max_prompt: 2048,
+            max_images: 1,
+            batch: 1,
+            attended: vec![context],
+        }),
+        tensorrt: Some(TensorrtFacts {
+            flavour,
+            version: "10.3.0.30".to_owned(),
+            compute_capabilities: devices.to_vec(),
+        }),
+    });
+    subject
+}
+
 #[test]
 fn engines_for_other_devices_than_the_planned_one_say_so() {
-    use cumo_bundle::{EngineLimits, TensorrtFacts, TensorrtFlavour};
-    let engines = |target, flavour, devices: &[u32]| {
-        let mut subject = Subject::of_model(&mistral_7b_facts()).unwrap();
-        subject.made = Some(crate::subject::Made {
-            precision: Precision { target, dtype: FloatType::F16 },
-            weights: [1 << 20; 4],
-            limits: Some(EngineLimits {
-                max_context: 4096,
-                max_prompt: 2048,
-                max_images: 1,
-                batch: 1,
-                attended: vec![4096],
-            }),
-            tensorrt: Some(TensorrtFacts {
-                flavour,
-                version: "10.3.0.30".to_owned(),
-                compute_capabilities: devices.to_vec(),
-            }),
-        });
-        subject
-    };
+    let engines = |target, flavour, devices: &[u32]| engines(4096, target, flavour, devices);
     let advice = |subject: &Subject, device: &str| {
         let device = Device::by_id(device).unwrap();
         plan(subject, &device, &request()).unwrap().advice.join("\n")
@@ -184,6 +186,34 @@ fn engines_for_other_devices_than_the_planned_one_say_so() {
     let orin = engines(Target::Tensorrt103, TensorrtFlavour::V10, &[87]);
     assert!(!advice(&orin, "agx-orin-64gb").contains("do not run"));
     assert!(advice(&orin, "rtx-5090").contains("do not run on rtx-5090, which has 12.0"));
+}
+
+#[test]
+fn devices_of_the_same_kind_come_first() {
+    let advice = |id| on(id, &mixtral_8x7b_facts(), &request()).advice.join("; ");
+    assert!(advice("agx-orin-64gb").contains("with room for it: thor-t5000, "));
+    assert!(!advice("rtx-4090").contains("with room for it: thor-t5000"));
+}
+
+#[test]
+fn engines_have_the_context_that_they_were_built_for() {
+    let device = Device::by_id("rtx-4090").unwrap();
+    let built = engines(512, Target::Tensorrt, TensorrtFlavour::Rtx, &[]);
+    let error = plan(&built, &device, &request()).unwrap_err().to_string();
+    assert!(error.starts_with("the engines' context of 512: the prompt has 577"), "{error}");
+    let asked = Request { context: Some(512), ..request() };
+    let error = plan(&built, &device, &asked).unwrap_err().to_string();
+    assert!(error.starts_with("--context 512: the prompt has 577"), "{error}");
+    let built = engines(1024, Target::Tensorrt, TensorrtFlavour::Rtx, &[]);
+    let planned = |context| plan(&built, &device, &Request { context, ..request() }).unwrap();
+    let text = planned(None).to_string();
+    let row = text.lines().find(|line| line.starts_with("tensorrt f16 (these engines)"));
+    assert!(row.unwrap().ends_with(" 1024 as built"), "{text}");
+    assert!(text.contains("best: tensorrt f16, a context of 1024 (as built)"), "{text}");
+    let text = planned(Some(800)).to_string();
+    assert!(text.contains("a context of 800 (1024 as built)"), "{text}");
+    let text = side_by_side(&[planned(None)]);
+    assert!(text.contains(" 1024 as built "), "{text}");
 }
 
 #[test]
@@ -205,7 +235,7 @@ fn what_does_not_fit_says_by_how_much_and_what_would() {
     assert_eq!(row.missing_bytes, row.total_bytes - plan.available_bytes);
     let advice = plan.advice.join("; ");
     assert!(advice.contains("the least, tensorrt f16, needs "), "{advice}");
-    assert!(advice.contains("devices with room for it: a10, l4, rtx-4090"), "{advice}");
+    assert!(advice.contains("devices with room for it: agx-orin-64gb, thor-t4000, "), "{advice}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn prompts_and_tokens_at_depths_take_what_they_are_known_to_take() {
         assert_eq!(
             result.notes,
             [
-                "depth 4096 was skipped: with 7 new tokens it needs 4103 positions, the model's context has 64"
+                "depth 4096 was skipped: a prompt of 7 tokens behind it needs 4103 positions, the model's context has 64"
             ]
         );
     }
@@ -50,7 +50,23 @@ fn a_depth_that_engines_have_no_room_for_names_their_option() {
     assert_eq!(bench.depth_problem(64 - PROMPT), None);
     assert_eq!(
         bench.depth_problem(64).unwrap(),
-        "with 7 new tokens it needs 71 positions, the engines were built for 64 (cumo-export engine --max-context 71, where the model has room)"
+        "a prompt of 7 tokens behind it needs 71 positions, the engines were built for 64 (cumo-export engine --max-context 71, where the model has room)"
+    );
+}
+
+#[test]
+fn depths_are_a_problem_where_none_has_room_and_what_needs_it_is_named() {
+    let problem = |depths: &[usize], tokens: usize| {
+        let mut model = model(&turned_by_hand(), false);
+        let cancel = CancelToken::new();
+        let options = BenchOptions { generate_tokens: tokens, ..options(&[], depths) };
+        Bench::new(&mut model, &options, &cancel, &mut ()).depths_problem()
+    };
+    assert_eq!(problem(&[], 5), None);
+    assert_eq!(problem(&[4096, 0], 5), None);
+    assert_eq!(
+        problem(&[4096, 8192], 9).unwrap(),
+        "--depth 4096: 9 tokens behind it need 4105 positions, the model's context has 64"
     );
 }
 

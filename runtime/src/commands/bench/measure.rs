@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use cumo_processor::ImageLimits;
-use cumo_results::schema::{Conditions, Energy, MAX_ROWS, MAX_SAMPLES};
+use cumo_results::schema::{Conditions, Energy, ExpertLoad, MAX_ROWS, MAX_SAMPLES};
 use cumo_results::{BenchResult, check_writable, render};
 use cumo_runtime::backend::BackendError;
 use cumo_runtime::bench::{self, Bench, BenchOptions, ENERGY_SPAN, Rest, SyntheticImage};
@@ -112,6 +112,9 @@ fn measure(args: &MeasureArgs, interrupt: &Interrupt) -> Result<BenchResult> {
         ..args.work.options(images.paths.clone())
     };
     let mut measuring = Bench::new(&mut model, &options, interrupt.token(), &mut bars);
+    if let Some(problem) = measuring.depths_problem() {
+        bail!("{problem}");
+    }
     let power = Power::at_rest(&mut measuring)?;
     let (measured, during) = bench::watched(&machine, &backend, || measuring.run(&mut result));
     measured?;
@@ -249,10 +252,13 @@ fn experts(
         }
     };
     let model = other.as_mut().unwrap_or(model);
-    result.expert_load = bench::expert_load(model, images, question, interrupt.token())?;
-    if result.expert_load.is_empty() {
+    let load = bench::expert_load(model, images, question, interrupt.token())?;
+    if load.is_empty() {
         result.notes.push(NO_CHOICES.to_owned());
     }
+    // A router that chose nothing, as those of images without an image, has no load.
+    let chose = |load: &ExpertLoad| load.tokens_per_expert.iter().any(|tokens| *tokens > 0);
+    result.expert_load = load.into_iter().filter(chose).collect();
     Ok(())
 }
 

@@ -63,14 +63,14 @@ impl Answerer {
     fn check(&self, answer: &AnswerLine) -> Result<()> {
         let own = &self.model_id;
         ensure!(answer.model_id == *own, "an answer of `{}`, not of `{own}`", answer.model_id);
-        for (key, what) in [(BUNDLE, "bundle"), (ENGINES, "engines")] {
+        for (key, what) in [(BUNDLE, "bundle's"), (ENGINES, "engines'")] {
             let shown = |metadata: &Map<String, Value>| match metadata.get(key) {
                 Some(Value::String(hash)) => hash.clone(),
                 _ => "not told".to_owned(),
             };
             ensure!(
                 answer.metadata.get(key) == self.metadata.get(key),
-                "an answer of another model that is called `{own}` too ({key} of the {what}' \
+                "an answer of another model that is called `{own}` too ({key} of the {what} \
                  manifest: {}, here: {})",
                 shown(&answer.metadata),
                 shown(&self.metadata)
@@ -256,6 +256,8 @@ mod tests {
             fs::write(&path, &text).unwrap();
             let error = AnswersFile::open(&path, &other).unwrap_err().to_string();
             assert!(error.contains("line 1: an answer of another model that is called `m`"));
+            let whose = ["of the bundle's manifest: ", "of the engines' manifest: "];
+            assert!(whose.iter().any(|whose| error.contains(whose)), "{error}");
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }

@@ -53,7 +53,11 @@ pub(super) fn read(file: &Path, image_folder: &Path) -> Result<Vec<Question>> {
         question.line = line_number;
         if let Some(image) = &question.image {
             let path = image_folder.join(image);
-            ensure!(path.is_file(), "{name}, line {line_number}: no image {}", path.display());
+            ensure!(
+                path.is_file(),
+                "{name}, line {line_number}: no image {} (--image-folder names the images' folder)",
+                path.display()
+            );
         }
         questions.push(question);
     }
@@ -134,6 +138,7 @@ mod tests {
         let error =
             read_text("{\"question_id\": 7, \"text\": \"\", \"image\": \"b.png\"}").unwrap_err();
         assert!(error.contains("line 1: no image") && error.contains("b.png"), "{error}");
+        assert!(error.contains("--image-folder"), "{error}");
         assert!(read_text("\n").unwrap_err().contains("no questions"));
     }
 
