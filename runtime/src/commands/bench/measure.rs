@@ -30,12 +30,15 @@ pub(super) fn run(args: &MeasureArgs) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
     match measure(args, &interrupt) {
         Ok(result) => {
-            // First, as whoever reads the output may have seen enough.
-            if let Some(file) = &args.output {
-                result.write(file)?;
+            // First, as whoever reads the output may have seen enough; what cannot be written is
+            // printed all the same.
+            let written = args.output.as_ref().map(|file| (file, result.write(file)));
+            let printed = print(&result, args.format);
+            if let Some((file, written)) = written {
+                written?;
                 console::note(&format!("written to {}", file.display()));
             }
-            print(&result, args.format)?;
+            printed?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) if is_interrupted(&error) => {
