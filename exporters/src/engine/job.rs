@@ -96,6 +96,18 @@ pub(super) fn limits(manifest: &Manifest, sizes: &Sizes) -> Result<EngineLimits,
     Ok(EngineLimits { max_images, batch, max_prompt, max_context, attended })
 }
 
+/// What is to be said of a context that has no room for a question about an image: the image's
+/// positions, a token before them and one of the answer.
+pub(super) fn images_problem(image_tokens: usize, max_context: usize) -> Option<String> {
+    let needed = image_tokens.saturating_add(2);
+    (max_context < needed).then(|| {
+        format!(
+            "no question about an image fits: an image takes {image_tokens} positions, the engines \
+             have {max_context} (--max-context {needed} at least)"
+        )
+    })
+}
+
 /// The bundle's rungs that a cache of `max_context` positions has, without the short ones where
 /// there are long ones: an engine each is not worth what it saves.
 fn ladder(rungs: &[usize], max_context: usize) -> Vec<usize> {
@@ -258,5 +270,14 @@ mod tests {
         assert_eq!(ladder(&rungs, 3000), [512, 1024, 2048, 3000]);
         assert_eq!(ladder(&rungs, 200), [64, 128, 200]);
         assert_eq!(ladder(&[], 200), [0usize; 0]);
+    }
+
+    #[test]
+    fn a_context_without_room_for_an_image_is_warned_of() {
+        let problem = images_problem(576, 512).unwrap();
+        assert!(problem.starts_with("no question about an image fits"), "{problem}");
+        assert!(problem.ends_with("(--max-context 578 at least)"), "{problem}");
+        assert!(images_problem(576, 577).is_some());
+        assert_eq!(images_problem(576, 578), None);
     }
 }

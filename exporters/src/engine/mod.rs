@@ -99,7 +99,11 @@ fn build(options: &EngineOptions, progress: &dyn EngineProgress) -> Result<Engin
         progress.engine(&job.name(), index, jobs.len());
         engines.push(attempt.engine(job, &mut writer, progress)?);
     }
-    let (built, findings) = attempt.finish()?;
+    let (built, mut findings) = attempt.finish()?;
+    let image_tokens = source.manifest.model.vision.image_tokens;
+    if let Some(problem) = job::images_problem(image_tokens, limits.max_context) {
+        findings.note(&problem);
+    }
     let reused = jobs.len() - built;
     let weights_files = put_weights(&mut writer, &source, options)?;
     let manifest = manifest(&toolkit, source, options, limits, engines, weights_files);

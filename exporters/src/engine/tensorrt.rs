@@ -113,7 +113,10 @@ fn try_devices(library: &Library, devices: &[u32]) -> Result<(), Error> {
     let built = Builder::new(library)
         .parse(&model, None)
         .and_then(|mut network| network.build(&BuildOptions::new().compute_capabilities(&devices)));
-    built.map(drop).map_err(|error| refused(&error))
+    built.map(drop).map_err(|error| {
+        let else_where = "TensorRT-RTX does not build for every card: TensorRT 10 or 11 builds on the card itself (docs/pc.md)";
+        refused(&format!("{error}; {else_where}"))
+    })
 }
 
 /// A full TensorRT where there is one and a device for it; else TensorRT-RTX.
