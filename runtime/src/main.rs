@@ -11,6 +11,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    switch_telemetry_off();
     leave_caught_panics_untold();
     // Without it a limit ends the program, as it would without this line.
     let _ = commands::interrupt::survive_size_limits();
@@ -32,6 +33,18 @@ fn main() -> ExitCode {
             commands::console::error(&error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// ONNX Runtime since 1.29 gives the machine a number, keeps events in files and sends them, from
+/// the making of its environment on, which is before its API can be told not to. Whoever has set the
+/// variable has decided.
+#[allow(unsafe_code, reason = "sets an environment variable")]
+fn switch_telemetry_off() {
+    const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: the program has just begun: no other thread runs that could read the environment.
+        unsafe { std::env::set_var(VARIABLE, "1") };
     }
 }
 

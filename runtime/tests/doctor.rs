@@ -109,3 +109,23 @@ fn files_that_are_not_what_they_should_be_are_not_known() {
     let folders: Vec<(&str, &str)> = folders.iter().map(|(p, t)| (p.as_str(), *t)).collect();
     assert!(doctor(lay_out(&folders).path(), &[]).contains("memory        unknown"));
 }
+
+/// ONNX Runtime's telemetry writes there, unless it is switched off before it begins.
+#[cfg(feature = "ort")]
+#[test]
+fn looking_for_libraries_leaves_no_files_in_the_home_and_temporary_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cumo"));
+    // With these set the library has none by itself.
+    for variable in ["ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "CI", "GITHUB_ACTIONS"] {
+        command.env_remove(variable);
+    }
+    for variable in ["HOME", "TMPDIR", "XDG_CACHE_HOME"] {
+        command.env(variable, folder.path());
+    }
+    let output = command.args(["doctor", "--json"]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["onnxruntime"].is_object(), "{report}");
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}

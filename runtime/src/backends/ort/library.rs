@@ -53,6 +53,9 @@ pub(super) struct Loaded {
 /// beside the program, in `../lib`, `../lib/cumo-edge`, `../local/lib/cumo-edge` and
 /// `../native/onnxruntime` from there, and where the system's loader looks.
 ///
+/// The library's telemetry is switched off as soon as its API can be told so. Releases since 1.29
+/// have by then written files, unless `ORT_DISABLE_TELEMETRY=1` is set, as `cumo` does.
+///
 /// # Errors
 /// [`BackendError::MissingLibrary`], [`BackendError::Library`].
 pub fn find_library() -> Result<LibraryInfo, BackendError> {
