@@ -77,6 +77,18 @@ fn a_result_has_every_part_and_every_sample() {
 }
 
 #[test]
+fn a_result_is_written_though_nobody_reads_the_output() {
+    let bundle = Bundle::new();
+    let file = bundle.beside("r.json");
+    let (output, closed) = std::io::pipe().unwrap();
+    drop(output);
+    let mut command = bundle.cumo("bench");
+    command.args(SHORT).args(["--no-image", "--cold-starts", "0", "-o"]).arg(&file).stdout(closed);
+    assert!(command.status().unwrap().success());
+    assert_eq!(BenchResult::read(&file).unwrap().answers.len(), 5);
+}
+
+#[test]
 fn every_router_sends_every_token_to_as_many_experts_as_it_should() {
     let bundle = Bundle::new();
     let file = bundle.beside("r.json");

@@ -55,8 +55,9 @@ fn write_bundle(folder: &Path) {
     fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
 }
 
-/// `cumo run` that loads an ONNX Runtime whose start takes a minute, once it does.
-fn loading(folder: &Path) -> Child {
+/// `cumo` that loads an ONNX Runtime whose start takes a minute, once it does; its temporary files
+/// are in the folder `temporary`.
+fn loading(folder: &Path, arguments: &[&str]) -> Child {
     let library = folder.join("libonnxruntime.so");
     let source = folder.join("slow.c");
     let text = "#include <unistd.h>\n__attribute__((constructor)) static void start(void) { sleep(60); }\n";
@@ -64,10 +65,14 @@ fn loading(folder: &Path) -> Child {
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source);
     assert!(compiler.status().unwrap().success());
+    let temporary = folder.join("temporary");
+    fs::create_dir(&temporary).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_cumo"))
-        .args(["run", "--prompt-ids", "1", "--model"])
+        .args(arguments)
+        .arg("--model")
         .arg(folder)
         .env("ORT_DYLIB_PATH", &library)
+        .env("TMPDIR", temporary)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -91,6 +96,19 @@ fn wait_until_it_listens(child: &Child) {
     panic!("it does not listen to Ctrl-C");
 }
 
+/// Waits until the program has mapped the library.
+fn wait_until_it_loads(child: &Child) {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap();
+        if maps.contains("libonnxruntime.so") {
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    panic!("it does not load the library");
+}
+
 fn ended(mut child: Child) -> std::process::ExitStatus {
     let start = Instant::now();
     loop {
@@ -111,10 +129,29 @@ fn a_signal_while_loading_ends_the_program_at_once() {
     for (signal, code, number) in [("INT", Some(130), None), ("TERM", None, Some(15))] {
         let folder = tempfile::tempdir().unwrap();
         write_bundle(folder.path());
-        let child = loading(folder.path());
+        let child = loading(folder.path(), &["run", "--prompt-ids", "1"]);
         let kill = ["-s", signal, &child.id().to_string()].map(str::to_owned);
         assert!(Command::new("kill").args(kill).status().unwrap().success());
         let status = ended(child);
         assert_eq!((status.code(), status.signal()), (code, number), "{signal}");
+    }
+}
+
+#[test]
+fn a_benchmark_that_a_signal_ends_while_loading_leaves_no_files() {
+    for signal in ["INT", "TERM", "KILL"] {
+        let folder = tempfile::tempdir().unwrap();
+        write_bundle(folder.path());
+        let results = tempfile::tempdir().unwrap();
+        let file = results.path().join("r.json");
+        let arguments = ["bench", "--cold-starts", "0", "-o", file.to_str().unwrap()];
+        let child = loading(folder.path(), &arguments);
+        wait_until_it_loads(&child);
+        let kill = ["-s", signal, &child.id().to_string()].map(str::to_owned);
+        assert!(Command::new("kill").args(kill).status().unwrap().success());
+        ended(child);
+        for left in [&folder.path().join("temporary"), results.path()] {
+            assert_eq!(fs::read_dir(left).unwrap().count(), 0, "{signal}: {}", left.display());
+        }
     }
 }

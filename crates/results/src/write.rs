@@ -72,8 +72,8 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Sees to it, before the work whose result it is, that [`write_whole`] can write about so many
-/// bytes: they are written to a temporary file in the same folder, which is removed again. Of a
-/// device or a pipe nothing is known before.
+/// bytes: they are written to a file without a name in the same folder, of which nothing is left when
+/// the program is ended meanwhile. Of a device or a pipe nothing is known before.
 ///
 /// # Errors
 /// [`Error::NotWritable`].
@@ -81,9 +81,9 @@ pub fn check_writable(path: &Path, bytes: u64) -> Result<(), Error> {
     let failed = |source| Error::NotWritable { path: path.to_owned(), source };
     let place = place(path).map_err(failed)?;
     let Place::File { path, .. } = place else { return Ok(()) };
-    let mut file = beside(&path).map_err(failed)?;
+    let mut file = folder(&path).and_then(tempfile::tempfile_in).map_err(failed)?;
     io::copy(&mut io::repeat(0).take(bytes), &mut file).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)
+    file.sync_all().map_err(failed)
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -139,18 +139,24 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other(format!("over {MAX_LINKS} links")))
 }
 
-/// A temporary file in the folder of `path`.
-fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+/// The folder of `path`, which must be there.
+fn folder(path: &Path) -> io::Result<&Path> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
         let problem = format!("there is no folder {}", folder.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, problem));
     }
+    Ok(folder.unwrap_or(Path::new(".")))
+}
+
+/// A temporary file in the folder of `path`.
+fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let folder = folder(path)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".cumo-").suffix(".part");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder.unwrap_or(Path::new(".")))
+    builder.tempfile_in(folder)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! An image to measure with, where none was given.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::path::PathBuf;
 
 use crate::error::Error;
 
@@ -9,8 +11,16 @@ use crate::error::Error;
 /// is easier than a photo for what comes behind decoding. It is an uncompressed BMP: its decoding
 /// says nothing about JPEG's.
 #[derive(Debug)]
-pub struct SyntheticImage {
-    file: tempfile::NamedTempFile,
+pub struct SyntheticImage(Place);
+
+/// Where the image is.
+#[derive(Debug)]
+enum Place {
+    /// In memory: nothing is left, however the program ends.
+    #[cfg(target_os = "linux")]
+    Memory { path: PathBuf, _file: std::fs::File },
+    /// In the folder for temporary files.
+    File(tempfile::NamedTempFile),
 }
 
 impl SyntheticImage {
@@ -21,24 +31,48 @@ impl SyntheticImage {
     /// What a result calls it.
     pub const NAME: &'static str = "synthetic-640x480.bmp";
 
-    /// Makes the file, which is gone with the value.
+    /// Makes the image, which is gone with the value: in memory, or else as a temporary file.
     ///
     /// # Errors
     /// [`Error::File`].
     pub fn new() -> Result<Self, Error> {
+        let bytes = bmp(Self::WIDTH, Self::HEIGHT);
+        #[cfg(target_os = "linux")]
+        if let Ok(place) = in_memory(&bytes) {
+            return Ok(SyntheticImage(place));
+        }
         let folder = std::env::temp_dir();
-        let failed = |source| Error::File { path: folder.clone(), source };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("cumo-bench-").suffix(".bmp");
-        let mut file = builder.tempfile_in(&folder).map_err(failed)?;
-        file.write_all(&bmp(Self::WIDTH, Self::HEIGHT)).map_err(failed)?;
-        Ok(SyntheticImage { file })
+        let place = in_folder(&folder, &bytes);
+        Ok(SyntheticImage(place.map_err(|source| Error::File { path: folder, source })?))
     }
 
-    /// Where it is.
+    /// Where it is, for the programs that this one starts too.
     pub fn path(&self) -> &Path {
-        self.file.path()
+        match &self.0 {
+            #[cfg(target_os = "linux")]
+            Place::Memory { path, .. } => path,
+            Place::File(file) => file.path(),
+        }
     }
+}
+
+/// Fails where other programs cannot open it.
+#[cfg(target_os = "linux")]
+fn in_memory(bytes: &[u8]) -> io::Result<Place> {
+    use std::os::fd::AsRawFd;
+    let made = rustix::fs::memfd_create("cumo-bench", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(made);
+    file.write_all(bytes)?;
+    let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
+    std::fs::File::open(&path)?;
+    Ok(Place::Memory { path, _file: file })
+}
+
+fn in_folder(folder: &Path, bytes: &[u8]) -> io::Result<Place> {
+    let mut file =
+        tempfile::Builder::new().prefix("cumo-bench-").suffix(".bmp").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    Ok(Place::File(file))
 }
 
 /// A 24-bit BMP of `width x height`, whose rows need no padding where `width` is a multiple of 4.
@@ -73,19 +107,39 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn it_is_an_image_of_its_size_and_gone_with_its_value() {
-        let image = SyntheticImage::new().unwrap();
-        let path = image.path().to_owned();
-        let decoded = load_image(&path, &ImageLimits::default()).unwrap();
+    fn is_whole(path: &Path) {
+        let decoded = load_image(path, &ImageLimits::default()).unwrap();
         assert_eq!(
             (decoded.width(), decoded.height()),
             (SyntheticImage::WIDTH, SyntheticImage::HEIGHT)
         );
         let different: std::collections::BTreeSet<_> = decoded.pixels().chunks(3).collect();
         assert!(different.len() > 1_000);
+    }
+
+    #[test]
+    fn it_is_an_image_of_its_size_each_time_it_is_read() {
+        let image = SyntheticImage::new().unwrap();
+        is_whole(image.path());
+        is_whole(image.path());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn another_program_can_read_it() {
+        let image = SyntheticImage::new().unwrap();
+        let read = std::process::Command::new("cat").arg(image.path()).output().unwrap();
+        assert!(read.stdout == bmp(SyntheticImage::WIDTH, SyntheticImage::HEIGHT));
+    }
+
+    #[test]
+    fn where_it_is_a_file_that_is_gone_with_its_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = in_folder(folder.path(), &bmp(SyntheticImage::WIDTH, SyntheticImage::HEIGHT));
+        let image = SyntheticImage(place.unwrap());
+        is_whole(image.path());
         drop(image);
-        assert!(!path.exists());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -30,11 +30,12 @@ pub(super) fn run(args: &MeasureArgs) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
     match measure(args, &interrupt) {
         Ok(result) => {
-            print(&result, args.format)?;
+            // First, as whoever reads the output may have seen enough.
             if let Some(file) = &args.output {
                 result.write(file)?;
                 console::note(&format!("written to {}", file.display()));
             }
+            print(&result, args.format)?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) if is_interrupted(&error) => {
