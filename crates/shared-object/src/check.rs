@@ -6,12 +6,12 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::elf::{Architecture, HEADER_BYTES, Header, SEGMENT_BYTES};
+use crate::elf::{Architecture, HEADER_BYTES, Header, SEGMENT_BYTES, Segment, check_segments};
 use crate::error::Error;
 
 /// Says of a file whether the system's loader can map it as a shared object of this program's
-/// architecture: a regular file, 64-bit ELF, and every segment that is mapped lies in it. Systems
-/// without ELF only have it be a regular file.
+/// architecture: a regular file, 64-bit ELF, every segment that is mapped lies in it, and the
+/// segments fit each other. Systems without ELF only have it be a regular file.
 ///
 /// Where a name without a folder lies is known to the system's loader. Of the places where that
 /// looks, the folders of `LD_LIBRARY_PATH` are looked at here, for files that are cut off.
@@ -68,14 +68,14 @@ pub(crate) fn check_elf(
         return Err(Error::OtherArchitecture { found: header.architecture, wanted });
     }
     let table = read_up_to(file, header.segments_offset, header.segments_bytes())?;
-    let mut needs = header.segments_offset.saturating_add(header.segments_bytes() as u64);
-    for segment in table.chunks_exact(SEGMENT_BYTES) {
-        needs = needs.max(header.mapped_end(segment));
+    let segments: Vec<Segment> =
+        table.chunks_exact(SEGMENT_BYTES).map(|bytes| header.segment(bytes)).collect();
+    let table_end = header.segments_offset.saturating_add(header.segments_bytes() as u64);
+    let needs = segments.iter().map(Segment::mapped_end).fold(table_end, u64::max);
+    if table.len() < header.segments_bytes() || needs > length {
+        return Err(Error::CutOff { has: length, needs });
     }
-    match table.len() == header.segments_bytes() && needs <= length {
-        true => Ok(()),
-        false => Err(Error::CutOff { has: length, needs }),
-    }
+    check_segments(&segments)
 }
 
 /// `bytes` bytes from `offset` on, fewer where the file ends.

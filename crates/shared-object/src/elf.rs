@@ -16,8 +16,18 @@ const COUNTED_ELSEWHERE: u16 = 0xffff;
 /// `e_type` of shared objects.
 const SHARED: u16 = 3;
 
-/// `p_type` of segments that are mapped.
+/// `p_type` of segments that are mapped, of the loader's own table within one, and of what it
+/// protects against writing once it has relocated it.
 const MAPPED: u32 = 1;
+const DYNAMIC: u32 = 2;
+const RELRO: u32 = 0x6474_e552;
+
+/// The bit of `p_flags` of segments that may be read.
+const READABLE: u32 = 4;
+
+/// The largest page of a system that this program runs on. Linkers round what is protected up to
+/// pages.
+const LARGEST_PAGE: u64 = 1 << 16;
 
 /// What processor a file is for: `e_machine`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,16 +113,86 @@ impl Header {
         usize::from(self.segments) * SEGMENT_BYTES
     }
 
-    /// One behind the last byte of the file that an entry has mapped; 0 where it maps none.
-    pub(crate) fn mapped_end(&self, segment: &[u8]) -> u64 {
-        let fields = Fields { bytes: segment, is_big_endian: self.is_big_endian };
-        let (kind, offset, bytes) = (fields.u32_at(0), fields.u64_at(8), fields.u64_at(32));
+    /// One entry of the table of segments.
+    pub(crate) fn segment(&self, bytes: &[u8]) -> Segment {
+        let fields = Fields { bytes, is_big_endian: self.is_big_endian };
+        Segment {
+            kind: fields.u32_at(0),
+            flags: fields.u32_at(4),
+            offset: fields.u64_at(8),
+            address: fields.u64_at(16),
+            file_bytes: fields.u64_at(32),
+            memory_bytes: fields.u64_at(40),
+        }
+    }
+}
+
+/// An entry of the table of segments.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Segment {
+    kind: u32,
+    flags: u32,
+    offset: u64,
+    address: u64,
+    file_bytes: u64,
+    memory_bytes: u64,
+}
+
+impl Segment {
+    /// One behind the last byte of the file that is mapped; 0 where none is.
+    pub(crate) fn mapped_end(&self) -> u64 {
         // One without bytes in the file, only in memory, has an offset that may lie anywhere.
-        match kind == MAPPED && bytes > 0 {
-            true => offset.saturating_add(bytes),
+        match self.kind == MAPPED && self.file_bytes > 0 {
+            true => self.offset.saturating_add(self.file_bytes),
             false => 0,
         }
     }
+
+    /// One behind its last byte in memory.
+    fn end(&self) -> u64 {
+        self.address.saturating_add(self.memory_bytes)
+    }
+
+    fn holds(&self, other: &Segment, room: u64) -> bool {
+        self.address <= other.address && other.end() <= self.end().saturating_add(room)
+    }
+}
+
+/// What the loader takes on trust about segments, from `elf(5)` and the System V ABI.
+///
+/// # Errors
+/// [`Error::Damaged`].
+pub(crate) fn check_segments(segments: &[Segment]) -> Result<(), Error> {
+    let mapped: Vec<&Segment> = segments.iter().filter(|it| it.kind == MAPPED).collect();
+    let fault = |is_fault: bool, what| if is_fault { Err(Error::Damaged(what)) } else { Ok(()) };
+    let first = mapped.first();
+    fault(
+        first.is_some_and(|first| first.offset > 0 || first.file_bytes < HEADER_BYTES as u64),
+        "its first mapped segment does not hold its header",
+    )?;
+    for segment in &mapped {
+        fault(
+            segment.file_bytes > segment.memory_bytes,
+            "a segment has more bytes in the file than in memory",
+        )?;
+        fault(
+            segment.address.checked_add(segment.memory_bytes).is_none(),
+            "a segment ends beyond all addresses",
+        )?;
+        fault(segment.flags & READABLE == 0, "a mapped segment is not to be read")?;
+    }
+    fault(
+        mapped.windows(2).any(|pair| pair[1].address < pair[0].end()),
+        "its mapped segments overlap, or are not in order",
+    )?;
+    for (kind, room, what) in [
+        (DYNAMIC, 0, "its dynamic section lies in no mapped segment"),
+        (RELRO, LARGEST_PAGE, "what is protected after relocation lies in no mapped segment"),
+    ] {
+        let mut own = segments.iter().filter(|it| it.kind == kind && it.memory_bytes > 0);
+        fault(own.any(|own| !mapped.iter().any(|it| it.holds(own, room))), what)?;
+    }
+    Ok(())
 }
 
 /// Numbers in bytes.

@@ -34,6 +34,9 @@ pub enum Error {
         /// Bytes that its header tells of.
         needs: u64,
     },
+    /// Its header tells of what no linker makes.
+    #[error("is damaged: {0}; copy it again")]
+    Damaged(&'static str),
     /// The loader would find this file under the name.
     #[error("is found at {}, which {cause}", .file.display())]
     Elsewhere {

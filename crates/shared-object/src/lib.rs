@@ -2,8 +2,9 @@
 //!
 //! The system's loader maps a file as its header says. Of a file that ends too early it touches
 //! pages that are not there, and the kernel ends the process (SIGBUS) instead of giving an error;
-//! a pipe it waits for. So [`check`] reads the header first. What the header promises and the file
-//! has is all that is compared: bytes that were changed are not noticed.
+//! a pipe it waits for. So [`check`] reads the header first. What the header promises is
+//! compared with what the file has, and its segments with each other, as the loader takes them on
+//! trust: changes of other bytes are not noticed.
 
 mod check;
 mod elf;

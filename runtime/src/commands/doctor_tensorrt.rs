@@ -36,19 +36,32 @@ pub(super) struct KernelsReport {
     folder: Option<PathBuf>,
     files: usize,
     bytes: u64,
+    /// Files that are being written, or that killed programs left.
+    unfinished_files: usize,
+    unfinished_bytes: u64,
 }
 
 impl KernelsReport {
     pub(super) fn for_people(&self) -> String {
         let kept = match (&self.folder, self.files) {
             (None, _) => "none are kept: CUMO_CACHE_DIR is empty, or HOME is not set".to_owned(),
+            (Some(folder), _) if !folder.is_dir() && folder.symlink_metadata().is_ok() => {
+                format!("none can be kept: {} is no folder", folder.display())
+            }
             (Some(folder), 0) => format!("none yet ({})", folder.display()),
             (Some(folder), files) => {
                 let (files, size) = (counted(files), size(self.bytes));
                 format!("{files}, {size} ({})", folder.display())
             }
         };
-        format!("kept kernels  {kept}")
+        let unfinished = match self.unfinished_files {
+            0 => String::new(),
+            files => format!(
+                "; {files} unfinished files, {:.1} MB, are removed an hour after they were begun",
+                self.unfinished_bytes as f64 * 1e-6
+            ),
+        };
+        format!("kept kernels  {kept}{unfinished}")
     }
 }
 
@@ -70,10 +83,12 @@ fn size(bytes: u64) -> String {
 /// Where kernels are kept, and what is there.
 #[cfg(feature = "tensorrt")]
 pub(super) fn kernels() -> Option<KernelsReport> {
-    use cumo_runtime::backends::tensorrt::{kept_kernels, kernel_folder};
+    use cumo_runtime::backends::tensorrt::{kept_kernels, kernel_folder, unfinished_kernels};
     let folder = kernel_folder(|name| std::env::var_os(name));
     let (files, bytes) = folder.as_deref().map(kept_kernels).unwrap_or_default();
-    Some(KernelsReport { folder, files, bytes })
+    let (unfinished_files, unfinished_bytes) =
+        folder.as_deref().map(unfinished_kernels).unwrap_or_default();
+    Some(KernelsReport { folder, files, bytes, unfinished_files, unfinished_bytes })
 }
 
 /// This program was built without TensorRT.
@@ -297,9 +312,21 @@ mod tests {
 
     #[test]
     fn kept_kernels_are_told_with_their_place_and_size() {
-        let report = |folder: Option<&str>, files, bytes| {
-            KernelsReport { folder: folder.map(PathBuf::from), files, bytes }.for_people()
+        let whole = |folder: Option<&str>, files, bytes, unfinished_files| KernelsReport {
+            folder: folder.map(PathBuf::from),
+            files,
+            bytes,
+            unfinished_files,
+            unfinished_bytes: 1_000_000,
         };
+        let report = |folder, files, bytes| whole(folder, files, bytes, 0).for_people();
+        let left = whole(Some("/c"), 0, 0, 3).for_people();
+        assert!(
+            left.starts_with("kept kernels  none yet (/c); 3 unfinished files, 1.0 MB"),
+            "{left}"
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(report(file.path().to_str(), 0, 0).ends_with("is no folder"));
         assert_eq!(report(Some("/c"), 2, 12_340_000), "kept kernels  2 files, 12.3 MB (/c)");
         assert_eq!(report(Some("/c"), 5, 1_570), "kept kernels  5 files, 1.6 kB (/c)");
         assert_eq!(report(Some("/c"), 1, 999_960), "kept kernels  1 file, 1.0 MB (/c)");

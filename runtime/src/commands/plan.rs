@@ -22,25 +22,39 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let Some(model) = &args.model else { bail!("name the bundle or the engines with --model") };
+    let devices = named(&args.device)?;
     let subject = subject(model)?;
     let print = |text: &str| console::print_line(console::presentable(text).trim_end());
-    match (args.device.len() > 1, args.json) {
-        (true, true) => console::print_json(&several(args, &subject)?)?,
-        (true, false) => print(&side_by_side(&several(args, &subject)?))?,
+    match (devices.len() > 1, args.json) {
+        (true, true) => console::print_json(&several(args, &devices, &subject)?)?,
+        (true, false) => print(&side_by_side(&several(args, &devices, &subject)?))?,
         (false, true) => console::print_json(&one(args, &subject)?)?,
         (false, false) => print(&one(args, &subject)?.to_string())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// The devices of `--device`, each once.
+fn named(names: &[String]) -> Result<Vec<Device>> {
+    let mut devices: Vec<Device> = Vec::new();
+    for name in names {
+        ensure!(!name.trim().is_empty(), "--device: a name is missing beside a comma");
+        let device = Device::by_id(name)?;
+        if devices.iter().all(|other| other.id != device.id) {
+            devices.push(device);
+        }
+    }
+    Ok(devices)
+}
+
 /// A plan for each device.
-fn several(args: &PlanArgs, subject: &Subject) -> Result<Vec<Plan>> {
+fn several(args: &PlanArgs, devices: &[Device], subject: &Subject) -> Result<Vec<Plan>> {
     ensure!(args.result.is_none(), "--result is put beside the bounds of one device: name one");
-    let of = |id: &String| {
+    let of = |device: &Device| {
         let request = args.question.request(args.mode.clone());
-        Ok(plan(subject, &Device::by_id(id)?, &request)?)
+        Ok(plan(subject, device, &request)?)
     };
-    args.device.iter().map(of).collect()
+    devices.iter().map(of).collect()
 }
 
 fn one(args: &PlanArgs, subject: &Subject) -> Result<Plan> {
@@ -137,6 +151,16 @@ mod tests {
         );
         let name = found(&[tree, model, memory, modes]);
         assert_eq!(name.as_deref(), Some("orin-nano-8gb-super"));
+    }
+
+    #[test]
+    fn devices_are_named_once_and_no_name_is_empty() {
+        let named = |names: &[&str]| named(&names.iter().map(|&it| it.into()).collect::<Vec<_>>());
+        let ids = named(&["rtx-4090", "RTX 4090", "thor-t4000", "rtx-4090"]).unwrap();
+        let ids: Vec<_> = ids.iter().map(|device| device.id.as_str()).collect();
+        assert_eq!(ids, ["rtx-4090", "thor-t4000"]);
+        let error = named(&["rtx-4090", ""]).unwrap_err().to_string();
+        assert!(error.contains("a name is missing beside a comma"), "{error}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cumo_bundle::hash_reader;
 
@@ -23,6 +24,12 @@ const MOST_BYTES: u64 = 512 << 20;
 /// How the names of files begin and end.
 const NAME: (&str, &str) = ("kernels-", ".bin");
 
+/// How the names of files begin that are being written.
+const UNFINISHED: &str = ".kernels-";
+
+/// Files that are being written are not older than this: what is, a program left that was killed.
+const LONGEST_WRITE: Duration = Duration::from_secs(3600);
+
 /// The folder for kernels: `CUMO_CACHE_DIR`, or `cumo-edge` in `XDG_CACHE_HOME` or in `~/.cache`.
 /// None where `CUMO_CACHE_DIR` is empty, which switches it off, or where no variable tells a place.
 pub fn kernel_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
@@ -37,9 +44,18 @@ pub fn kernel_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<Path
 
 /// Files of kernels in a folder: how many, and their bytes.
 pub fn kept_kernels(folder: &Path) -> (usize, u64) {
+    files(folder, |name| name.starts_with(NAME.0) && name.ends_with(NAME.1))
+}
+
+/// Files of kernels that are being written, or that programs left which were killed meanwhile: how
+/// many, and their bytes.
+pub fn unfinished_kernels(folder: &Path) -> (usize, u64) {
+    files(folder, |name| name.starts_with(UNFINISHED))
+}
+
+fn files(folder: &Path, is_own: impl Fn(&str) -> bool) -> (usize, u64) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_own = |name: &str| name.starts_with(NAME.0) && name.ends_with(NAME.1);
-    let own = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_own));
+    let own = entries.filter(|entry| entry.file_name().to_str().is_some_and(&is_own));
     let sizes = own.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len());
     sizes.fold((0, 0), |(files, all), bytes| (files + 1, all + bytes))
 }
@@ -50,6 +66,9 @@ pub(super) enum KernelFileError {
     /// The system says so.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The folder is not there and cannot be made.
+    #[error("{} is no folder, and none can be made there: {error}", .folder.display())]
+    Folder { folder: PathBuf, error: io::Error },
     /// It is no regular file, or one that others may have written.
     #[error("it is not a file that only its owner, who runs this program, can write")]
     OfOthers,
@@ -87,7 +106,8 @@ impl KernelFile {
     /// [`KernelFileError`]: it is to be written anew.
     pub(super) fn read(&mut self) -> Result<Option<Vec<u8>>, KernelFileError> {
         let file = match open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // A place that is no folder is told where something is to be written.
+            Err(error) if is_missing(&error) => return Ok(None),
             file => file?,
         };
         let metadata = file.metadata()?;
@@ -97,18 +117,27 @@ impl KernelFile {
         if metadata.len() > MOST_BYTES {
             return Err(KernelFileError::TooLarge { bytes: metadata.len() });
         }
-        let mut bytes = Vec::new();
         // It may grow meanwhile.
-        file.take(MOST_BYTES).read_to_end(&mut bytes)?;
-        let header = bytes.get(..HEADER_BYTES).ok_or(KernelFileError::Damaged)?;
-        let kernels = &bytes[HEADER_BYTES..];
-        let found = hash(kernels);
+        let (found, kernels) = self.kernels(file.take(MOST_BYTES))?;
+        self.kept = Some(found);
+        Ok(Some(kernels))
+    }
+
+    /// The kernels of a file, and their hash. What is for something else is not read on.
+    fn kernels(&self, mut file: impl Read) -> Result<(String, Vec<u8>), KernelFileError> {
+        let mut header = Vec::new();
+        file.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut header)?;
+        let start = self.header("");
+        if header.len() < HEADER_BYTES || !header.starts_with(start.trim_end().as_bytes()) {
+            return Err(KernelFileError::Damaged);
+        }
+        let mut kernels = Vec::new();
+        file.read_to_end(&mut kernels)?;
+        let found = hash(&kernels);
         if kernels.is_empty() || header != self.header(&found).as_bytes() {
             return Err(KernelFileError::Damaged);
         }
-        self.kept = Some(found);
-        bytes.drain(..HEADER_BYTES);
-        Ok(Some(bytes))
+        Ok((found, kernels))
     }
 
     /// Puts kernels into it, at once or not at all, unless they are in it.
@@ -125,9 +154,11 @@ impl KernelFile {
             return Err(KernelFileError::TooLarge { bytes });
         }
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        create(folder)?;
+        create(folder)
+            .map_err(|error| KernelFileError::Folder { folder: folder.to_owned(), error })?;
+        remove_unfinished(folder);
         // For its owner alone; it goes with this value where something fails.
-        let mut new = tempfile::Builder::new().prefix(".kernels-").tempfile_in(folder)?;
+        let mut new = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
         new.write_all(self.header(&own).as_bytes())?;
         new.write_all(kernels)?;
         new.persist(&self.path).map_err(|error| error.error)?;
@@ -137,6 +168,23 @@ impl KernelFile {
 
     fn header(&self, kernels: &str) -> String {
         format!("{FORM}{}\n{kernels}\n", self.key)
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Removes this user's files that programs left which were killed. What cannot be removed stays.
+fn remove_unfinished(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_named = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
+        // Of a link its own.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+        if is_named && is_own(&metadata) && age.is_some_and(|age| age > LONGEST_WRITE) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -250,6 +298,36 @@ mod tests {
     }
 
     #[test]
+    fn what_killed_programs_left_is_counted_and_removed_once_it_is_old() {
+        let (_own, folder) = folder();
+        kept(&folder);
+        let [old, new] = [".kernels-old", ".kernels-new"].map(|name| folder.join(name));
+        for file in [&old, &new] {
+            fs::write(file, "1234").unwrap();
+        }
+        let made = std::time::SystemTime::now() - 2 * LONGEST_WRITE;
+        File::options().write(true).open(&old).unwrap().set_modified(made).unwrap();
+        assert_eq!((unfinished_kernels(&folder), kept_kernels(&folder).0), ((2, 8), 1));
+        kept(&folder);
+        assert!(!old.exists() && new.exists());
+        assert_eq!(unfinished_kernels(&folder), (1, 4));
+    }
+
+    #[test]
+    fn of_a_file_for_something_else_the_header_alone_is_read() {
+        struct Unread;
+        impl Read for Unread {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                panic!("it was read on")
+            }
+        }
+        let (_own, folder) = folder();
+        let other = KernelFile::new(&folder, "another").header(&hash(b"kernels"));
+        let read = KernelFile::new(&folder, "key").kernels(other.as_bytes().chain(Unread));
+        assert!(matches!(read, Err(KernelFileError::Damaged)));
+    }
+
+    #[test]
     fn a_huge_file_is_not_read() {
         let (_own, folder) = folder();
         let path = kept(&folder);
@@ -301,8 +379,15 @@ mod tests {
         let (own, _) = folder();
         let file = own.path().join("file");
         fs::write(&file, "").unwrap();
-        let mut kernels = KernelFile::new(&file.join("below"), "key");
-        assert!(!kernels.write(b"kernels").unwrap_err().to_string().is_empty());
+        for folder in [&file, &file.join("below")] {
+            let mut kernels = KernelFile::new(folder, "key");
+            assert!(kernels.read().unwrap().is_none());
+            let message = kernels.write(b"kernels").unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("{} is no folder", folder.display())),
+                "{message}"
+            );
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ use recorder::{Part, Recorder, RunOf, Turn};
 use step::Step;
 use toolkit::Toolkit;
 
-pub use kernel_file::{kept_kernels, kernel_folder};
+pub use kernel_file::{kept_kernels, kernel_folder, unfinished_kernels};
 pub use toolkit::{TensorrtFound, find_tensorrt};
 
 /// Bytes of each of the two blocks of pinned memory: the pixels of twelve images of 336 x 336 in
