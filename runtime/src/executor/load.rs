@@ -66,7 +66,7 @@ impl Executor {
         Ok(prepared)
     }
 
-    /// Keeps on disk what makes a later start faster: see [`Backend::keep_compiled`].
+    /// Keeps on disk what makes a later start faster: see [`crate::backend::Backend::keep_compiled`].
     pub fn keep_compiled(&mut self) {
         self.backend.keep_compiled();
     }
