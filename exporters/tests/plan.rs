@@ -224,6 +224,7 @@ fn what_cannot_be_planned_says_why() {
     let cases = [
         (vec!["plan", &model], 1, "name a device with --device"),
         (vec!["plan", &model, "--device", "rtx-9090"], 1, "did you mean"),
+        (vec!["plan", &model, "--device", "l4,"], 1, "a name is missing beside a comma"),
         (vec!["plan", &model, "--device", "l4", "--mode", "5W"], 1, "it has 72W"),
         (vec!["plan", &model, "--device", "l4", "--context", "4000000"], 1, "the model has"),
         (vec!["plan", &model, "--device", "l4", "--images", "9999"], 1, "9999 images"),

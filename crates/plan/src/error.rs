@@ -14,6 +14,9 @@ pub enum Error {
         /// Devices with names like it.
         near: Vec<String>,
     },
+    /// Of several devices one has no name.
+    #[error("--device: a name is missing beside a comma")]
+    NoDeviceName,
     /// The device has no such power mode.
     #[error("{device} has no mode `{mode}`; it has {known}")]
     UnknownMode {

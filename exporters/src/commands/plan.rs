@@ -9,59 +9,54 @@ use cumo_checkpoint::Sources;
 use cumo_export::shapes_facts;
 use cumo_plan::{CustomDevice, Device, Plan, Request, Subject, device_list, plan, side_by_side};
 use cumo_results::BenchResult;
+use serde::Serialize;
 
 use crate::cli::PlanArguments;
 
-/// Prints what a model needs of a device.
+/// Prints what a model needs of a device, or of several.
 pub(crate) fn run(arguments: &PlanArguments) -> anyhow::Result<()> {
-    let text = match (&arguments.device[..], &arguments.input) {
-        ([list], _) if list == "list" => {
-            let devices = Device::all();
-            match arguments.json {
-                true => serde_json::to_string_pretty(&devices)? + "\n",
-                false => device_list(&devices),
-            }
-        }
-        (_, None) => bail!("name a checkpoint, a bundle or engines"),
-        ([_, _, ..], Some(input)) => {
-            let plans = several(arguments, input)?;
-            match arguments.json {
-                true => serde_json::to_string_pretty(&plans)? + "\n",
-                false => side_by_side(&plans),
-            }
-        }
-        (_, Some(input)) => {
-            let plan = make(arguments, input)?;
-            match arguments.json {
-                true => serde_json::to_string_pretty(&plan)? + "\n",
-                false => plan.to_string(),
-            }
-        }
+    let text = match arguments.device == ["list"] {
+        true => text(arguments.json, &Device::all(), |devices| device_list(devices))?,
+        false => plans(arguments)?,
     };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }
 
-fn make(arguments: &PlanArguments, input: &Path) -> anyhow::Result<Plan> {
+fn plans(arguments: &PlanArguments) -> anyhow::Result<String> {
+    let Some(input) = &arguments.input else { bail!("name a checkpoint, a bundle or engines") };
     let subject =
         subject(arguments, input).with_context(|| format!("planning {}", input.display()))?;
-    let device = device(arguments)?;
-    let plan = plan(&subject, &device, &request(arguments))?;
-    let Some(path) = &arguments.result else { return Ok(plan) };
-    let result = BenchResult::read(path)?;
-    plan.with_result(&subject, &result).with_context(|| path.display().to_string())
-}
-
-/// A plan for each device.
-fn several(arguments: &PlanArguments, input: &Path) -> anyhow::Result<Vec<Plan>> {
+    let devices = devices(arguments)?;
+    let request = request(arguments);
+    let of = |device: &Device| Ok(plan(&subject, device, &request)?);
+    if let [device] = &devices[..] {
+        let mut plan: Plan = of(device)?;
+        if let Some(path) = &arguments.result {
+            let result = BenchResult::read(path)?;
+            plan =
+                plan.with_result(&subject, &result).with_context(|| path.display().to_string())?;
+        }
+        return text(arguments.json, &plan, Plan::to_string);
+    }
     ensure!(
         arguments.result.is_none(),
         "--result is put beside the bounds of one device: name one"
     );
-    let subject =
-        subject(arguments, input).with_context(|| format!("planning {}", input.display()))?;
-    let of = |id: &String| Ok(plan(&subject, &Device::by_id(id)?, &request(arguments))?);
-    arguments.device.iter().map(of).collect()
+    let plans = devices.iter().map(of).collect::<anyhow::Result<Vec<Plan>>>()?;
+    text(arguments.json, &plans, |plans| side_by_side(plans))
+}
+
+/// As JSON, or for people.
+fn text<T: Serialize>(
+    json: bool,
+    value: &T,
+    for_people: impl FnOnce(&T) -> String,
+) -> anyhow::Result<String> {
+    Ok(match json {
+        true => serde_json::to_string_pretty(value)? + "\n",
+        false => for_people(value),
+    })
 }
 
 fn request(arguments: &PlanArguments) -> Request {
@@ -89,16 +84,17 @@ fn subject(arguments: &PlanArguments, input: &Path) -> anyhow::Result<Subject> {
     })
 }
 
-fn device(arguments: &PlanArguments) -> anyhow::Result<Device> {
+/// The devices that were named, or the one that was described.
+fn devices(arguments: &PlanArguments) -> anyhow::Result<Vec<Device>> {
     let described = (arguments.memory_gb, arguments.bandwidth_gbs, arguments.f16_tflops);
-    let (Some(memory_gb), Some(bandwidth_gbs), Some(f16_tflops)) = described else {
-        let Some(id) = arguments.device.first() else {
-            bail!(
-                "name a device with --device (`--device list` shows them), or describe one with --memory-gb, --bandwidth-gbs and --f16-tflops"
-            )
-        };
-        return Ok(Device::by_id(id)?);
-    };
-    let watts = arguments.watts;
-    Ok(Device::custom(CustomDevice { memory_gb, bandwidth_gbs, f16_tflops, watts })?)
+    if let (Some(memory_gb), Some(bandwidth_gbs), Some(f16_tflops)) = described {
+        let watts = arguments.watts;
+        let custom = CustomDevice { memory_gb, bandwidth_gbs, f16_tflops, watts };
+        return Ok(vec![Device::custom(custom)?]);
+    }
+    ensure!(
+        !arguments.device.is_empty(),
+        "name a device with --device (`--device list` shows them), or describe one with --memory-gb, --bandwidth-gbs and --f16-tflops"
+    );
+    Ok(Device::by_ids(&arguments.device)?)
 }

@@ -22,29 +22,16 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let Some(model) = &args.model else { bail!("name the bundle or the engines with --model") };
-    let devices = named(&args.device)?;
+    let devices = Device::by_ids(&args.device)?;
     let subject = subject(model)?;
     let print = |text: &str| console::print_line(console::presentable(text).trim_end());
     match (devices.len() > 1, args.json) {
         (true, true) => console::print_json(&several(args, &devices, &subject)?)?,
         (true, false) => print(&side_by_side(&several(args, &devices, &subject)?))?,
-        (false, true) => console::print_json(&one(args, &subject)?)?,
-        (false, false) => print(&one(args, &subject)?.to_string())?,
+        (false, true) => console::print_json(&one(args, devices, &subject)?)?,
+        (false, false) => print(&one(args, devices, &subject)?.to_string())?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The devices of `--device`, each once.
-fn named(names: &[String]) -> Result<Vec<Device>> {
-    let mut devices: Vec<Device> = Vec::new();
-    for name in names {
-        ensure!(!name.trim().is_empty(), "--device: a name is missing beside a comma");
-        let device = Device::by_id(name)?;
-        if devices.iter().all(|other| other.id != device.id) {
-            devices.push(device);
-        }
-    }
-    Ok(devices)
 }
 
 /// A plan for each device.
@@ -57,8 +44,9 @@ fn several(args: &PlanArgs, devices: &[Device], subject: &Subject) -> Result<Vec
     devices.iter().map(of).collect()
 }
 
-fn one(args: &PlanArgs, subject: &Subject) -> Result<Plan> {
-    let (device, mode) = device(args)?;
+/// A plan for the device that was named, described, or is this machine.
+fn one(args: &PlanArgs, named: Vec<Device>, subject: &Subject) -> Result<Plan> {
+    let (device, mode) = device(args, named)?;
     let plan = plan(subject, &device, &args.question.request(mode))?;
     let Some(path) = &args.result else { return Ok(plan) };
     let result = BenchResult::read(path)?;
@@ -81,13 +69,13 @@ fn subject(path: &Path) -> Result<Subject> {
 }
 
 /// The device and the mode that were asked for, or this machine and the mode that it is in.
-fn device(args: &PlanArgs) -> Result<(Device, Option<String>)> {
+fn device(args: &PlanArgs, named: Vec<Device>) -> Result<(Device, Option<String>)> {
     let mode = args.mode.clone();
     if let Some(custom) = args.custom.device() {
         return Ok((Device::custom(custom)?, mode));
     }
-    if let Some(id) = args.device.first() {
-        return Ok((Device::by_id(id)?, mode));
+    if let Some(device) = named.into_iter().next() {
+        return Ok((device, mode));
     }
     let machine = Machine::this();
     let Some(device) = this_device(&machine) else {
@@ -151,16 +139,6 @@ mod tests {
         );
         let name = found(&[tree, model, memory, modes]);
         assert_eq!(name.as_deref(), Some("orin-nano-8gb-super"));
-    }
-
-    #[test]
-    fn devices_are_named_once_and_no_name_is_empty() {
-        let named = |names: &[&str]| named(&names.iter().map(|&it| it.into()).collect::<Vec<_>>());
-        let ids = named(&["rtx-4090", "RTX 4090", "thor-t4000", "rtx-4090"]).unwrap();
-        let ids: Vec<_> = ids.iter().map(|device| device.id.as_str()).collect();
-        assert_eq!(ids, ["rtx-4090", "thor-t4000"]);
-        let error = named(&["rtx-4090", ""]).unwrap_err().to_string();
-        assert!(error.contains("a name is missing beside a comma"), "{error}");
     }
 
     #[test]

@@ -99,6 +99,24 @@ impl Device {
         })
     }
 
+    /// The devices of these names, as [`Device::by_id`] finds them, in their order and each once.
+    ///
+    /// # Errors
+    /// [`Error::NoDeviceName`], [`Error::UnknownDevice`].
+    pub fn by_ids(ids: &[String]) -> Result<Vec<Device>, Error> {
+        let mut devices: Vec<Device> = Vec::new();
+        for id in ids {
+            if id.trim().is_empty() {
+                return Err(Error::NoDeviceName);
+            }
+            let device = Device::by_id(id)?;
+            if devices.iter().all(|other| other.id != device.id) {
+                devices.push(device);
+            }
+        }
+        Ok(devices)
+    }
+
     /// The device that a driver or device tree calls `name`, for example `NVIDIA GeForce RTX 4090`
     /// or `NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super`; none where the name is
     /// not known, or the memory is another one's. A Jetson's memory must be given, since there are

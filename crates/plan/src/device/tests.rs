@@ -50,6 +50,17 @@ fn names_are_taken_in_any_spelling() {
 }
 
 #[test]
+fn devices_are_named_once_and_no_name_is_empty() {
+    let named =
+        |names: &[&str]| Device::by_ids(&names.iter().map(|&it| it.into()).collect::<Vec<_>>());
+    let ids = named(&["rtx-4090", "RTX 4090", "thor-t4000", "rtx-4090"]).unwrap();
+    let ids: Vec<_> = ids.iter().map(|device| device.id.as_str()).collect();
+    assert_eq!(ids, ["rtx-4090", "thor-t4000"]);
+    let error = named(&["rtx-4090", ""]).unwrap_err().to_string();
+    assert!(error.contains("a name is missing beside a comma"), "{error}");
+}
+
+#[test]
 fn unknown_names_list_what_is_like_them() {
     let error = Device::by_id("orin-nano").unwrap_err().to_string();
     assert!(error.contains("did you mean orin-nano-8gb or orin-nano-8gb-super?"), "{error}");
