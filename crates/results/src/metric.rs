@@ -39,8 +39,8 @@ impl Unit {
     }
 }
 
-/// Which work a metric belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+/// Which work a metric belongs to, in the order of tables' rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Group {
     /// The question with its images.

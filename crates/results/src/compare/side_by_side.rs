@@ -44,18 +44,6 @@ struct MetricRow {
     values: Vec<Option<Summary>>,
 }
 
-/// The groups, in the order of rows.
-const ORDER: [Group; 8] = [
-    Group::Answer,
-    Group::FirstTokenPart,
-    Group::Prefill,
-    Group::Generation,
-    Group::InterToken,
-    Group::ColdStart,
-    Group::Memory,
-    Group::Energy,
-];
-
 impl SideBySide {
     /// The table of named results, in their order.
     pub fn of(results: &[(String, BenchResult)]) -> SideBySide {
@@ -136,11 +124,7 @@ fn rows(results: &[(String, BenchResult)]) -> Vec<MetricRow> {
         metric.group != Group::Generation || metric.unit == Unit::TokensPerSecond
     };
     let mut kinds: Vec<&Metric> = columns.iter().flatten().filter(is_shown).collect();
-    let order = |metric: &Metric| {
-        let group = ORDER.iter().position(|group| *group == metric.group);
-        (group, metric.place, metric.key.clone())
-    };
-    kinds.sort_by_cached_key(|metric| order(metric));
+    kinds.sort_by(|a, b| (a.group, a.place, &a.key).cmp(&(b.group, b.place, &b.key)));
     kinds.dedup_by(|a, b| a.key == b.key);
     let columns: Vec<HashMap<&str, &Metric>> = columns.iter().map(|it| by_key(it)).collect();
     let row = |kind: &Metric| MetricRow {
