@@ -5,11 +5,10 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use cumo_results::BenchResult;
-use support::{Bundle, image, interrupt, skip, text};
+use support::{Bundle, image, interrupt, text};
 
 /// A short benchmark's arguments.
 const SHORT: [&str; 8] =
@@ -216,72 +215,6 @@ fn more_samples_than_a_result_holds_are_told_before_anything_is_measured() {
     let complaint = text(&many.stderr);
     assert!(complaint.contains("a result holds at most 1048576"), "{complaint}");
     assert!(!complaint.contains("measuring"), "{complaint}");
-}
-
-/// A machine's `/sys` with the power monitor of an Orin Nano that takes 10 W.
-fn orin_nano(sys: &Path) -> PathBuf {
-    let chip = sys.join("bus/i2c/devices/1-0040");
-    let monitor = chip.join("hwmon/hwmon3");
-    fs::create_dir_all(&monitor).unwrap();
-    fs::write(chip.join("name"), "ina3221\n").unwrap();
-    let files = [("in1_label", "VDD_IN\n"), ("in1_input", "5000\n"), ("curr1_input", "2000\n")];
-    for (file, text) in files {
-        fs::write(monitor.join(file), text).unwrap();
-    }
-    monitor
-}
-
-/// The program sees another `/sys`, in a namespace of its own, where the system lets a user do that.
-#[test]
-fn a_power_sensor_is_listened_to_and_one_that_vanishes_is_a_note_and_no_number() {
-    let bundle = Bundle::new();
-    let sys = bundle.beside("sys");
-    let monitor = orin_nano(&sys);
-    let file = bundle.beside("r.json");
-    for vanishes in [false, true] {
-        let script = "mount --bind \"$1\" /sys || exit 77; shift; exec \"$@\"";
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(&sys);
-        command.args([env!("CARGO_BIN_EXE_cumo"), "bench", "--model"]).arg(bundle.beside("bundle"));
-        command.args(["--repetitions", "1", "--warmup", "0", "--gen", "4", "--no-image"]);
-        command.args(["--cold-starts", "0", "--depth", "0", "-o"]).arg(&file);
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) => return skip(&format!("there is no `unshare`: {error}")),
-        };
-        let mut said = Vec::new();
-        for line in BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap) {
-            if vanishes && line == "measuring: energy" {
-                fs::remove_file(monitor.join("curr1_input")).unwrap();
-            }
-            said.push(line);
-        }
-        let status = child.wait().unwrap();
-        if status.code() == Some(77) || said.iter().any(|line| line.starts_with("unshare:")) {
-            return skip(&format!("this system lets nobody mount another /sys: {said:?}"));
-        }
-        assert!(status.success(), "{said:?}");
-        let result = BenchResult::read(&file).unwrap();
-        // Everything else is there.
-        assert_eq!((result.answers.len(), result.generation.len()), (1, 1));
-        let note = result.notes.iter().find(|note| note.starts_with("energy was not measured"));
-        match (result.energy, vanishes) {
-            (Some(energy), false) => {
-                assert_eq!(energy.sensor, "INA3221 VDD_IN");
-                let watts = energy.idle.unwrap().watts().unwrap();
-                assert!((watts - 10.0).abs() < 1e-6, "{watts}");
-                assert_eq!((energy.images.len(), energy.tokens.len()), (0, 1));
-                assert_eq!(note, None);
-            }
-            (None, true) => {
-                let note = note.unwrap();
-                let sensor = "energy was not measured: the sensor INA3221 VDD_IN vanished: ";
-                assert!(note.starts_with(sensor) && note.contains("curr1_input"), "{note}");
-            }
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
 #[test]
