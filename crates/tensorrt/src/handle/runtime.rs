@@ -208,9 +208,7 @@ impl EngineHandle {
         let text = BlobHandle::new(&self.runtime.shim, out);
         Ok(text.map(|text| String::from_utf8_lossy(text.bytes()).into_owned()).unwrap_or_default())
     }
-}
 
-impl EngineHandle {
     pub(crate) fn load_compiled_kernels(&self, kernels: &[u8]) -> Result<(), Error> {
         let (shim, engine) = self.parts();
         // SAFETY: the engine and the bytes are borrowed during the call, after which the shim has

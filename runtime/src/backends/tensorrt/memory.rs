@@ -1,6 +1,6 @@
 //! Memory of the device: what the model needs against what is free, and what is taken.
 
-use cumo_bundle::{Engines, Manifest, Phase};
+use cumo_bundle::{EngineEntry, Engines, Manifest, Phase};
 use cumo_tensorrt::DeviceBuffer;
 
 use super::fault::during;
@@ -80,14 +80,21 @@ pub(super) fn check(
 /// Contexts, one of every step on every engine of its graph: how many, and what they keep.
 fn contexts(engines: &Engines, manifest: &Manifest) -> (usize, u64) {
     let steps = Phase::ALL.into_iter().flat_map(|phase| manifest.plan.steps(phase));
-    let engines_of = |graph: &str| {
-        let graph = graph.to_owned();
-        engines.manifest.engines.iter().filter(move |entry| entry.graph == graph)
-    };
-    let all = steps.flat_map(|step| engines_of(&step.graph));
-    all.fold((0, 0), |(count, bytes), entry| {
-        let kept = entry.figures.persistent_bytes.unwrap_or(0);
-        (count + 1, kept.saturating_add(bytes))
+    steps.fold((0, 0), |(count, bytes), step| {
+        let (own, kept) = contexts_of(&step.graph, engines.manifest.engines.iter());
+        (count + own, kept.saturating_add(bytes))
+    })
+}
+
+/// The contexts of a step of `graph`, one on every engine of it: how many, and what they keep, as
+/// far as their builder said.
+pub(super) fn contexts_of<'a>(
+    graph: &str,
+    engines: impl Iterator<Item = &'a EngineEntry>,
+) -> (usize, u64) {
+    let own = engines.filter(|entry| entry.graph == graph);
+    own.fold((0, 0), |(count, bytes), entry| {
+        (count + 1, entry.figures.persistent_bytes.unwrap_or(0).saturating_add(bytes))
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::fault::during;
 use super::loaded::LoadedEngine;
-use super::memory::Given;
+use super::memory::{Given, contexts_of};
 use super::recorder::Part;
 use super::step::Step;
 use super::{TensorrtBackend, Weights, no_step, weights};
@@ -15,10 +15,9 @@ use crate::backend::{
     Port, RowWrite, Rows, StepId, StepSpec, View,
 };
 
-/// What the contexts of a step keep, as their engines' builder said.
+/// What the contexts of a step keep.
 fn persistent_bytes(engines: &[LoadedEngine], step: &Step) -> u64 {
-    let own = engines.iter().filter(|it| it.entry.graph == step.graph);
-    own.map(|it| it.entry.figures.persistent_bytes.unwrap_or(0)).fold(0, u64::saturating_add)
+    contexts_of(&step.graph, engines.iter().map(|loaded| &loaded.entry)).1
 }
 
 impl Backend for TensorrtBackend {
