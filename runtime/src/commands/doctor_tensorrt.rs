@@ -57,8 +57,8 @@ impl KernelsReport {
         let unfinished = match self.unfinished_files {
             0 => String::new(),
             files => format!(
-                "; {files} unfinished files, {:.1} MB, are removed an hour after they were begun",
-                self.unfinished_bytes as f64 * 1e-6
+                "; {files} unfinished files, {}, are removed an hour after they were begun",
+                size(self.unfinished_bytes)
             ),
         };
         format!("kept kernels  {kept}{unfinished}")
