@@ -12,8 +12,9 @@ fn memory_of(plan: &Plan) -> Vec<(&str, Option<u64>, Option<f64>)> {
     rows.map(|row| (row.memory.as_str(), row.planned_bytes, row.over_plan)).collect()
 }
 
-#[test]
-fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
+/// A model, its plan on a board, and what was measured there: each stage in twice the time that it
+/// is bounded by.
+fn measured() -> (Subject, Plan, cumo_results::BenchResult) {
     let subject = Subject::of_model(&mistral_7b_facts()).unwrap();
     let plan = on("agx-orin-64gb", &mistral_7b_facts(), &request());
     let bounds = of(&plan, Target::Tensorrt, FloatType::F16).bounds.clone().unwrap();
@@ -50,6 +51,12 @@ fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
     let tokens = vec![vec![twice(bounds.decode[0].token.milliseconds); 4]; 2];
     result.generation =
         vec![Generation { tokens: 4, depth_tokens: 638, repetitions_inter_token_ns: tokens }];
+    (subject, plan, result)
+}
+
+#[test]
+fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
+    let (subject, plan, mut result) = measured();
     let measured = plan.clone().with_result(&subject, &result).unwrap();
     let stages = &measured.measured.as_ref().unwrap().stages;
     let names: Vec<&str> = stages.iter().map(|stage| stage.stage.as_str()).collect();
@@ -58,6 +65,34 @@ fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
     assert!(measured.to_string().contains("50.0 %"));
     assert!(measured.measured.unwrap().notes.is_empty());
 
+    result.environment.board = None;
+    result.environment.processor.name = Some("Some Xeon".to_owned());
+    let measured = plan.clone().with_result(&subject, &result).unwrap();
+    let note = "measured on `Some Xeon`, a processor, the bounds are those of agx-orin-64gb";
+    assert!(measured.to_string().contains(note), "{measured}");
+    assert!(serde_json::to_string(&measured).unwrap().contains(note));
+
+    result.environment.device = Some(cumo_results::schema::Device {
+        name: "NVIDIA GeForce RTX 4090".to_owned(),
+        ..cumo_results::schema::Device::default()
+    });
+    result.environment.power_mode = Some("450 W".to_owned());
+    let measured = plan.clone().with_result(&subject, &result).unwrap();
+    let text = measured.to_string();
+    assert!(text.contains("measured on rtx-4090, the bounds are those of agx-orin-64gb"), "{text}");
+    assert!(text.contains("in mode 450 W, the bounds are those of 30W"), "{text}");
+
+    result.model.target = "tensorrt-99".to_owned();
+    let error = plan.clone().with_result(&subject, &result).unwrap_err();
+    assert!(matches!(error, Error::OtherPrecision { .. }), "{error}");
+    result.model.name = "another".to_owned();
+    let error = plan.with_result(&subject, &result).unwrap_err().to_string();
+    assert_eq!(error, "the result is of `another`, not of `cumo-mistral-7b`");
+}
+
+#[test]
+fn memory_that_was_measured_is_put_beside_what_is_planned_for_the_same_work() {
+    let (subject, plan, mut result) = measured();
     // The same work's weights, cache of as many positions as a rung has, and all of it.
     let own = of(&plan, Target::Tensorrt, FloatType::F16);
     let cache = 1024 * 128 * 1024;
@@ -85,30 +120,6 @@ fn a_result_is_put_beside_the_bounds_of_what_it_measured() {
     let [_, cached, process] = memory_of(&planned).try_into().unwrap();
     assert_eq!(cached, ("cache, 2048 positions", Some(2 * cache), Some(0.5)));
     assert!(process.1.unwrap() > all, "{process:?}");
-
-    result.environment.board = None;
-    result.environment.processor.name = Some("Some Xeon".to_owned());
-    let measured = plan.clone().with_result(&subject, &result).unwrap();
-    let note = "measured on `Some Xeon`, a processor, the bounds are those of agx-orin-64gb";
-    assert!(measured.to_string().contains(note), "{measured}");
-    assert!(serde_json::to_string(&measured).unwrap().contains(note));
-
-    result.environment.device = Some(cumo_results::schema::Device {
-        name: "NVIDIA GeForce RTX 4090".to_owned(),
-        ..cumo_results::schema::Device::default()
-    });
-    result.environment.power_mode = Some("450 W".to_owned());
-    let measured = plan.clone().with_result(&subject, &result).unwrap();
-    let text = measured.to_string();
-    assert!(text.contains("measured on rtx-4090, the bounds are those of agx-orin-64gb"), "{text}");
-    assert!(text.contains("in mode 450 W, the bounds are those of 30W"), "{text}");
-
-    result.model.target = "tensorrt-99".to_owned();
-    let error = plan.clone().with_result(&subject, &result).unwrap_err();
-    assert!(matches!(error, Error::OtherPrecision { .. }), "{error}");
-    result.model.name = "another".to_owned();
-    let error = plan.with_result(&subject, &result).unwrap_err().to_string();
-    assert_eq!(error, "the result is of `another`, not of `cumo-mistral-7b`");
 }
 
 #[test]
